@@ -1,0 +1,98 @@
+package fleet
+
+import "time"
+
+// Observation is what one look at a cluster saw: the cloud's resources, what the
+// hosts say, and what etcd itself answers. Nothing in it is remembered.
+type Observation struct {
+	At time.Time `json:"at"`
+	// Hosts are the hosts that carry the cluster's tags and are not gone.
+	Hosts []ObservedHost `json:"hosts,omitempty"`
+	// Disks are the disks that carry the cluster's tags and are not gone.
+	Disks []Disk `json:"disks,omitempty"`
+	// Authority says whether the cluster's certificate authority exists.
+	Authority bool `json:"authority"`
+	// Members is etcd's own membership, as a quorum of it answered. Empty
+	// when none answered or when there is no cluster yet.
+	Members []ObservedMember `json:"members,omitempty"`
+	// Quorum says that a linearizable read was answered.
+	Quorum bool `json:"quorum"`
+	// Leader is the name of the leader, if there is one.
+	Leader string `json:"leader,omitempty"`
+	// Revision is the store's revision, by the member that is furthest.
+	Revision int64 `json:"revision,omitempty"`
+	// FinalSnapshot is the verified last snapshot of the cluster, if there is one.
+	FinalSnapshot *Snapshot `json:"finalSnapshot,omitempty"`
+	// Secrets says that something sealed for this cluster is still in the store.
+	Secrets bool `json:"secrets"`
+	// Unknowns are the things that could not be seen, each in words. What is
+	// in here is not evidence of absence: destructive steps wait.
+	Unknowns []string `json:"unknowns,omitempty"`
+}
+
+// ObservedHost is a host with what its own side says.
+type ObservedHost struct {
+	Host
+	// Report is nil when the host could not be asked; Silent says why.
+	Report *HostReport `json:"report,omitempty"`
+	Silent string      `json:"silent,omitempty"`
+}
+
+// ObservedMember is a member as etcd lists it, and what it answered itself.
+type ObservedMember struct {
+	ID         uint64   `json:"id,string"`
+	Name       string   `json:"name"`
+	Learner    bool     `json:"learner,omitempty"`
+	PeerURLs   []string `json:"peerUrls,omitempty"`
+	ClientURLs []string `json:"clientUrls,omitempty"`
+	// Answers says that its status call was answered; the rest is from that.
+	Answers  bool   `json:"answers"`
+	Silent   string `json:"silent,omitempty"` // why it did not answer
+	Version  string `json:"version,omitempty"`
+	Leader   bool   `json:"leader,omitempty"`
+	DBSize   Bytes  `json:"dbSize,omitempty"`
+	Applied  uint64 `json:"applied,omitempty"` // raft applied index
+	Revision int64  `json:"revision,omitempty"`
+}
+
+// Snapshot is a copy of a cluster's data in the object store.
+type Snapshot struct {
+	Key      string    `json:"key"` // where in the object store
+	Revision int64     `json:"revision"`
+	Keys     int       `json:"keys"`
+	Hash     uint32    `json:"hash"` // etcd's hash of the store
+	Size     Bytes     `json:"size"` // unsealed
+	SHA256   string    `json:"sha256"`
+	Taken    time.Time `json:"taken"`
+	Verified time.Time `json:"verified"` // when it was really restored; zero if never
+}
+
+// Host gives the host that was bought for a member, or nil.
+func (o Observation) Host(member string) *ObservedHost {
+	for i := range o.Hosts {
+		if o.Hosts[i].Member() == member {
+			return &o.Hosts[i]
+		}
+	}
+	return nil
+}
+
+// Disk gives the disk that was bought for a member, or nil.
+func (o Observation) Disk(member string) *Disk {
+	for i := range o.Disks {
+		if o.Disks[i].Member() == member {
+			return &o.Disks[i]
+		}
+	}
+	return nil
+}
+
+// Member gives etcd's view of a member, or nil.
+func (o Observation) Member(name string) *ObservedMember {
+	for i := range o.Members {
+		if o.Members[i].Name == name {
+			return &o.Members[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package fleet
+
+import "time"
+
+// MemberState is what the host side says of a member's process.
+type MemberState string
+
+// The states of a member's process on its host.
+const (
+	// MemberPrepared: release and certificates are in place, it was never started.
+	MemberPrepared MemberState = "prepared"
+	// MemberRunning: the process runs. Whether it serves is Ready.
+	MemberRunning MemberState = "running"
+	// MemberRestarting: it crashed and is about to be started again.
+	MemberRestarting MemberState = "restarting"
+	// MemberStopped: it was asked to stop and stays stopped.
+	MemberStopped MemberState = "stopped"
+)
+
+// MemberReport is what a host says about one member on it.
+type MemberReport struct {
+	Name       string      `json:"name"`
+	Cluster    string      `json:"cluster"`
+	UID        string      `json:"uid"`
+	State      MemberState `json:"state"`
+	PID        int         `json:"pid,omitempty"`
+	Restarts   int         `json:"restarts,omitempty"`
+	LastExit   string      `json:"lastExit,omitempty"` // how it ended last: "exit status 1", with the last line it logged
+	Version    string      `json:"version,omitempty"`
+	ClientPort int         `json:"clientPort,omitempty"`
+	PeerPort   int         `json:"peerPort,omitempty"`
+	DiskID     string      `json:"diskId,omitempty"`
+	Ready      bool        `json:"ready"`
+	NotReady   string      `json:"notReady,omitempty"` // why, in words
+	DBSize     Bytes       `json:"dbSize,omitempty"`
+	DiskUsed   Bytes       `json:"diskUsed,omitempty"`
+	DiskFree   Bytes       `json:"diskFree,omitempty"`
+	// CertifiedUntil is when its leaf certificate ends; zero before it has one.
+	CertifiedUntil time.Time `json:"certifiedUntil"`
+}
+
+// HostReport is what the host side (flotilla-node) says about its host.
+type HostReport struct {
+	NodeVersion string         `json:"nodeVersion"`
+	Platform    string         `json:"platform"` // GOOS/GOARCH, as in linux/amd64
+	Releases    []string       `json:"releases,omitempty"`
+	Members     []MemberReport `json:"members,omitempty"`
+}
+
+// Find gives the report of a member, or nil if the host knows none of that name.
+func (r *HostReport) Find(member string) *MemberReport {
+	if r == nil {
+		return nil
+	}
+	for i := range r.Members {
+		if r.Members[i].Name == member {
+			return &r.Members[i]
+		}
+	}
+	return nil
+}

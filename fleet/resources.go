@@ -1,0 +1,95 @@
+package fleet
+
+import "time"
+
+// HostState is where a host is in its life. Clouds move hosts through these
+// states asynchronously; whoever asks for a change looks until it has happened.
+type HostState string
+
+// The states of a host. HostUnknown is not a synonym of any other: nothing
+// destructive follows from it.
+const (
+	HostPending     HostState = "pending"
+	HostRunning     HostState = "running"
+	HostStopping    HostState = "stopping"
+	HostStopped     HostState = "stopped"
+	HostTerminating HostState = "terminating"
+	HostTerminated  HostState = "terminated"
+	HostUnknown     HostState = "unknown"
+)
+
+// DiskState is where a disk is in its life.
+type DiskState string
+
+// The states of a disk.
+const (
+	DiskCreating  DiskState = "creating"
+	DiskAvailable DiskState = "available"
+	DiskAttaching DiskState = "attaching"
+	DiskInUse     DiskState = "in-use"
+	DiskDetaching DiskState = "detaching"
+	DiskDeleting  DiskState = "deleting"
+	DiskDeleted   DiskState = "deleted"
+	DiskUnknown   DiskState = "unknown"
+)
+
+// The tags that everything we buy carries. They are enough to find every
+// resource of a cluster again if all else were lost.
+const (
+	// TagCluster is the name of the cluster that a resource belongs to.
+	TagCluster = "flotilla:cluster"
+	// TagUID is the incarnation of the cluster: a name may be used again after a
+	// decommission, a UID never.
+	TagUID = "flotilla:uid"
+	// TagMember is the name of the member that a resource was bought for.
+	TagMember = "flotilla:member"
+	// TagToken is the idempotency token that the resource was bought with.
+	TagToken = "flotilla:token"
+)
+
+// PortRange is a run of TCP ports that members on one host may use.
+type PortRange struct {
+	First int `json:"first"`
+	Count int `json:"count"`
+}
+
+// Host is a VM that carries members.
+type Host struct {
+	ID       string            `json:"id"`
+	Name     string            `json:"name"`
+	Region   string            `json:"region"`
+	Zone     string            `json:"zone"`
+	Type     string            `json:"type"`
+	State    HostState         `json:"state"`
+	Reason   string            `json:"reason,omitempty"` // why it is in this state, where the provider says so
+	Address  string            `json:"address,omitempty"`
+	Ports    PortRange         `json:"ports"`
+	Tags     map[string]string `json:"tags,omitempty"`
+	Launched time.Time         `json:"launched"`
+}
+
+// Member gives the name of the member that the host was bought for.
+func (h Host) Member() string { return h.Tags[TagMember] }
+
+// Disk is a data disk: it outlives the host that it is attached to.
+type Disk struct {
+	ID       string            `json:"id"`
+	Name     string            `json:"name"`
+	Zone     string            `json:"zone"`
+	Size     Bytes             `json:"size"`
+	Category string            `json:"category"`
+	State    DiskState         `json:"state"`
+	HostID   string            `json:"hostId,omitempty"` // what it is attached to
+	Tags     map[string]string `json:"tags,omitempty"`
+	Created  time.Time         `json:"created"`
+}
+
+// Member gives the name of the member that the disk was bought for.
+func (d Disk) Member() string { return d.Tags[TagMember] }
+
+// MachineType is what a provider sells as one kind of VM.
+type MachineType struct {
+	Name   string  `json:"name"`
+	VCPUs  float64 `json:"vcpus"`
+	Memory Bytes   `json:"memory"`
+}

@@ -1,0 +1,96 @@
+package node
+
+import "github.com/flotilla-etcd/flotilla/fleet"
+
+// The verbs of flotilla-node. Each reads one JSON request from standard input
+// and writes one JSON Reply to standard output; each may be sent again after any
+// kind of death and then does what is left.
+const (
+	VerbInstall = "install" // InstallRequest → InstallResult
+	VerbPrepare = "prepare" // PrepareRequest → PrepareResult
+	VerbCertify = "certify" // CertifyRequest → fleet.MemberReport
+	VerbStart   = "start"   // StartRequest → fleet.MemberReport
+	VerbStop    = "stop"    // MemberRequest → fleet.MemberReport
+	VerbRestart = "restart" // MemberRequest → fleet.MemberReport
+	VerbReport  = "report"  // nothing → fleet.HostReport
+	VerbWipe    = "wipe"    // MemberRequest → nothing
+)
+
+// Reply is what every verb writes. Exactly one of Result and Error is set, and
+// the exit code is 0 or 1 accordingly.
+type Reply[T any] struct {
+	Result *T          `json:"result,omitempty"`
+	Error  *ReplyError `json:"error,omitempty"`
+}
+
+// ReplyError is a fleet.Error on its way from a host.
+type ReplyError struct {
+	Kind     fleet.Kind `json:"kind"`
+	Resource string     `json:"resource"`
+	Message  string     `json:"message"`
+	Remedy   string     `json:"remedy,omitempty"`
+}
+
+// InstallRequest asks for a release of etcd: a tar.gz laid out as the official
+// ones, with etcd, etcdctl and etcdutl in its top folder.
+type InstallRequest struct {
+	Version string `json:"version"`
+	URL     string `json:"url"` // https://, http://, file:// or a path
+	SHA256  string `json:"sha256"`
+}
+
+// InstallResult says what was done.
+type InstallResult struct {
+	Version   string `json:"version"`
+	Installed bool   `json:"installed"` // false: it was there already, and whole
+}
+
+// PrepareRequest asks for a member's directory on its data disk, its keys, and
+// the certificate requests for them. Keys that exist are kept.
+type PrepareRequest struct {
+	Cluster string `json:"cluster"`
+	UID     string `json:"uid"`
+	Member  string `json:"member"`
+	DiskID  string `json:"diskId"`
+}
+
+// PrepareResult carries the requests to be signed. The keys stay on the host.
+type PrepareResult struct {
+	ServerCSR string `json:"serverCsr"` // PEM; for the client port
+	PeerCSR   string `json:"peerCsr"`   // PEM; for the peer port
+}
+
+// CertifyRequest brings the signed certificates. A running member picks them up
+// at its next handshake, without a restart.
+type CertifyRequest struct {
+	Member     string `json:"member"`
+	CA         string `json:"ca"`         // PEM bundle that is trusted from now on
+	ServerCert string `json:"serverCert"` // PEM
+	PeerCert   string `json:"peerCert"`   // PEM
+}
+
+// Peer is a member of the initial cluster.
+type Peer struct {
+	Name string `json:"name"`
+	URL  string `json:"url"`
+}
+
+// StartRequest says how a member is to run from now on. Starting a member that
+// runs with the same request changes nothing.
+type StartRequest struct {
+	Member     string             `json:"member"`
+	Version    string             `json:"version"`
+	Address    string             `json:"address"`
+	ClientPort int                `json:"clientPort"`
+	PeerPort   int                `json:"peerPort"`
+	Token      string             `json:"token"` // initial-cluster-token
+	Initial    []Peer             `json:"initial"`
+	Existing   bool               `json:"existing"` // initial-cluster-state is existing, not new
+	PeerCN     string             `json:"peerCn"`   // the only common name that peers may have
+	Settings   fleet.EtcdSettings `json:"settings"`
+}
+
+// MemberRequest names a member.
+type MemberRequest struct {
+	Member string `json:"member"`
+}
