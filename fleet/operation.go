@@ -49,7 +49,7 @@ type Operation struct {
 	Options Options       `json:"options"`
 }
 
-// Platform of what Token is at most: the narrowest idempotency token of the
+// MaxToken is the length of the longest token: the narrowest idempotency token of the
 // clouds (64 ASCII characters).
 const MaxToken = 64
 
