@@ -57,14 +57,16 @@ type ObservedMember struct {
 
 // Snapshot is a copy of a cluster's data in the object store.
 type Snapshot struct {
-	Key      string    `json:"key"` // where in the object store
-	Revision int64     `json:"revision"`
-	Keys     int       `json:"keys"`
-	Hash     uint32    `json:"hash"` // etcd's hash of the store
-	Size     Bytes     `json:"size"` // unsealed
-	SHA256   string    `json:"sha256"`
-	Taken    time.Time `json:"taken"`
-	Verified time.Time `json:"verified"` // when it was really restored; zero if never
+	Key string `json:"key"` // where in the object store
+	// Operation is the ID of the operation that took it.
+	Operation string    `json:"operation"`
+	Revision  int64     `json:"revision"`
+	Keys      int       `json:"keys"`
+	Hash      uint32    `json:"hash"` // etcd's hash of the store
+	Size      Bytes     `json:"size"` // unsealed
+	SHA256    string    `json:"sha256"`
+	Taken     time.Time `json:"taken"`
+	Verified  time.Time `json:"verified"` // when it was really restored; zero if never
 }
 
 // Host gives the host that was bought for a member, or nil.

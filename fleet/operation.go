@@ -2,6 +2,8 @@ package fleet
 
 import (
 	"encoding/json"
+	"net"
+	"strconv"
 	"time"
 )
 
@@ -68,6 +70,8 @@ const (
 	PrepareHost StepKind = "PrepareHost"
 	// StartMember writes a member's configuration and starts it.
 	StartMember StepKind = "StartMember"
+	// AddLearner adds a member to etcd's membership, as a learner.
+	AddLearner StepKind = "AddLearner"
 	// AwaitHealthy waits until the whole cluster serves.
 	AwaitHealthy StepKind = "AwaitHealthy"
 	// SaveFinalSnapshot stores and verifies a last snapshot.
@@ -92,8 +96,12 @@ type Step struct {
 	// HostID and DiskID name what is there already.
 	HostID string `json:"hostId,omitempty"`
 	DiskID string `json:"diskId,omitempty"`
-	// Initial is the first membership, for StartMember of a new cluster.
+	// Endpoint is where the member is, or will be.
+	Endpoint *Endpoint `json:"endpoint,omitempty"`
+	// Initial is the membership that a member starts with, itself included.
 	Initial []Endpoint `json:"initial,omitempty"`
+	// Existing says that the member joins a cluster that is there already.
+	Existing bool `json:"existing,omitempty"`
 	// Token is the step's idempotency token, at most MaxToken characters.
 	Token string `json:"token"`
 }
@@ -105,9 +113,6 @@ type Endpoint struct {
 	ClientPort int    `json:"clientPort"`
 	PeerPort   int    `json:"peerPort"`
 }
-
-// Subject gives what the step is done to: a member, or "" for the whole cluster.
-func (s Step) Subject() string { return s.Member }
 
 // String gives "LaunchHost orders-1".
 func (s Step) String() string {
@@ -227,4 +232,14 @@ type Summary struct {
 	Created   time.Time `json:"created"`
 	Operation string    `json:"operation,omitempty"` // the running one, if any
 	LastError string    `json:"lastError,omitempty"`
+}
+
+// ClientURL is where clients of the member connect.
+func (e Endpoint) ClientURL() string {
+	return "https://" + net.JoinHostPort(e.Address, strconv.Itoa(e.ClientPort))
+}
+
+// PeerURL is where its peers connect.
+func (e Endpoint) PeerURL() string {
+	return "https://" + net.JoinHostPort(e.Address, strconv.Itoa(e.PeerPort))
 }

@@ -59,3 +59,11 @@ func (r *HostReport) Find(member string) *MemberReport {
 	}
 	return nil
 }
+
+// MembersOrNone gives the members on the host; none when there is no report.
+func (r *HostReport) MembersOrNone() []MemberReport {
+	if r == nil {
+		return nil
+	}
+	return r.Members
+}

@@ -42,6 +42,8 @@ const (
 	UpdateSubmit = "submit"
 	// UpdateCancel asks the entity to cancel its running operation: CancelRequest → SubmitReply.
 	UpdateCancel = "cancel"
+	// UpdateProtect turns a cluster's deletion protection on or off: ProtectRequest → nothing.
+	UpdateProtect = "protect"
 	// QueryDescribe asks the entity how it stands: → ClusterView.
 	QueryDescribe = "describe"
 	// QueryProgress asks an operation how it stands: → fleet.Progress.
@@ -95,6 +97,12 @@ type CancelRequest struct {
 	Operation string `json:"operation,omitempty"`
 	By        string `json:"by,omitempty"`
 	Why       string `json:"why,omitempty"`
+}
+
+// ProtectRequest turns deletion protection on or off.
+type ProtectRequest struct {
+	Protected bool   `json:"protected"`
+	By        string `json:"by,omitempty"`
 }
 
 // OperationRecord is one operation in a cluster's record.

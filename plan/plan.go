@@ -1,0 +1,129 @@
+// Package plan decides. Given an operation, one observation of its cluster and
+// the steps that failed for good, Next gives the wave of steps that may run
+// together now, or says that the operation is done, blocked, or has to wait for a
+// better look. Forecast plays the same function forward on a model of the world
+// (plan/model), which is what a dry run shows.
+//
+// It is pure: no clock, no randomness, no I/O. The rules that no operation may
+// break live here, as the preconditions of each step, and the property tests hold
+// them against random clusters, faults and crashes. Ambiguity means: do nothing
+// that destroys.
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// Input is everything that a decision is made from.
+type Input struct {
+	Operation   fleet.Operation
+	Observation fleet.Observation
+	// Failures are the steps of this operation that failed and will not be tried
+	// again as they are.
+	Failures []fleet.Failure
+}
+
+// Next decides what may be done now.
+func Next(in Input) fleet.Decision {
+	switch in.Operation.Kind {
+	case fleet.CreateCluster:
+		return create(in)
+	case fleet.DecommissionCluster:
+		return decommission(in)
+	}
+	return blocked(fleet.Invalid, "there is no operation %q", in.Operation.Kind)
+}
+
+// MemberNames are the names of a new cluster's members, voters first. A name is
+// never reused within a cluster; a cluster that is created again has another UID.
+func MemberNames(spec fleet.Spec) []string {
+	names := make([]string, spec.Voters+spec.Learners)
+	for i := range names {
+		names[i] = fmt.Sprintf("%s-%d", spec.Name, i+1)
+	}
+	return names
+}
+
+// EndpointOf is where a member on a host is. Members have a host of their own, so
+// they take the first two ports that the host offers.
+func EndpointOf(host fleet.Host) fleet.Endpoint {
+	return fleet.Endpoint{
+		Member: host.Member(), Address: host.Address,
+		ClientPort: host.Ports.First, PeerPort: host.Ports.First + 1,
+	}
+}
+
+// Endpoints are where the members of a cluster are, ordered by name.
+func Endpoints(spec fleet.Spec, obs fleet.Observation) []fleet.Endpoint {
+	var all []fleet.Endpoint
+	for _, name := range MemberNames(spec) {
+		if host := obs.Host(name); host != nil && host.Address != "" {
+			all = append(all, EndpointOf(host.Host))
+		}
+	}
+	return all
+}
+
+// step makes a step of an operation with its token. The token follows from the
+// operation, the member and the step, and from how often that step has failed for
+// good: after a failure the next try is another purchase and needs another token.
+func (in Input) step(kind fleet.StepKind, member string) fleet.Step {
+	token := in.Operation.ID + "/" + member + "/" + string(kind)
+	if n := in.failed(kind, member); n > 0 {
+		token = fmt.Sprintf("%s/%d", token, n)
+	}
+	if len(token) > fleet.MaxToken {
+		// Names are bounded so that this cannot happen; a token cut short could
+		// be another step's.
+		panic(fmt.Sprintf("plan: token %q is longer than %d", token, fleet.MaxToken))
+	}
+	return fleet.Step{Kind: kind, Member: member, Token: token}
+}
+
+// failed counts how often a step failed for good in this operation.
+func (in Input) failed(kind fleet.StepKind, member string) int {
+	n := 0
+	for _, f := range in.Failures {
+		if f.Step.Kind == kind && f.Step.Member == member {
+			n++
+		}
+	}
+	return n
+}
+
+// fatal gives the first failure that another try cannot mend.
+func (in Input) fatal() *fleet.Failure {
+	for i, f := range in.Failures {
+		if f.Step.Kind == fleet.LaunchHost && (f.Kind == fleet.OutOfCapacity || f.Kind == fleet.Lost) &&
+			in.failed(fleet.LaunchHost, f.Step.Member) <= maxLaunches {
+			continue
+		}
+		return &in.Failures[i]
+	}
+	return nil
+}
+
+// maxLaunches bounds how many hosts are tried for one member of one operation:
+// every zone of a region (the largest have six) and a spare.
+const maxLaunches = 7
+
+func act(wave ...fleet.Step) fleet.Decision {
+	return fleet.Decision{Verdict: fleet.VerdictAct, Wave: wave}
+}
+
+func done(format string, args ...any) fleet.Decision {
+	return fleet.Decision{Verdict: fleet.VerdictDone, Reason: fmt.Sprintf(format, args...)}
+}
+
+func wait(format string, args ...any) fleet.Decision {
+	return fleet.Decision{Verdict: fleet.VerdictWait, Reason: fmt.Sprintf(format, args...)}
+}
+
+func blocked(kind fleet.Kind, format string, args ...any) fleet.Decision {
+	return fleet.Decision{Verdict: fleet.VerdictBlocked, Kind: kind, Reason: fmt.Sprintf(format, args...)}
+}
+
+func sentence(items []string) string { return strings.Join(items, ", ") }
