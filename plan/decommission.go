@@ -34,19 +34,15 @@ func decommission(in Input) fleet.Decision {
 	if len(wave) > 0 {
 		return act(wave...)
 	}
-	for _, h := range obs.Hosts {
-		wave = append(wave, in.hostStep(fleet.ReleaseHost, h.Host))
+	hosts, disks := in.releases(), in.deletions()
+	if !in.secured() {
+		// Only the hosts know that the disks are empty, so the disks go first.
+		hosts, disks = disks, hosts
 	}
-	if len(wave) > 0 {
-		return act(wave...)
-	}
-	for _, d := range obs.Disks {
-		step := in.step(fleet.DeleteDisk, d.Member())
-		step.DiskID, step.Zone = d.ID, d.Zone
-		wave = append(wave, step)
-	}
-	if len(wave) > 0 {
-		return act(wave...)
+	for _, wave := range [][]fleet.Step{hosts, disks} {
+		if len(wave) > 0 {
+			return act(wave...)
+		}
 	}
 	if obs.Secrets {
 		return act(in.step(fleet.DestroyAuthority, ""))
@@ -58,18 +54,10 @@ func decommission(in Input) fleet.Decision {
 // destroyed, or nil when nothing has to.
 func (in Input) secureData() *fleet.Decision {
 	obs := in.Observation
-	if in.Operation.Options.SkipFinalSnapshot {
+	if in.secured() {
 		return nil
 	}
-	alive := false
-	for _, m := range obs.Members {
-		alive = alive || m.Answers && !m.Learner
-	}
-	snapshot := obs.FinalSnapshot
-	if snapshot != nil && !snapshot.Verified.IsZero() && (snapshot.Operation == in.Operation.ID || !alive) {
-		return nil
-	}
-	if obs.Quorum && alive {
+	if obs.Quorum && in.alive() {
 		d := act(in.step(fleet.SaveFinalSnapshot, ""))
 		return &d
 	}
@@ -79,6 +67,27 @@ func (in Input) secureData() *fleet.Decision {
 		return &d
 	}
 	return nil
+}
+
+// secured says that the data may go: the user gave it up, or it is in a verified
+// snapshot that this operation took. One that an earlier attempt took counts once
+// no member serves any more: before that, it may be out of date.
+func (in Input) secured() bool {
+	if in.Operation.Options.SkipFinalSnapshot {
+		return true
+	}
+	s := in.Observation.FinalSnapshot
+	return s != nil && !s.Verified.IsZero() && (s.Operation == in.Operation.ID || !in.alive())
+}
+
+// alive says that some voter answers.
+func (in Input) alive() bool {
+	for _, m := range in.Observation.Members {
+		if m.Answers && !m.Learner {
+			return true
+		}
+	}
+	return false
 }
 
 // mayHoldData says whether a member may have data: every disk counts, unless the
@@ -101,6 +110,24 @@ func (in Input) mayHoldData() bool {
 		}
 	}
 	return false
+}
+
+func (in Input) releases() []fleet.Step {
+	var wave []fleet.Step
+	for _, h := range in.Observation.Hosts {
+		wave = append(wave, in.hostStep(fleet.ReleaseHost, h.Host))
+	}
+	return wave
+}
+
+func (in Input) deletions() []fleet.Step {
+	var wave []fleet.Step
+	for _, d := range in.Observation.Disks {
+		step := in.step(fleet.DeleteDisk, d.Member())
+		step.DiskID, step.Zone = d.ID, d.Zone
+		wave = append(wave, step)
+	}
+	return wave
 }
 
 func (in Input) hostStep(kind fleet.StepKind, host fleet.Host) fleet.Step {

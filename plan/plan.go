@@ -11,6 +11,7 @@
 package plan
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 
@@ -76,9 +77,7 @@ func (in Input) step(kind fleet.StepKind, member string) fleet.Step {
 		token = fmt.Sprintf("%s/%d", token, n)
 	}
 	if len(token) > fleet.MaxToken {
-		// Names are bounded so that this cannot happen; a token cut short could
-		// be another step's.
-		panic(fmt.Sprintf("plan: token %q is longer than %d", token, fleet.MaxToken))
+		token = fmt.Sprintf("%x", sha256.Sum256([]byte(token))) // 64 characters
 	}
 	return fleet.Step{Kind: kind, Member: member, Token: token}
 }

@@ -1,0 +1,60 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/plan/model"
+)
+
+// maxForecast bounds a forecast: no operation has as many waves, so one that gets
+// there goes in circles.
+const maxForecast = 200
+
+// Forecast gives the waves that an operation would take from here if nothing
+// fails, and the verdict that it would end with.
+func Forecast(in Input) ([][]fleet.Step, fleet.Decision) {
+	world := model.From(in.Observation)
+	var waves [][]fleet.Step
+	for range maxForecast {
+		d := Next(in)
+		if d.Verdict != fleet.VerdictAct {
+			return waves, d
+		}
+		waves = append(waves, d.Wave)
+		for _, step := range d.Wave {
+			if err := world.Apply(in.Operation, step); err != nil {
+				return waves, blocked(fleet.KindOf(err), "%s would fail: %s", step, err)
+			}
+		}
+		in.Observation = world.Observe()
+		if d.Wave[0].Kind == fleet.AwaitHealthy && len(waves) > 1 && waves[len(waves)-2][0].Kind == fleet.AwaitHealthy {
+			return waves, wait("%s would have to become healthy first", in.Operation.Cluster)
+		}
+	}
+	return waves, blocked(fleet.Blocked, "no end after %d waves", maxForecast)
+}
+
+// Words says a wave as a person does: "LaunchHost orders-1 (a), orders-2 (b)".
+func Words(wave []fleet.Step) string {
+	var text string
+	for i, step := range wave {
+		item := step.Member
+		if step.Zone != "" && step.Kind == fleet.LaunchHost {
+			item = fmt.Sprintf("%s (%s)", item, step.Zone)
+		}
+		switch {
+		case i == 0 || wave[i-1].Kind != step.Kind:
+			if i > 0 {
+				text += "; "
+			}
+			text += string(step.Kind)
+			if item != "" {
+				text += " " + item
+			}
+		default:
+			text += ", " + item
+		}
+	}
+	return text
+}
