@@ -14,7 +14,7 @@ import (
 // Limits of a spec, each with the reason for its value.
 const (
 	// MaxName keeps member names, tags and tokens within the clouds' limits.
-	MaxName = 40
+	MaxName = 32
 	// MaxQuota is the largest store that etcd suggests (8 GiB) with room for those
 	// who know better; beyond it, starting and snapshots take minutes.
 	MaxQuota = 16 * GiB

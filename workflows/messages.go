@@ -145,50 +145,18 @@ type OperationResult struct {
 	Clean bool `json:"clean,omitempty"`
 }
 
-// PlanRequest asks what an operation would do.
-type PlanRequest struct {
-	Operation fleet.Operation `json:"operation"`
-}
-
-// PlanReply is the forecast of an operation.
-type PlanReply struct {
-	// Exists says that something of the cluster is there already.
-	Exists bool `json:"exists"`
-	// Waves are the steps in order; those of one wave run together.
-	Waves [][]fleet.Step `json:"waves,omitempty"`
-	// Problems are what is wrong with the request, all at once.
-	Problems fleet.Problems `json:"problems,omitempty"`
-	// Blocked is why it cannot run, if it cannot; Kind says of which kind that is.
-	Blocked string     `json:"blocked,omitempty"`
-	Kind    fleet.Kind `json:"kind,omitempty"`
-	// Buys and Destroys say in words what is bought and what is destroyed.
-	Buys     []string `json:"buys,omitempty"`
-	Destroys []string `json:"destroys,omitempty"`
-}
-
-// SurveyRequest asks how clusters of one provider and region are now.
-type SurveyRequest struct {
-	Clusters []fleet.Summary `json:"clusters"`
-}
-
-// SurveyReply gives the summaries with fresh counts, in the order asked.
-type SurveyReply struct {
-	Clusters []fleet.Summary `json:"clusters"`
-}
-
-// CertificateRequest asks for a client certificate. The key stays with the client.
-type CertificateRequest struct {
-	Cluster  string         `json:"cluster"`
-	UID      string         `json:"uid"`
-	CSR      string         `json:"csr"`  // PEM
-	Name     string         `json:"name"` // common name of the certificate
-	Validity fleet.Duration `json:"validity"`
-}
-
-// CertificateReply is a client certificate and what it is good for.
-type CertificateReply struct {
-	CA          string           `json:"ca"`          // PEM
-	Certificate string           `json:"certificate"` // PEM
-	Expires     time.Time        `json:"expires"`
-	Endpoints   []fleet.Endpoint `json:"endpoints"`
-}
+// What the short workflows take and give is the vocabulary's.
+type (
+	// PlanRequest asks what an operation would do.
+	PlanRequest = fleet.PlanRequest
+	// PlanReply is the forecast of an operation.
+	PlanReply = fleet.PlanReply
+	// SurveyRequest asks how clusters of one provider and region are now.
+	SurveyRequest = fleet.SurveyRequest
+	// SurveyReply gives the summaries with fresh counts, in the order asked.
+	SurveyReply = fleet.SurveyReply
+	// CertificateRequest asks for a client certificate.
+	CertificateRequest = fleet.CertificateRequest
+	// CertificateReply is a client certificate and what it is good for.
+	CertificateReply = fleet.CertificateReply
+)

@@ -1,0 +1,102 @@
+package fleet
+
+import "time"
+
+// The activities that are not steps, by name. A step's activity is named for its
+// StepKind. Names, not method references, tie workflows to activities: the
+// planner may name a step that an older workflow never heard of, and a program
+// that starts operations does not link what carries them out.
+const (
+	// ActivityLook observes a cluster and plans: LookRequest → Look.
+	ActivityLook = "Look"
+	// ActivityForecast observes and plans to the end: PlanRequest → PlanReply.
+	ActivityForecast = "Forecast"
+	// ActivitySurvey looks at many clusters: SurveyRequest → SurveyReply.
+	ActivitySurvey = "Survey"
+	// ActivityIssueCertificate signs: CertificateRequest → CertificateReply.
+	ActivityIssueCertificate = "IssueCertificate"
+)
+
+// LookRequest asks for one look at a cluster and the next wave of an operation.
+type LookRequest struct {
+	Operation Operation `json:"operation"`
+	Failures  []Failure `json:"failures,omitempty"`
+}
+
+// Look is what was seen and what was decided from it; together they stand in the
+// operation's history.
+type Look struct {
+	Observation Observation `json:"observation"`
+	Decision    Decision    `json:"decision"`
+	// Ahead is how many waves are forecast after this one.
+	Ahead     int        `json:"ahead"`
+	Summary   Summary    `json:"summary"`
+	Endpoints []Endpoint `json:"endpoints,omitempty"`
+}
+
+// Empty says that nothing of the cluster exists.
+func (l Look) Empty() bool {
+	o := l.Observation
+	return len(o.Hosts)+len(o.Disks) == 0 && !o.Authority && !o.Secrets
+}
+
+// StepRequest asks for one step.
+type StepRequest struct {
+	Operation Operation `json:"operation"`
+	Step      Step      `json:"step"`
+}
+
+// StepReply says what a step did, for a person.
+type StepReply struct {
+	Note string `json:"note,omitempty"`
+}
+
+// PlanRequest asks what an operation would do.
+type PlanRequest struct {
+	Operation Operation `json:"operation"`
+}
+
+// PlanReply is the forecast of an operation.
+type PlanReply struct {
+	// Exists says that something of the cluster is there already.
+	Exists bool `json:"exists"`
+	// Waves are the steps in order; those of one wave run together.
+	Waves [][]Step `json:"waves,omitempty"`
+	// Problems are what is wrong with the request, all at once.
+	Problems Problems `json:"problems,omitempty"`
+	// Blocked is why it cannot run, if it cannot; Kind says of which kind that is.
+	Blocked string `json:"blocked,omitempty"`
+	Kind    Kind   `json:"kind,omitempty"`
+	// Buys and Destroys say in words what is bought and what is destroyed.
+	Buys     []string `json:"buys,omitempty"`
+	Destroys []string `json:"destroys,omitempty"`
+}
+
+// SurveyRequest asks how clusters of one provider and region are now.
+type SurveyRequest struct {
+	Clusters []Summary `json:"clusters"`
+}
+
+// SurveyReply gives the summaries with fresh counts, in the order asked.
+type SurveyReply struct {
+	Clusters []Summary `json:"clusters"`
+}
+
+// CertificateRequest asks for a client certificate. The key stays with the client.
+type CertificateRequest struct {
+	Provider string   `json:"provider"`
+	Region   string   `json:"region"`
+	Cluster  string   `json:"cluster"`
+	UID      string   `json:"uid"`
+	CSR      string   `json:"csr"`  // PEM
+	Name     string   `json:"name"` // common name of the certificate
+	Validity Duration `json:"validity"`
+}
+
+// CertificateReply is a client certificate and what it is good for.
+type CertificateReply struct {
+	CA          string     `json:"ca"`          // PEM
+	Certificate string     `json:"certificate"` // PEM
+	Expires     time.Time  `json:"expires"`
+	Endpoints   []Endpoint `json:"endpoints"`
+}
