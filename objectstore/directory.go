@@ -125,6 +125,9 @@ func (d *directory) publishAs(key, temp string, publish func(from, to string) er
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
+			if errors.Is(err, fs.ErrExist) { // what exists is an object, not a directory
+				return fmt.Errorf("%w: %w", syscall.ENOTDIR, err)
+			}
 			return err
 		}
 		if err = publish(temp, key); errors.Is(err, fs.ErrNotExist) {
@@ -272,11 +275,11 @@ func explainFile(resource string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fleet.Errorf(fleet.Denied, resource, "the permissions do not allow it: %w", err).
 			WithRemedy("let the user that this process runs as own the directory")
-	case errors.Is(err, fs.ErrExist):
-		return fleet.Errorf(fleet.Conflict, resource, "it is there already: %w", err)
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ENOTEMPTY):
 		return fleet.Errorf(fleet.Invalid, resource, "one key goes on from another, as a/b does from a: %w", err).
 			WithRemedy("use another key")
+	case errors.Is(err, fs.ErrExist): // after ENOTEMPTY, which Go counts as this too
+		return fleet.Errorf(fleet.Conflict, resource, "it is there already: %w", err)
 	case errors.Is(err, fs.ErrNotExist):
 		return fleet.Errorf(fleet.NotFound, resource, "there is no such object: %w", err)
 	}

@@ -168,16 +168,20 @@ func checkSegments(key string) string {
 	return ""
 }
 
-// checkPrefix refuses a prefix that no key can begin with.
+// checkPrefix refuses a prefix that no key can begin with. Its last part may
+// go on, so of that nothing is known but the characters.
 func checkPrefix(store, prefix string) error {
-	whole := strings.TrimSuffix(prefix, "/")
-	if whole == "" && prefix == "" {
+	why := ""
+	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
+		why = checkSegments(prefix[:i])
+	}
+	if why == "" && prefix != "" {
+		why = checkSegments(prefix + "x")
+	}
+	if why == "" {
 		return nil
 	}
-	if why := checkSegments(whole); why != "" && !strings.HasSuffix(whole, ".") {
-		return fleet.Errorf(fleet.Invalid, about(store, prefix), "no key can begin so: %s", why)
-	}
-	return nil
+	return fleet.Errorf(fleet.Invalid, about(store, prefix), "no key can begin so: %s", why)
 }
 
 // about is what errors call an object.

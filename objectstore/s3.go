@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -120,28 +119,32 @@ func region(named string, endpoint url.URL) string {
 }
 
 func (b *bucket) connect(endpoint *url.URL, region string, lookup minio.BucketLookupType, opts Options) error {
-	transport := opts.Transport
-	if transport == nil {
-		t, err := newTransport(endpoint.Scheme == "https")
-		if err != nil {
-			return err
-		}
-		transport = t
-	}
 	creds := findCredentials(region)
-	if b.oss {
-		transport = &ossTransport{next: transport, creds: creds, region: region}
-	}
-	o := minio.Options{
-		Creds: creds, Secure: endpoint.Scheme == "https", Transport: transport,
-		Region: region, BucketLookup: lookup, MaxRetries: tries,
+	client := func(retries int) (*minio.Client, error) {
+		transport := opts.Transport
+		if transport == nil {
+			t, err := newTransport(endpoint.Scheme == "https")
+			if err != nil {
+				return nil, err
+			}
+			// A connection that the server has just closed looks like a lost
+			// answer; who may not repeat a request needs a fresh one.
+			t.DisableKeepAlives = retries == 1
+			transport = t
+		}
+		if b.oss {
+			transport = &ossTransport{next: transport, creds: creds, region: region}
+		}
+		return minio.New(endpoint.Host, &minio.Options{
+			Creds: creds, Secure: endpoint.Scheme == "https", Transport: transport,
+			Region: region, BucketLookup: lookup, MaxRetries: retries,
+		})
 	}
 	var err error
-	if b.client, err = minio.New(endpoint.Host, &o); err != nil {
+	if b.client, err = client(tries); err != nil {
 		return err
 	}
-	o.MaxRetries = 1
-	b.once, err = minio.New(endpoint.Host, &o)
+	b.once, err = client(1)
 	return err
 }
 
@@ -163,8 +166,11 @@ func (b *bucket) Put(ctx context.Context, key string, r io.Reader, size int64) e
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		// All of it: one request, which can be sent again.
 		if src.err == nil {
-			_, err = b.client.PutObject(ctx, b.bucket, b.prefix+key, bytes.NewReader(begin[:n]), int64(n),
-				minio.PutObjectOptions{SendContentMd5: true})
+			err = again(ctx, func() error {
+				_, err := b.client.PutObject(ctx, b.bucket, b.prefix+key, bytes.NewReader(begin[:n]), int64(n),
+					minio.PutObjectOptions{SendContentMd5: true})
+				return err
+			})
 		}
 	case err == nil:
 		// In parts. minio-go aborts them if anything fails, the source included,
@@ -190,15 +196,35 @@ func (b *bucket) PutIfAbsent(ctx context.Context, key string, data []byte) error
 		SendContentMd5: true,
 		// In one request: a condition holds for that one only.
 		DisableMultipart: true,
-		// OSS requests are signed a second time, which a signed stream does not survive.
-		DisableContentSha256: b.oss,
+		// A plain body, signed by its MD5, goes out together with its header: of a
+		// stream of signed chunks a refusal breaks the connection before it is
+		// read. And OSS's requests are signed again, which no stream survives.
+		DisableContentSha256: true,
 	}
 	opts.SetMatchETagExcept("*") // If-None-Match: *
-	_, err := b.once.PutObject(ctx, b.bucket, b.prefix+key, bytes.NewReader(data), int64(len(data)), opts)
+	err := again(ctx, func() error {
+		_, err := b.once.PutObject(ctx, b.bucket, b.prefix+key, bytes.NewReader(data), int64(len(data)), opts)
+		return err
+	})
 	if err != nil {
 		return explainS3(about(b.name, key), err)
 	}
 	return nil
+}
+
+// again repeats a put that versitygw refused because its parent directory was
+// being removed by a delete of the last object beside it (seen with v1.8.0).
+// Nothing was stored then, so that a conditional put may be repeated as well.
+func again(ctx context.Context, put func() error) error {
+	const attempts = 20 // each is lost only to another delete at that very moment
+	err := put()
+	for range attempts {
+		if code := minio.ToErrorResponse(err).Code; code != parentVanished || ctx.Err() != nil {
+			break
+		}
+		err = put()
+	}
+	return err
 }
 
 func (b *bucket) Get(ctx context.Context, key string) (io.ReadCloser, error) {
@@ -224,10 +250,14 @@ func (b *bucket) Stat(ctx context.Context, key string) (Object, error) {
 	}
 	explained := explainS3(about(b.name, key), err)
 	if fleet.Is(explained, fleet.NotFound) {
-		// The answer to a HEAD has no body, so it does not say what is missing.
-		// Who may not ask for the bucket gets the likelier answer.
-		if exists, err := b.client.BucketExists(ctx, b.bucket); err == nil && !exists {
-			return Object{}, explainS3(about(b.name, key), minio.ErrorResponse{Code: minio.NoSuchBucket, StatusCode: http.StatusNotFound})
+		// The answer to a HEAD has no body, so its 404 does not say what is
+		// missing: the object, the bucket, or the user. That to a list does.
+		one := minio.ListObjectsOptions{Prefix: b.prefix + key, Recursive: true, MaxKeys: 1}
+		for info := range b.client.ListObjectsIter(ctx, b.bucket, one) {
+			if info.Err != nil {
+				return Object{}, explainS3(about(b.name, key), info.Err)
+			}
+			break
 		}
 	}
 	return Object{}, explained

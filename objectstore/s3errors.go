@@ -36,11 +36,13 @@ func explainS3(resource string, err error) error {
 	case is("NoSuchBucket"):
 		return fleet.Errorf(fleet.Invalid, resource, "the bucket does not exist: %w", err).
 			WithRemedy("create the bucket, or correct its name")
+	case is("XAdminUserNotFound"): // versitygw's, when it has one user only; with status 404
+		return badCredentials(resource, answer.Code, err)
 	case is("NoSuchKey"), status == http.StatusNotFound:
 		return fleet.Errorf(fleet.NotFound, resource, "there is no such object: %w", err)
 	case is("PreconditionFailed", "FileAlreadyExists"), status == http.StatusPreconditionFailed: // the second is OSS's
 		return fleet.Errorf(fleet.Conflict, resource, "it is there already: %w", err)
-	case is("ExistingObjectIsDirectory", "ObjectParentIsFile"): // versitygw's
+	case is(parentVanished, "ObjectParentIsFile"): // versitygw's
 		return fleet.Errorf(fleet.Invalid, resource, "one key goes on from another, as a/b does from a: %w", err).
 			WithRemedy("use another key")
 	case is("QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"), status == http.StatusInsufficientStorage:
@@ -52,8 +54,7 @@ func explainS3(resource string, err error) error {
 		return fleet.Errorf(fleet.Denied, resource, "this machine's clock and the server's differ: %w", err).
 			WithRemedy("set the clock right")
 	case is("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "TokenRefreshRequired"):
-		return fleet.Errorf(fleet.Denied, resource, "the credentials are not accepted (%s): %w", answer.Code, err).
-			WithRemedy("check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the file or role that they come from")
+		return badCredentials(resource, answer.Code, err)
 	case is("AccessDenied", "AllAccessDisabled", "AccountProblem"), status == http.StatusForbidden, status == http.StatusUnauthorized:
 		return fleet.Errorf(fleet.Denied, resource, "not allowed: %w", err).
 			WithRemedy("let the credentials read, write, list and delete in the bucket")
@@ -67,6 +68,15 @@ func explainS3(resource string, err error) error {
 		return fleet.Errorf(fleet.Unavailable, resource, "the server could not do it now (%s): %w", answer.Code, err)
 	}
 	return fleet.Errorf(fleet.Invalid, resource, "the server refused (%s): %w", answer.Code, err)
+}
+
+// parentVanished is versitygw's code for a key that others go on from, and for
+// a directory that is removed under a put.
+const parentVanished = "ExistingObjectIsDirectory"
+
+func badCredentials(resource, code string, err error) error {
+	return fleet.Errorf(fleet.Denied, resource, "the credentials are not accepted (%s): %w", code, err).
+		WithRemedy("check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the file or role that they come from")
 }
 
 // explainNoAnswer is for what went wrong before there was an answer.

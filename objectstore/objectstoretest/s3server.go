@@ -1,0 +1,201 @@
+package objectstoretest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/stretchr/testify/require"
+)
+
+// Server is a versitygw on a loopback address with credentials of its own.
+type Server struct {
+	Address   string // host:port, plain HTTP
+	AccessKey string
+	SecretKey string
+	Root      string // the directory underneath: a bucket is a directory in it
+
+	process *exec.Cmd
+	exited  chan struct{}
+	output  bytes.Buffer
+}
+
+// startTimeout is long because many tests may start at once on a small machine;
+// the server itself answers within a second.
+const startTimeout = 30 * time.Second
+
+// Start runs an S3 server until the test ends. It fails the test, not skips it,
+// when the program is not there.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	program, err := findServer()
+	require.NoError(t, err)
+	s := &Server{AccessKey: "test" + rand.Text(), SecretKey: rand.Text(), Root: t.TempDir(), exited: make(chan struct{})}
+	// Nobody can be asked to keep a port free between looking and listening, so
+	// a server that did not come up is started at another.
+	for range 5 {
+		if err = s.start(program); err == nil {
+			t.Cleanup(s.Stop)
+			return s
+		}
+	}
+	require.NoError(t, err, "versitygw did not start; it wrote:\n%s", s.output.String())
+	return nil
+}
+
+// start runs the server once, and waits until it answers.
+func (s *Server) start(program string) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s.Address = l.Addr().String()
+	if err := l.Close(); err != nil {
+		return err
+	}
+	s.process = exec.Command(program, "--port", s.Address, "--health", "/health", "--quiet", "posix", s.Root)
+	s.process.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
+	s.process.Stdout, s.process.Stderr = &s.output, &s.output
+	endWithParent(s.process)
+	if err := s.process.Start(); err != nil {
+		return err
+	}
+	exited := make(chan struct{})
+	s.exited = exited
+	go func() { _ = s.process.Wait(); close(exited) }()
+	return s.await()
+}
+
+func (s *Server) await() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Address+"/health", nil)
+		if err != nil {
+			return err
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err == nil {
+			_ = answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-s.exited:
+			return fmt.Errorf("versitygw ended by itself")
+		case <-ctx.Done():
+			s.Stop()
+			return fmt.Errorf("versitygw did not answer at %s within %s", s.Address, startTimeout)
+		case <-tick.C:
+		}
+	}
+}
+
+// Stop ends the server at once. A second time it does nothing.
+func (s *Server) Stop() {
+	_ = s.process.Process.Kill()
+	<-s.exited
+}
+
+// Setenv puts the server's credentials where objectstore.Open looks for them.
+func (s *Server) Setenv(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", s.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", s.SecretKey)
+	t.Setenv("AWS_SESSION_TOKEN", "")
+}
+
+// Bucket makes a bucket, which may be there already.
+func (s *Server) Bucket(t testing.TB, name string) {
+	t.Helper()
+	client, err := s.client()
+	require.NoError(t, err)
+	exists, err := client.BucketExists(t.Context(), name)
+	require.NoError(t, err)
+	if !exists {
+		require.NoError(t, client.MakeBucket(t.Context(), name, minio.MakeBucketOptions{}))
+	}
+}
+
+// Uploads gives the keys of the multipart uploads that were neither finished
+// nor aborted.
+func (s *Server) Uploads(t testing.TB, bucket string) (keys []string) {
+	t.Helper()
+	client, err := s.client()
+	require.NoError(t, err)
+	// Not the test's context: this is asked in cleanups, where that has ended.
+	for upload := range client.ListIncompleteUploads(context.Background(), bucket, "", true) {
+		require.NoError(t, upload.Err)
+		keys = append(keys, upload.Key)
+	}
+	return keys
+}
+
+func (s *Server) client() (*minio.Client, error) {
+	return minio.New(s.Address, &minio.Options{Creds: credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""), Region: "us-east-1"})
+}
+
+// Location is what objectstore.Open takes for a bucket, and a prefix in it.
+func (s *Server) Location(bucketAndPrefix string) string {
+	return "s3://" + bucketAndPrefix + "?endpoint=http://" + s.Address + "&region=us-east-1&pathStyle=true"
+}
+
+// findServer reads where the toolbox built versitygw: tools.json in bin at the
+// top of the repository, or in the directory that FLOTILLA_BIN names.
+func findServer() (string, error) {
+	const remedy = "run make toolbox, which builds it from source"
+	bin, err := binDirectory()
+	if err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(filepath.Join(bin, "tools.json"))
+	if err != nil {
+		return "", fmt.Errorf("the tests of S3 need versitygw, and bin/tools.json does not say where it is; %s: %w", remedy, err)
+	}
+	var tools map[string]json.RawMessage
+	var program string
+	if err := json.Unmarshal(text, &tools); err != nil {
+		return "", fmt.Errorf("bin/tools.json cannot be read; %s: %w", remedy, err)
+	}
+	if err := json.Unmarshal(tools["versitygw"], &program); err != nil {
+		return "", fmt.Errorf("the tests of S3 need versitygw, and bin/tools.json does not name it; %s", remedy)
+	}
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(bin, "..", program)
+	}
+	if _, err := os.Stat(program); err != nil {
+		return "", fmt.Errorf("versitygw is not where bin/tools.json says; %s: %w", remedy, err)
+	}
+	return program, nil
+}
+
+// binDirectory looks for bin beside the go.mod of the whole repository, from
+// the directory of the package under test upwards.
+func binDirectory() (string, error) {
+	if dir := os.Getenv("FLOTILLA_BIN"); dir != "" {
+		return dir, nil
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "tools", "s3", "go.mod")); err == nil {
+			return filepath.Join(dir, "bin"), nil
+		}
+	}
+	return "", fmt.Errorf("the tests of S3 run inside the repository, and this is outside; or name its bin directory by FLOTILLA_BIN")
+}
