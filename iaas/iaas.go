@@ -12,13 +12,17 @@
 //   - A call that buys takes a Token. The same token with the same request gives
 //     the resource that was bought before, whatever happened to the first answer,
 //     also when that resource has ended since; the same token with another
-//     request is fleet.Invalid.
+//     request is fleet.Invalid. Tokens are remembered for a day at least.
+//   - What is bought carries the tags asked for, and its token as fleet.TagToken.
 //   - Lists and lookups may lag behind: a resource just bought may be
 //     fleet.NotFound or absent from a list for a while, one just ended may still
 //     show. A list that may be incomplete is an error, never a short list.
 //   - No answer, or one that cannot be understood, is fleet.Unavailable or a
 //     state of unknown, never "gone".
-//   - The context ends every call.
+//   - The context ends every call. A call that it ended is fleet.Unavailable and
+//     wraps the context's error; what it asked for may have happened.
+//   - What does not exist is fleet.NotFound, to look at as well as to change,
+//     unless the call says otherwise.
 package iaas
 
 import (
@@ -53,8 +57,8 @@ type LaunchHostRequest struct {
 type Hosts interface {
 	// LaunchHost buys a host and gives it as it is now, usually pending.
 	// Errors: fleet.OutOfCapacity (no such type left in this zone), fleet.Invalid
-	// (unknown zone or type, token reused with another request), fleet.Throttled,
-	// fleet.Denied.
+	// (unknown zone or type, no token or too long a one, token reused with another
+	// request), fleet.Throttled, fleet.Denied.
 	LaunchHost(ctx context.Context, req LaunchHostRequest) (fleet.Host, error)
 	// Host gives one host. A terminated host is fleet.NotFound sooner or later;
 	// until then its state is fleet.HostTerminated.
@@ -62,9 +66,11 @@ type Hosts interface {
 	// ListHosts gives the hosts with these tags, terminated ones left out, oldest first.
 	ListHosts(ctx context.Context, tags Tags) ([]fleet.Host, error)
 	// StopHost and StartHost change whether the host runs. Its disks stay.
+	// fleet.Conflict while a change to the contrary is under way: look again.
 	StopHost(ctx context.Context, id string) error
 	StartHost(ctx context.Context, id string) error
-	// ResizeHost changes the type of a stopped host; fleet.Conflict if it is not.
+	// ResizeHost changes the type of a stopped host; fleet.Conflict if it is not
+	// stopped, fleet.Invalid for an unknown type. The type it has is a success.
 	ResizeHost(ctx context.Context, id, machineType string) error
 	// TerminateHost ends a host for good. Data disks are detached and stay. A host
 	// that does not exist is a success.
@@ -85,13 +91,17 @@ type CreateDiskRequest struct {
 type Disks interface {
 	// CreateDisk buys a disk and gives it as it is now. Errors as of LaunchHost.
 	CreateDisk(ctx context.Context, req CreateDiskRequest) (fleet.Disk, error)
+	// Disk gives one disk. A deleted disk is fleet.NotFound sooner or later; until
+	// then its state is fleet.DiskDeleted.
 	Disk(ctx context.Context, id string) (fleet.Disk, error)
 	// ListDisks gives the disks with these tags, deleted ones left out, oldest first.
 	ListDisks(ctx context.Context, tags Tags) ([]fleet.Disk, error)
-	// AttachDisk gives a disk to a running or stopped host of the same zone.
-	// fleet.Conflict if another host has it; success if this host has it.
+	// AttachDisk gives a disk to a running or stopped host. fleet.Conflict if
+	// another host has it or the host is in another state; fleet.Invalid if the
+	// host is in another zone; success if this host has it.
 	AttachDisk(ctx context.Context, diskID, hostID string) error
-	// DetachDisk takes it from whatever host has it. Not attached is a success.
+	// DetachDisk takes it from whatever host has it. Not attached is a success. A
+	// disk with open files may stay fleet.DiskDetaching until they are closed.
 	DetachDisk(ctx context.Context, diskID string) error
 	// GrowDisk makes it larger; fleet.Invalid if size is smaller than it is.
 	GrowDisk(ctx context.Context, diskID string, size fleet.Bytes) error
@@ -126,8 +136,10 @@ const (
 type CommandRequest struct {
 	HostID string
 	// Token makes it run at most once: the same token gives the same command.
-	Token   string
-	Script  string // for /bin/sh, at most MaxScript bytes
+	Token  string
+	Script string // for /bin/sh, at most MaxScript bytes
+	// Timeout ends the script and what it started; rounded up to whole seconds
+	// and to the least that the cloud takes. Zero is the provider's own default.
 	Timeout time.Duration
 }
 
@@ -136,9 +148,9 @@ type Command struct {
 	ID       string
 	HostID   string
 	State    CommandState
-	ExitCode int
-	Stdout   string // at most MaxStdout characters
-	Stderr   string // at most MaxStderr characters
+	ExitCode int    // of the script when it succeeded or failed; else -1
+	Stdout   string // its first MaxStdout characters at most
+	Stderr   string // its first MaxStderr characters at most
 }
 
 // Commands runs scripts on hosts through the cloud's own run-command service.
@@ -146,7 +158,7 @@ type Commands interface {
 	// RunCommand sends a script and gives the command, usually running. It goes on
 	// when the caller dies. Errors: fleet.Conflict when the host is not running,
 	// fleet.Unavailable when its agent does not answer, fleet.Invalid when the
-	// script is too long.
+	// script is too long or the token was used on this host for another one.
 	RunCommand(ctx context.Context, req CommandRequest) (Command, error)
 	// Command looks at it again. Right after RunCommand it may be fleet.NotFound.
 	Command(ctx context.Context, hostID, commandID string) (Command, error)

@@ -1,0 +1,114 @@
+package local
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// withMarker gives the live processes that carry the marker. Those of other
+// users cannot be read and are not ours.
+func withMarker(marker []string) ([]process, error) {
+	pids, err := allProcesses()
+	if err != nil {
+		return nil, err
+	}
+	var found []process
+	for _, pid := range pids {
+		start := startOf(pid)
+		if start != "" && hasMarker(pid, marker) {
+			found = append(found, process{PID: pid, Start: start})
+		}
+	}
+	return found, nil
+}
+
+func allProcesses() ([]int, error) {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = proc.Close() }()
+	names, err := proc.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// hasMarker says whether a process is alive and carries the marker: a dead one
+// that is not yet reaped has no environment any more.
+func hasMarker(pid int, marker []string) bool {
+	environ, err := os.ReadFile(procFile(pid, "environ"))
+	if err != nil {
+		return false
+	}
+	left := len(marker)
+	for _, kv := range bytes.Split(environ, []byte{0}) {
+		for _, m := range marker {
+			if string(kv) == m {
+				left--
+			}
+		}
+	}
+	return left <= 0
+}
+
+// startOf gives what tells a process from a later one of the same number, or ""
+// if there is no such process or it is dead and only not yet reaped.
+func startOf(pid int) string {
+	stat, err := os.ReadFile(procFile(pid, "stat"))
+	if err != nil {
+		return ""
+	}
+	// The name in parentheses may hold anything; state is the first field after
+	// it and the start time, in ticks since the machine booted, the 20th.
+	i := bytes.LastIndexByte(stat, ')')
+	if i < 0 {
+		return ""
+	}
+	fields := strings.Fields(string(stat[i+1:]))
+	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
+		return ""
+	}
+	return fields[19]
+}
+
+// uses says whether one of the host's processes has a file below dir open, or
+// works in it: the disk is mounted and busy.
+func uses(marker []string, dir string) (bool, error) {
+	found, err := withMarker(marker)
+	if err != nil {
+		return false, err
+	}
+	for _, proc := range found {
+		pid := proc.PID
+		links := []string{procFile(pid, "cwd")}
+		fds, err := os.ReadDir(procFile(pid, "fd"))
+		if err != nil {
+			continue // it ended
+		}
+		for _, fd := range fds {
+			links = append(links, filepath.Join(procFile(pid, "fd"), fd.Name()))
+		}
+		for _, link := range links {
+			target, err := os.Readlink(link)
+			if err == nil && (target == dir || strings.HasPrefix(target, dir+"/")) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+func procFile(pid int, name string) string {
+	return filepath.Join("/proc", strconv.Itoa(pid), name)
+}
