@@ -1,0 +1,3 @@
+module github.com/flotilla-etcd/flotilla/tools
+
+go 1.26.0
