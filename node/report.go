@@ -1,0 +1,92 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// Report says how the host and every member on it stands. It changes nothing,
+// needs no lock, and answers within seconds whatever the members do.
+func (n *Node) Report(ctx context.Context) (*fleet.HostReport, error) {
+	entries, err := os.ReadDir(n.membersDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, onHost("host", err)
+	}
+	var members []member
+	for _, e := range entries {
+		m, err := n.member(e.Name())
+		if fleet.Is(err, fleet.NotFound) || fleet.Is(err, fleet.Invalid) {
+			continue // being made or wiped, or not ours
+		}
+		if err != nil {
+			return nil, err // rather none than a list that lacks one
+		}
+		members = append(members, m)
+	}
+	report := &fleet.HostReport{
+		NodeVersion: n.Version,
+		Platform:    Platform(),
+		Releases:    n.releases(),
+		Members:     make([]fleet.MemberReport, len(members)),
+	}
+	var all sync.WaitGroup
+	for i, m := range members {
+		all.Go(func() { report.Members[i] = *n.reportOn(ctx, m) })
+	}
+	all.Wait()
+	slices.SortFunc(report.Members, func(a, b fleet.MemberReport) int { return strings.Compare(a.Name, b.Name) })
+	return report, nil
+}
+
+// reportOn says how one member stands. What cannot be found out is left out, and
+// NotReady says so where it matters.
+func (n *Node) reportOn(ctx context.Context, m member) *fleet.MemberReport {
+	r := &fleet.MemberReport{
+		Name: m.Member, Cluster: m.Cluster, UID: m.UID, DiskID: m.DiskID,
+		State:          fleet.MemberPrepared,
+		CertifiedUntil: n.certifiedUntil(m.Member),
+	}
+	if m.Start != nil {
+		r.Version, r.ClientPort, r.PeerPort = m.Start.Version, m.Start.ClientPort, m.Start.PeerPort
+	}
+	if used, free, err := n.diskSpace(m.DiskID); err == nil {
+		r.DiskUsed, r.DiskFree = used, free
+	}
+	if info, err := os.Stat(filepath.Join(m.dataDir(n), "member/snap/db")); err == nil {
+		r.DBSize = fleet.Bytes(info.Size())
+	}
+	s, err := n.Services.Status(ctx, m.Member)
+	if err != nil {
+		r.NotReady = "its process cannot be looked at: " + err.Error()
+		return r
+	}
+	r.PID, r.Restarts = s.PID, s.Restarts
+	if s.LastExit != "" {
+		r.LastExit = exitInWords(s)
+	}
+	switch {
+	case !s.Installed || m.Start == nil:
+		r.NotReady = "it was never started"
+	case !s.Wanted && !s.Running:
+		r.State = fleet.MemberStopped
+		r.NotReady = "it is stopped"
+	case !s.Running:
+		r.State = fleet.MemberRestarting
+		r.NotReady = "etcd does not run and is about to be started again"
+		if r.LastExit != "" {
+			r.NotReady += "; it ended: " + r.LastExit
+		}
+	default:
+		r.State = fleet.MemberRunning
+		n.probe(ctx, m, r)
+	}
+	return r
+}

@@ -1,0 +1,181 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/url"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/node/service"
+)
+
+const (
+	// provenAfter is how long a process must live to count as started. etcd checks
+	// its flags, opens its files and binds its ports in a few tenths of a second.
+	provenAfter = 1500 * time.Millisecond
+	// startPatience is how long that may take; a start does not wait for a quorum,
+	// which may need members that are started after this one.
+	startPatience = 5 * time.Second
+	// startPoll is how often a start looks at the process it waits for.
+	startPoll = 50 * time.Millisecond
+)
+
+// Start makes a member run as asked from now on, also after a reboot. A member
+// that runs so already is left alone; one that runs otherwise is restarted. It
+// waits until the process proved to live, not until it serves. Errors:
+// fleet.Invalid for a request that can never work; fleet.NotFound when the
+// member or its disk is not there; fleet.Blocked when its data is somebody
+// else's; fleet.Conflict when it is not certified, its release is not installed,
+// or a port is taken; fleet.Unavailable when the process ends at once, with what
+// it said.
+func (n *Node) Start(ctx context.Context, req StartRequest) (*fleet.MemberReport, error) {
+	if err := checkStart(req); err != nil {
+		return nil, err
+	}
+	unlock, err := n.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	m, err := n.member(req.Member)
+	if err != nil {
+		return nil, err
+	}
+	args, err := n.arguments(m, req)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.checkReady(m, req); err != nil {
+		return nil, err
+	}
+	before, err := n.Services.Status(ctx, req.Member)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPorts(req, m.Start, before.Running); err != nil {
+		return nil, err
+	}
+	m.Start = &req
+	if err := n.writeMember(m); err != nil {
+		return nil, err
+	}
+	err = n.Services.Install(ctx, service.Service{
+		Name:        req.Member,
+		Description: "etcd " + req.Version + ", " + m.Owner.String(),
+		Argv:        append([]string{n.program(req.Version, "etcd")}, args...),
+		Writable:    []string{m.onDisk(n)},
+		Readable:    []string{n.pkiDir(req.Member)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := n.Services.Start(ctx, req.Member); err != nil {
+		return nil, err
+	}
+	if err := n.awaitProof(ctx, req.Member); err != nil {
+		return nil, err
+	}
+	return n.reportOn(ctx, m), nil
+}
+
+func checkStart(req StartRequest) error {
+	if err := checkMember(req.Member); err != nil {
+		return err
+	}
+	resource := resourceOf(req.Member)
+	for _, port := range []int{req.ClientPort, req.PeerPort} {
+		if port < 1 || port > 65535 {
+			return fleet.Errorf(fleet.Invalid, resource, "%d is not a port", port)
+		}
+	}
+	if req.ClientPort == req.PeerPort {
+		return fleet.Errorf(fleet.Invalid, resource, "client port and peer port are both %d", req.ClientPort)
+	}
+	if ip := net.ParseIP(req.Address); ip == nil || ip.IsUnspecified() {
+		return fleet.Errorf(fleet.Invalid, resource, "%q is not the IP address of a host", req.Address)
+	}
+	own := false
+	for _, peer := range req.Initial {
+		u, err := url.Parse(peer.URL)
+		if err != nil || u.Scheme != "https" || u.Host == "" || !memberName.MatchString(peer.Name) {
+			return fleet.Errorf(fleet.Invalid, resource, "%q at %q is not a peer with an https URL", peer.Name, peer.URL)
+		}
+		own = own || peer.Name == req.Member
+	}
+	if !own {
+		return fleet.Errorf(fleet.Invalid, resource, "it is not in the initial cluster that it is to start with")
+	}
+	return errors.Join(checkText(resource, "the token", req.Token), checkText(resource, "the peers' common name", req.PeerCN))
+}
+
+// checkReady says whether everything is there that the member needs.
+func (n *Node) checkReady(m member, req StartRequest) error {
+	if err := n.checkDisk(m); err != nil {
+		return err
+	}
+	if err := n.checkOwner(m); errors.Is(err, fs.ErrNotExist) {
+		return fleet.Errorf(fleet.Conflict, resourceOf(m.Member), "disk %s has no data directory for it", m.DiskID).WithRemedy("prepare it again")
+	} else if err != nil {
+		return err
+	}
+	if err := n.checkInstalled(req.Version); err != nil {
+		return err
+	}
+	return n.checkCertified(req)
+}
+
+// checkPorts refuses an address that something else has. What the member itself
+// has while it runs, is free for it.
+func checkPorts(req StartRequest, now *StartRequest, running bool) error {
+	for _, port := range []int{req.ClientPort, req.PeerPort} {
+		if running && now != nil && now.Address == req.Address && (port == now.ClientPort || port == now.PeerPort) {
+			continue
+		}
+		address := net.JoinHostPort(req.Address, strconv.Itoa(port))
+		listener, err := net.Listen("tcp", address)
+		switch {
+		case err == nil:
+			_ = listener.Close()
+		case errors.Is(err, unix.EADDRINUSE):
+			return fleet.Errorf(fleet.Conflict, resourceOf(req.Member), "%s is in use by another program on this host", address).
+				WithRemedy("end that program, or give the member other ports")
+		case errors.Is(err, unix.EADDRNOTAVAIL):
+			return fleet.Errorf(fleet.Conflict, resourceOf(req.Member), "%s is not an address of this host", req.Address).
+				WithRemedy("look which host has it")
+		default:
+			return fleet.Errorf(fleet.Denied, resourceOf(req.Member), "%s cannot be used: %w", address, err)
+		}
+	}
+	return nil
+}
+
+// awaitProof waits until the member's process has lived long enough.
+func (n *Node) awaitProof(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	ticker := time.NewTicker(startPoll)
+	defer ticker.Stop()
+	for {
+		s, err := n.Services.Status(ctx, name)
+		switch {
+		case err != nil:
+			return err
+		case s.LastExit != "" && !(s.Running && time.Since(s.Started) >= provenAfter):
+			return fleet.Errorf(fleet.Unavailable, resourceOf(name), "etcd ended right after its start: %s", exitInWords(s)).
+				WithRemedy("it is started again and again; see its log on the host")
+		case s.Running && time.Since(s.Started) >= provenAfter:
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fleet.Errorf(fleet.Unavailable, resourceOf(name), "etcd does not run yet")
+		case <-ticker.C:
+		}
+	}
+}
