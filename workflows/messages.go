@@ -62,6 +62,16 @@ var (
 	AttrOperation = temporal.NewSearchAttributeKeyKeyword("FlotillaOperation")
 )
 
+// SearchAttributes are the names of all of them.
+func SearchAttributes() []string {
+	keys := []temporal.SearchAttributeKeyKeyword{AttrCluster, AttrPhase, AttrProvider, AttrRegion, AttrEtcd, AttrClass, AttrOperation}
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		names[i] = key.GetName()
+	}
+	return names
+}
+
 // The memo fields.
 const (
 	// MemoSummary is a cluster's fleet.Summary, on the entity workflow.

@@ -1,0 +1,122 @@
+// Package activities does what plans say: it looks at clusters and carries out
+// steps, through a cloud (iaas), the host side (node), etcd (etcdadmin), the
+// object store and the certificate authorities (pki).
+//
+// Every activity is idempotent: it may be killed at any instant and run again, or
+// overlap with its own earlier attempt. It decides nothing that the planner could
+// decide, and maps every error to whether trying again makes sense (errors.go).
+package activities
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.uber.org/zap"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/objectstore"
+	"github.com/flotilla-etcd/flotilla/pki"
+)
+
+// Region is what the activities of one region work with. Every field is required.
+type Region struct {
+	Provider iaas.Provider
+	Store    objectstore.Store
+	// Key seals what must not be read by whoever can read the store.
+	Key *pki.FleetKey
+	// Catalogue is the path of the release catalogue; it is read anew each time,
+	// so that a release can be added while workers run.
+	Catalogue string
+	// Scratch is a directory for snapshots that are being verified.
+	Scratch string
+	Log     *zap.Logger
+}
+
+// Registry is what activities are registered with: a Temporal worker.
+type Registry interface {
+	RegisterActivityWithOptions(a any, options activity.RegisterOptions)
+}
+
+// Register registers the activities of a region, each under its own name.
+func Register(registry Registry, r Region) {
+	planner, compute, hosts := &Planner{r}, &Compute{r}, &Hosts{r}
+	members, snapshots, authorities := &Members{r}, &Snapshots{r}, &Authorities{r}
+	for name, a := range map[string]any{
+		fleet.ActivityLook:             planner.Look,
+		fleet.ActivityForecast:         planner.Forecast,
+		fleet.ActivitySurvey:           planner.Survey,
+		fleet.ActivityIssueCertificate: authorities.IssueCertificate,
+
+		string(fleet.CreateAuthority):   authorities.CreateAuthority,
+		string(fleet.DestroyAuthority):  authorities.DestroyAuthority,
+		string(fleet.LaunchHost):        compute.LaunchHost,
+		string(fleet.AttachDisk):        compute.AttachDisk,
+		string(fleet.ReleaseHost):       compute.ReleaseHost,
+		string(fleet.DeleteDisk):        compute.DeleteDisk,
+		string(fleet.PrepareHost):       hosts.PrepareHost,
+		string(fleet.StartMember):       hosts.StartMember,
+		string(fleet.StopMember):        hosts.StopMember,
+		string(fleet.AddLearner):        members.AddLearner,
+		string(fleet.AwaitHealthy):      members.AwaitHealthy,
+		string(fleet.SaveFinalSnapshot): snapshots.SaveFinalSnapshot,
+	} {
+		registry.RegisterActivityWithOptions(a, activity.RegisterOptions{Name: name})
+	}
+}
+
+// Check says whether what the region works with can be used, before anything
+// depends on it.
+func (r Region) Check() error {
+	if _, err := r.catalogue(); err != nil {
+		return err
+	}
+	if info, err := os.Stat(r.Scratch); err != nil || !info.IsDir() {
+		return fleet.Errorf(fleet.Invalid, "scratch directory "+r.Scratch, "is not a directory").WithRemedy("see the worker's --scratch")
+	}
+	return nil
+}
+
+func (r Region) catalogue() (fleet.Catalogue, error) {
+	data, err := os.ReadFile(r.Catalogue)
+	if err != nil {
+		return fleet.Catalogue{}, fleet.Errorf(fleet.Unavailable, "release catalogue", "cannot be read: %w", err).
+			WithRemedy("see the worker's --releases")
+	}
+	return fleet.ParseCatalogue(data, r.Catalogue)
+}
+
+// beat records how far an activity is; percent below zero means that there is none.
+func beat(ctx context.Context, percent int, note string) {
+	b := fleet.StepBeat{Note: note}
+	if percent >= 0 {
+		b.Percent = &percent
+	}
+	activity.RecordHeartbeat(ctx, b)
+}
+
+// The pace of polls: quick at first, because here it is often a matter of
+// milliseconds, then once a second, because clouds count what they are asked.
+const (
+	firstPoll = 10 * time.Millisecond
+	slowPoll  = time.Second
+)
+
+// poll asks check again and again until it says done, gives an error, or the
+// context ends. What check says of the progress goes into the heartbeat.
+func poll(ctx context.Context, check func(ctx context.Context) (done bool, percent int, note string, err error)) error {
+	for pause := firstPoll; ; pause = min(pause*3/2, slowPoll) {
+		done, percent, note, err := check(ctx)
+		if err != nil || done {
+			return err
+		}
+		beat(ctx, percent, note)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/node"
+	"github.com/flotilla-etcd/flotilla/pki"
+)
+
+// Hosts does what is done on a host, through the host side.
+type Hosts struct{ Region }
+
+// PrepareHost brings everything to a host that its member needs to start: the
+// release, the member's directory, keys that are made there, and certificates
+// for them.
+func (h *Hosts) PrepareHost(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	return note(h.prepare(ctx, r))
+}
+
+func (h *Hosts) prepare(ctx context.Context, r fleet.StepRequest) (string, error) {
+	op, step := r.Operation, r.Step
+	host, err := h.Provider.Host(ctx, step.HostID)
+	if err != nil {
+		return "", err
+	}
+	report, err := call[fleet.HostReport](ctx, h.Provider, host, node.VerbReport, nil)
+	if err != nil {
+		return "", err
+	}
+	if err := h.install(ctx, host, report, op.Spec.Etcd.Version); err != nil {
+		return "", err
+	}
+	requests, err := call[node.PrepareResult](ctx, h.Provider, host, node.VerbPrepare, node.PrepareRequest{
+		Cluster: op.Cluster, UID: op.UID, Member: step.Member, DiskID: step.DiskID,
+	})
+	if err != nil {
+		return "", err
+	}
+	certificates, err := h.sign(ctx, op, step.Member, host, requests)
+	if err != nil {
+		return "", err
+	}
+	member, err := call[fleet.MemberReport](ctx, h.Provider, host, node.VerbCertify, certificates)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("etcd %s, certified until %s", op.Spec.Etcd.Version, member.CertifiedUntil.Format(time.DateOnly)), nil
+}
+
+func (h *Hosts) install(ctx context.Context, host fleet.Host, report *fleet.HostReport, version string) error {
+	catalogue, err := h.catalogue()
+	if err != nil {
+		return err
+	}
+	artifact, err := catalogue.Find(version, report.Platform)
+	if err != nil {
+		return err
+	}
+	_, err = call[node.InstallResult](ctx, h.Provider, host, node.VerbInstall, node.InstallRequest{
+		Version: version, URL: artifact.URL, SHA256: artifact.SHA256,
+	})
+	return err
+}
+
+func (h *Hosts) sign(ctx context.Context, op fleet.Operation, member string, host fleet.Host, requests *node.PrepareResult) (*node.CertifyRequest, error) {
+	authority, err := h.authority(ctx, op.Cluster, op.UID)
+	if err != nil {
+		return nil, err
+	}
+	address := net.ParseIP(host.Address)
+	if address == nil {
+		return nil, fleet.Errorf(fleet.Unavailable, "host "+host.Name, "has no IP address yet (%q)", host.Address)
+	}
+	now := time.Now()
+	server, err := authority.SignServer([]byte(requests.ServerCSR), member, []net.IP{address}, now)
+	if err != nil {
+		return nil, err
+	}
+	peer, err := authority.SignPeer([]byte(requests.PeerCSR), member, []net.IP{address}, now)
+	if err != nil {
+		return nil, err
+	}
+	return &node.CertifyRequest{
+		Member: member, CA: string(authority.CertificatePEM()), ServerCert: string(server), PeerCert: string(peer),
+	}, nil
+}
+
+// StartMember configures a member and starts it. That it serves is AwaitHealthy's.
+func (h *Hosts) StartMember(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	op, step := r.Operation, r.Step
+	host, err := h.Provider.Host(ctx, step.HostID)
+	if err != nil {
+		return note("", err)
+	}
+	request := node.StartRequest{
+		Member: step.Member, Version: op.Spec.Etcd.Version, Address: step.Endpoint.Address,
+		ClientPort: step.Endpoint.ClientPort, PeerPort: step.Endpoint.PeerPort,
+		Token: op.Cluster + "-" + op.UID, Existing: step.Existing,
+		PeerCN: pki.PeerName(op.Cluster, op.UID), Settings: op.Spec.Etcd.EtcdSettings,
+	}
+	for _, e := range step.Initial {
+		request.Initial = append(request.Initial, node.Peer{Name: e.Member, URL: e.PeerURL()})
+	}
+	member, err := call[fleet.MemberReport](ctx, h.Provider, host, node.VerbStart, request)
+	if err != nil {
+		return note("", err)
+	}
+	return note(fmt.Sprintf("pid %d at %s", member.PID, step.Endpoint.ClientURL()), nil)
+}
+
+// StopMember stops a member; it stays stopped. A host that is gone took its
+// member with it.
+func (h *Hosts) StopMember(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	host, err := h.Provider.Host(ctx, r.Step.HostID)
+	switch {
+	case fleet.Is(err, fleet.NotFound), err == nil && host.State != fleet.HostRunning:
+		return note("its host does not run", nil)
+	case err != nil:
+		return note("", err)
+	}
+	_, err = call[fleet.MemberReport](ctx, h.Provider, host, node.VerbStop, node.MemberRequest{Member: r.Step.Member})
+	return note("", err)
+}

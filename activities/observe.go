@@ -1,0 +1,134 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/node"
+	"github.com/flotilla-etcd/flotilla/plan"
+)
+
+// reportTimeout bounds how long one host is waited for in a look. A cloud's
+// run-command takes a second or two; a host that takes longer is silent, for now.
+const reportTimeout = 15 * time.Second
+
+// observe looks at everything that there is of a cluster. It fails when the cloud
+// or the object store cannot be read, because absence decides; a host or member
+// that does not answer is part of what was seen.
+func (r Region) observe(ctx context.Context, op fleet.Operation) (fleet.Observation, error) {
+	obs, err := r.resources(ctx, op.Cluster)
+	if err != nil {
+		return obs, err
+	}
+	beat(ctx, -1, "asking hosts")
+	r.ask(ctx, &obs)
+	if err := r.stored(ctx, op, &obs); err != nil {
+		return obs, err
+	}
+	if started := startedOn(obs); len(started) > 0 && obs.Authority {
+		beat(ctx, -1, "asking members")
+		if err := r.members(ctx, op, started, &obs); err != nil {
+			return obs, err
+		}
+	}
+	return obs, nil
+}
+
+// resources lists what the cloud has of a cluster.
+func (r Region) resources(ctx context.Context, cluster string) (fleet.Observation, error) {
+	obs := fleet.Observation{At: time.Now().UTC()}
+	tags := iaas.Tags{fleet.TagCluster: cluster}
+	hosts, err := r.Provider.ListHosts(ctx, tags)
+	if err != nil {
+		return obs, err
+	}
+	for _, h := range hosts {
+		obs.Hosts = append(obs.Hosts, fleet.ObservedHost{Host: h})
+	}
+	obs.Disks, err = r.Provider.ListDisks(ctx, tags)
+	return obs, err
+}
+
+// ask asks every running host for its report, side by side.
+func (r Region) ask(ctx context.Context, obs *fleet.Observation) {
+	var group errgroup.Group
+	for i := range obs.Hosts {
+		h := &obs.Hosts[i]
+		if h.State != fleet.HostRunning {
+			h.Silent = "it is " + string(h.State)
+			continue
+		}
+		group.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+			defer cancel()
+			report, err := call[fleet.HostReport](ctx, r.Provider, h.Host, node.VerbReport, nil)
+			if err != nil {
+				h.Silent = err.Error()
+			}
+			h.Report = report
+			return nil
+		})
+	}
+	_ = group.Wait()
+	for _, h := range obs.Hosts {
+		if h.Report == nil {
+			obs.Unknowns = append(obs.Unknowns, fmt.Sprintf("host %s does not answer: %s", h.Name, h.Silent))
+		}
+	}
+}
+
+// stored looks up what the object store has of a cluster.
+func (r Region) stored(ctx context.Context, op fleet.Operation, obs *fleet.Observation) error {
+	_, err := r.Store.Stat(ctx, authorityKey(op.Cluster, op.UID))
+	if err != nil && !fleet.Is(err, fleet.NotFound) {
+		return err
+	}
+	obs.Authority = err == nil
+	obs.Secrets = obs.Authority
+	if op.Kind == fleet.DecommissionCluster {
+		obs.FinalSnapshot, err = r.finalSnapshot(ctx, op.Cluster, op.UID)
+		return ignore(err, fleet.NotFound)
+	}
+	return nil
+}
+
+// members asks etcd itself.
+func (r Region) members(ctx context.Context, op fleet.Operation, endpoints []fleet.Endpoint, obs *fleet.Observation) error {
+	client, err := r.connect(ctx, op.Cluster, op.UID, endpoints)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	seen := client.Observe(ctx)
+	obs.Members, obs.Quorum, obs.Leader, obs.Revision = seen.Members, seen.Quorum, seen.Leader, seen.Revision
+	if seen.Why != "" {
+		obs.Unknowns = append(obs.Unknowns, seen.Why)
+	}
+	return nil
+}
+
+// startedOn gives where members may be running: on every host that says so, and
+// on every host that says nothing.
+func startedOn(obs fleet.Observation) []fleet.Endpoint {
+	var all []fleet.Endpoint
+	for _, h := range obs.Hosts {
+		member := h.Report.Find(h.Member())
+		silent := h.Report == nil && h.State == fleet.HostRunning
+		if silent || member != nil && member.State != fleet.MemberPrepared {
+			all = append(all, plan.EndpointOf(h.Host))
+		}
+	}
+	return all
+}
+
+func ignore(err error, kind fleet.Kind) error {
+	if fleet.Is(err, kind) {
+		return nil
+	}
+	return err
+}

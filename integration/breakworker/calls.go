@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/objectstore"
+)
+
+// provider passes a boundary after each call that changes something: the cloud
+// has done it, and the worker has not heard yet.
+type provider struct {
+	iaas.Provider
+	points *points
+}
+
+func (p provider) LaunchHost(ctx context.Context, r iaas.LaunchHostRequest) (fleet.Host, error) {
+	defer p.points.call(ctx, "LaunchHost")
+	return p.Provider.LaunchHost(ctx, r)
+}
+
+func (p provider) TerminateHost(ctx context.Context, id string) error {
+	defer p.points.call(ctx, "TerminateHost")
+	return p.Provider.TerminateHost(ctx, id)
+}
+
+func (p provider) CreateDisk(ctx context.Context, r iaas.CreateDiskRequest) (fleet.Disk, error) {
+	defer p.points.call(ctx, "CreateDisk")
+	return p.Provider.CreateDisk(ctx, r)
+}
+
+func (p provider) AttachDisk(ctx context.Context, disk, host string) error {
+	defer p.points.call(ctx, "AttachDisk")
+	return p.Provider.AttachDisk(ctx, disk, host)
+}
+
+func (p provider) DetachDisk(ctx context.Context, id string) error {
+	defer p.points.call(ctx, "DetachDisk")
+	return p.Provider.DetachDisk(ctx, id)
+}
+
+func (p provider) DeleteDisk(ctx context.Context, id string) error {
+	defer p.points.call(ctx, "DeleteDisk")
+	return p.Provider.DeleteDisk(ctx, id)
+}
+
+func (p provider) RunCommand(ctx context.Context, r iaas.CommandRequest) (iaas.Command, error) {
+	defer p.points.call(ctx, "RunCommand")
+	return p.Provider.RunCommand(ctx, r)
+}
+
+// ListHosts changes nothing, but is the middle of what only looks.
+func (p provider) ListHosts(ctx context.Context, tags iaas.Tags) ([]fleet.Host, error) {
+	defer p.points.call(ctx, "ListHosts")
+	return p.Provider.ListHosts(ctx, tags)
+}
+
+// store does the same for the object store.
+type store struct {
+	objectstore.Store
+	points *points
+}
+
+func (s store) Put(ctx context.Context, key string, r io.Reader, size int64) error {
+	defer s.points.call(ctx, "Put")
+	return s.Store.Put(ctx, key, r, size)
+}
+
+func (s store) PutIfAbsent(ctx context.Context, key string, data []byte) error {
+	defer s.points.call(ctx, "PutIfAbsent")
+	return s.Store.PutIfAbsent(ctx, key, data)
+}
+
+func (s store) Delete(ctx context.Context, key string) error {
+	defer s.points.call(ctx, "Delete")
+	return s.Store.Delete(ctx, key)
+}

@@ -1,0 +1,182 @@
+// Package harness runs Flotilla as its users do, for tests: a real Temporal
+// server, real workers as processes of their own, and the local provider's real
+// hosts, each environment in a directory of its own. What it starts, it ends.
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas/local"
+	"github.com/flotilla-etcd/flotilla/pki"
+	"github.com/flotilla-etcd/flotilla/starter"
+)
+
+// Patience bounds every wait of a test. Nothing takes nearly as long; it only
+// turns a hang into a failure, on a machine that is busy with other tests too.
+const Patience = 2 * time.Minute
+
+// Env is one control plane and its machine.
+type Env struct {
+	t        testing.TB
+	Dir      string
+	Temporal *Temporal
+	Client   *starter.Client
+	Provider *local.Provider // looks at the same hosts as the workers
+	key      string
+	objects  string
+
+	mu      sync.Mutex
+	workers []*Process
+}
+
+// Start starts Temporal and connects to it. Workers are started with StartWorker.
+func Start(t testing.TB) *Env {
+	t.Helper()
+	e := &Env{t: t, Dir: tempDir(t)}
+	e.key, e.objects = filepath.Join(e.Dir, "fleet.key"), "file://"+filepath.Join(e.Dir, "objects")
+	key, err := pki.GenerateFleetKey()
+	require.NoError(t, err)
+	require.NoError(t, key.WriteFile(e.key))
+	e.Temporal = startTemporal(t, filepath.Join(e.Dir, "temporal.db"))
+	e.Provider, err = local.Open(local.Config{Root: filepath.Join(e.Dir, "local"), Region: Region, NodeBinary: Binary("flotilla-node")})
+	require.NoError(t, err)
+	t.Cleanup(e.end)
+	e.Client, err = starter.Dial(t.Context(), starter.Options{Address: e.Temporal.Address, Namespace: "default"})
+	require.NoError(t, err)
+	return e
+}
+
+// Region is the region of every environment.
+const Region = "local-1"
+
+// tempDir is like t.TempDir, with a short path: sockets and locks of what runs
+// below it have limits. A failed test leaves it for a look.
+func tempDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("", "flotilla-it-")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("left for a look: %s", dir)
+			return
+		}
+		_ = os.RemoveAll(dir)
+	})
+	return dir
+}
+
+// end ends what the environment started: workers, hosts, then the client.
+func (e *Env) end() {
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	for _, w := range e.Workers() {
+		w.Kill()
+	}
+	_ = e.Provider.ClearFaults(ctx)
+	hosts, err := e.Provider.ListHosts(ctx, nil)
+	for _, h := range hosts {
+		if terr := e.Provider.TerminateHost(ctx, h.ID); terr != nil {
+			err = terr
+		}
+	}
+	if err != nil {
+		e.t.Errorf("ending the hosts of the environment: %v", err)
+	}
+	for _, pid := range e.Processes() {
+		_ = killPID(pid)
+	}
+	if e.Client != nil {
+		e.Client.Close()
+	}
+}
+
+// Workers are the worker processes that were started and not killed.
+func (e *Env) Workers() []*Process {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var alive []*Process
+	for _, w := range e.workers {
+		if w.Alive() {
+			alive = append(alive, w)
+		}
+	}
+	return alive
+}
+
+// StartWorker starts a worker and waits until it takes work. env is added to its
+// environment; program is flotilla-worker unless a test has its own.
+func (e *Env) StartWorker(program string, env ...string) *Process {
+	e.t.Helper()
+	health := FreeAddress(e.t)
+	p := start(e.t, filepath.Join(e.Dir, fmt.Sprintf("worker-%d.log", len(e.workers))), env, Binary(program),
+		"--address", e.Temporal.Address, "--namespace", "default", "--region", Region,
+		"--data", filepath.Join(e.Dir, "local"), "--node-binary", Binary("flotilla-node"),
+		"--object-store", e.objects, "--fleet-key", e.key, "--releases", filepath.Join(Root(), "bin", "releases.yaml"),
+		"--scratch", e.Dir, "--metrics-address", health, "--health-address", health, "--drain-timeout", "10s")
+	e.mu.Lock()
+	e.workers = append(e.workers, p)
+	e.mu.Unlock()
+	p.awaitReady("http://" + health + "/readyz")
+	p.Metrics = "http://" + health + "/metrics"
+	return p
+}
+
+// Spec is a small cluster.
+func Spec(name string, voters int, version string) fleet.Spec {
+	return fleet.Spec{
+		Name: name, Provider: "local", Region: Region, Zones: []string{"a", "b", "c"}, Voters: voters,
+		Etcd:    fleet.EtcdSpec{Version: version},
+		Machine: fleet.MachineSpec{Type: "small", Disk: fleet.DiskSpec{Size: 20 * fleet.GiB, Category: "ssd"}},
+	}.WithDefaults()
+}
+
+// Root is the root of the project.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+}
+
+// Binary is the path of one of our programs, which Build has built.
+func Binary(name string) string { return filepath.Join(built, name) }
+
+var built string
+
+// Build builds our programs as they are now, for all tests of a package. Call it
+// from TestMain; the returned function deletes them.
+func Build() (func(), error) {
+	dir, err := os.MkdirTemp("", "flotilla-it-bin-")
+	if err != nil {
+		return nil, err
+	}
+	built = dir
+	build := exec.Command("go", "build", "-o", dir+"/", "./node/flotilla-node", "./workers/flotilla-worker",
+		"./starter/flotilla", "./integration/breakworker")
+	build.Dir = Root()
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("building our programs: %w\n%s", err, out)
+	}
+	return func() { _ = os.RemoveAll(dir) }, nil
+}
+
+// Tool is the path of a program that runs beside ours, as `make build` left it.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(Root(), "bin", "tools.json"))
+	require.NoError(t, err, "%s is not built: run make build first", name)
+	var tools map[string]string
+	require.NoError(t, json.Unmarshal(data, &tools))
+	require.NotEmpty(t, tools[name], "%s is not built: run make build first", name)
+	return tools[name]
+}

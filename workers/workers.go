@@ -1,0 +1,244 @@
+// Package workers puts a worker together: it reads the configuration, picks the
+// implementations (the only place that does), registers workflows and
+// activities, serves metrics and health, and drains when it is told to end.
+//
+// Workers keep no state. Any number of them may serve a region; killing one
+// loses nothing but the time until its steps are taken up by another.
+package workers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/envconfig"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+	"go.uber.org/zap"
+
+	"github.com/flotilla-etcd/flotilla/activities"
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas/local"
+	"github.com/flotilla-etcd/flotilla/objectstore"
+	"github.com/flotilla-etcd/flotilla/pki"
+	"github.com/flotilla-etcd/flotilla/workflows"
+)
+
+// dialTimeout is how long a worker tries to reach Temporal before it says so.
+const dialTimeout = 10 * time.Second
+
+// Options are what a program that embeds a worker may add.
+type Options struct {
+	// Interceptors see every workflow and activity, outermost first.
+	Interceptors []interceptor.WorkerInterceptor
+	// Region may wrap or replace what activities work with; nil leaves it as it is.
+	Region func(*activities.Region)
+}
+
+// Run runs a worker until ctx ends, then drains it: no new step is taken, those
+// in hand may finish for as long as the drain timeout.
+func Run(ctx context.Context, c Config, o Options) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	log, err := newLogger(c)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Sync() }()
+	metrics, err := newMetrics()
+	if err != nil {
+		return err
+	}
+	temporal, err := dial(ctx, c, log, metrics)
+	if err != nil {
+		return err
+	}
+	defer temporal.Close()
+	if err := ensureSearchAttributes(ctx, temporal, c, log); err != nil {
+		return err
+	}
+	set, err := assemble(ctx, c, o, temporal, log, metrics)
+	if err != nil {
+		return err
+	}
+	servers, err := serve(c, metrics, set.ready)
+	if err != nil {
+		return err
+	}
+	defer servers.close()
+	if err := set.start(); err != nil {
+		return err
+	}
+	log.Info("worker is ready", zap.String("provider", c.Provider), zap.String("region", c.Region),
+		zap.Strings("serves", c.Serve), zap.String("build", c.BuildID))
+	select {
+	case <-ctx.Done():
+	case err = <-set.fatal:
+		err = fleet.Errorf(fleet.Unavailable, "worker", "cannot go on: %w", err)
+	}
+	log.Info("worker is draining", zap.Duration("atMost", c.DrainTimeout))
+	set.stop()
+	log.Info("worker has ended")
+	return err
+}
+
+// dial connects to Temporal as its own configuration says, with our flags on top.
+func dial(ctx context.Context, c Config, log *zap.Logger, m *metrics) (client.Client, error) {
+	options, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{ConfigFileProfile: c.Profile})
+	if err != nil {
+		return nil, fleet.Errorf(fleet.Invalid, "Temporal's configuration", "%w", err)
+	}
+	if c.Address != "" {
+		options.HostPort = c.Address
+	}
+	if c.Namespace != "" {
+		options.Namespace = c.Namespace
+	}
+	options.Logger = temporalLogger{log.Sugar().Named("temporal")}
+	options.MetricsHandler = m.temporal
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	temporal, err := client.DialContext(ctx, options)
+	if err != nil {
+		address := options.HostPort
+		if address == "" {
+			address = client.DefaultHostPort
+		}
+		return nil, fleet.Errorf(fleet.Unavailable, "Temporal at "+address, "does not answer: %w", err).
+			WithRemedy("start it, or say where it is with --address or TEMPORAL_ADDRESS")
+	}
+	return temporal, nil
+}
+
+// set is the workers of one process: one for workflows, one for the region's activities.
+type set struct {
+	workers []worker.Worker
+	started []worker.Worker
+	fatal   chan error
+	healthy func(ctx context.Context) error
+}
+
+func assemble(ctx context.Context, c Config, o Options, temporal client.Client, log *zap.Logger, m *metrics) (*set, error) {
+	s := &set{fatal: make(chan error, 2), healthy: func(ctx context.Context) error {
+		_, err := temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
+		return err
+	}}
+	options := worker.Options{
+		Interceptors:                       append(o.Interceptors, m.interceptor()),
+		WorkerStopTimeout:                  c.DrainTimeout,
+		MaxConcurrentActivityExecutionSize: c.MaxSteps,
+		OnFatalError:                       func(err error) { s.fatal <- err },
+	}
+	if c.Deployment != "" {
+		options.DeploymentOptions = worker.DeploymentOptions{
+			UseVersioning: true,
+			Version:       worker.WorkerDeploymentVersion{DeploymentName: c.Deployment, BuildID: c.BuildID},
+		}
+	}
+	if c.serves(ServeWorkflows) {
+		w := worker.New(temporal, workflows.TaskQueue, options)
+		RegisterWorkflows(w)
+		s.workers = append(s.workers, w)
+	}
+	if c.serves(ServeActivities) {
+		region, err := open(ctx, c, o, log)
+		if err != nil {
+			return nil, err
+		}
+		w := worker.New(temporal, workflows.RegionQueue(c.Provider, c.Region), options)
+		activities.Register(activityRegistry{w}, region)
+		s.workers = append(s.workers, w)
+	}
+	return s, nil
+}
+
+// activityRegistry narrows a worker to what activities need of it.
+type activityRegistry struct{ worker.Worker }
+
+func (r activityRegistry) RegisterActivityWithOptions(a any, options activity.RegisterOptions) {
+	r.Worker.RegisterActivityWithOptions(a, options)
+}
+
+// RegisterWorkflows registers every workflow under its own name. Operations stay
+// on the version that they began with. Entities live for years, so they move to
+// the current version when they wake; their code is small, continues as new after
+// every operation, and is held to recorded histories.
+func RegisterWorkflows(r worker.WorkflowRegistry) {
+	for name, w := range map[string]struct {
+		run      any
+		behavior workflow.VersioningBehavior
+	}{
+		workflows.ClusterType:             {workflows.Cluster, workflow.VersioningBehaviorAutoUpgrade},
+		string(fleet.CreateCluster):       {workflows.CreateCluster, workflow.VersioningBehaviorPinned},
+		string(fleet.DecommissionCluster): {workflows.DecommissionCluster, workflow.VersioningBehaviorPinned},
+		workflows.PlanType:                {workflows.PlanOperation, workflow.VersioningBehaviorPinned},
+		workflows.SurveyType:              {workflows.SurveyClusters, workflow.VersioningBehaviorPinned},
+		workflows.CertificateType:         {workflows.IssueClientCertificate, workflow.VersioningBehaviorPinned},
+	} {
+		r.RegisterWorkflowWithOptions(w.run, workflow.RegisterOptions{Name: name, VersioningBehavior: w.behavior})
+	}
+}
+
+// open picks the implementations that the configuration names.
+func open(ctx context.Context, c Config, o Options, log *zap.Logger) (activities.Region, error) {
+	key, err := pki.LoadFleetKey(c.FleetKey)
+	if err != nil {
+		return activities.Region{}, err
+	}
+	store, err := objectstore.Open(ctx, c.ObjectStore, objectstore.Options{})
+	if err != nil {
+		return activities.Region{}, err
+	}
+	if _, err := store.List(ctx, "clusters/none/"); err != nil {
+		return activities.Region{}, err // better now than in the middle of something
+	}
+	provider, err := local.Open(local.Config{
+		Root: c.Data, Region: c.Region, Zones: c.Zones, NodeBinary: c.NodeBinary, Env: c.NodeEnv, Log: log.Named("local"),
+	})
+	if err != nil {
+		return activities.Region{}, err
+	}
+	region := activities.Region{
+		Provider: provider, Store: store, Key: key, Catalogue: c.Releases, Scratch: c.Scratch, Log: log,
+	}
+	if o.Region != nil {
+		o.Region(&region)
+	}
+	return region, region.Check()
+}
+
+func (s *set) start() error {
+	for _, w := range s.workers {
+		if err := w.Start(); err != nil {
+			s.stop()
+			return fleet.Errorf(fleet.Unavailable, "worker", "cannot start: %w", err)
+		}
+		s.started = append(s.started, w)
+	}
+	return nil
+}
+
+// ready says whether the worker takes work: started, and Temporal answers.
+func (s *set) ready(ctx context.Context) error {
+	if len(s.started) < len(s.workers) {
+		return errors.New("starting")
+	}
+	return s.healthy(ctx)
+}
+
+func (s *set) stop() {
+	done := make(chan struct{}, len(s.started))
+	for _, w := range s.started {
+		go func() {
+			w.Stop()
+			done <- struct{}{}
+		}()
+	}
+	for range s.started {
+		<-done
+	}
+}
