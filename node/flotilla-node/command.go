@@ -67,7 +67,9 @@ func command() *cobra.Command {
 		verb(&root, node.VerbReport, "Say how the host and its members stand", `{}`,
 			func(n *node.Node, ctx context.Context, _ struct{}) (*fleet.HostReport, error) { return n.Report(ctx) }),
 		verb(&root, node.VerbWipe, "Stop a member and delete its data and keys. There is no way back", `{"member": "demo-1"}`,
-			func(n *node.Node, ctx context.Context, req node.MemberRequest) (*struct{}, error) { return nil, n.Wipe(ctx, req) }),
+			func(n *node.Node, ctx context.Context, req node.MemberRequest) (*struct{}, error) {
+				return nil, n.Wipe(ctx, req)
+			}),
 		initCommand(&root),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
