@@ -49,7 +49,7 @@ type Options struct {
 // it does not answer within five seconds, and fleet.Invalid when the configuration
 // is wrong.
 func Dial(ctx context.Context, o Options) (*Client, error) {
-	options, origin, err := o.resolve()
+	options, origin, err := o.resolve(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 }
 
 // resolve finds out where the control plane is.
-func (o Options) resolve() (client.Options, Origin, error) {
+func (o Options) resolve(ctx context.Context) (client.Options, Origin, error) {
 	profile, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{ConfigFileProfile: o.Profile})
 	if err != nil {
 		return client.Options{}, Origin{}, fleet.Errorf(fleet.Invalid, "Temporal's client configuration", "%w", err).
@@ -101,7 +101,7 @@ func (o Options) resolve() (client.Options, Origin, error) {
 		}
 	default:
 		origin.Source = "the default"
-		if record, ok := findDev(o.Dir); ok {
+		if record, ok := findDev(ctx, o.Dir); ok {
 			profile.Address, origin.Source, origin.DataDir = record.Address, devenv.Path(record.DataDir), record.DataDir
 			if profile.Namespace == "" {
 				profile.Namespace = record.Namespace
@@ -131,7 +131,7 @@ func (o Options) resolve() (client.Options, Origin, error) {
 
 // findDev gives the development environment of a directory, if it answers. One that
 // was killed leaves its record behind; that one is not meant.
-func findDev(dir string) (devenv.Record, bool) {
+func findDev(ctx context.Context, dir string) (devenv.Record, bool) {
 	if dir == "" {
 		dir = "."
 	}
@@ -139,7 +139,7 @@ func findDev(dir string) (devenv.Record, bool) {
 	if !ok {
 		return devenv.Record{}, false
 	}
-	conn, err := net.DialTimeout("tcp", record.Address, devTimeout)
+	conn, err := (&net.Dialer{Timeout: devTimeout}).DialContext(ctx, "tcp", record.Address)
 	if err != nil {
 		return devenv.Record{}, false
 	}

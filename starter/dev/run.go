@@ -132,10 +132,10 @@ func (e *environment) startTemporal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if e.record.Port, err = choosePort("--port", e.config.Port, e.record.Port, defaultPort); err != nil {
+	if e.record.Port, err = choosePort(ctx, "--port", e.config.Port, e.record.Port, defaultPort); err != nil {
 		return err
 	}
-	if e.record.UIPort, err = choosePort("--ui-port", e.config.UIPort, e.record.UIPort, defaultUIPort); err != nil {
+	if e.record.UIPort, err = choosePort(ctx, "--ui-port", e.config.UIPort, e.record.UIPort, defaultUIPort); err != nil {
 		return err
 	}
 	e.record.Address, e.record.UI = hostPort(e.record.Port), "http://"+hostPort(e.record.UIPort)
@@ -151,11 +151,11 @@ func (e *environment) startTemporal(ctx context.Context) error {
 }
 
 func (e *environment) startWorker(ctx context.Context, env []string) error {
-	health, err := anyPort()
+	health, err := anyPort(ctx)
 	if err != nil {
 		return err
 	}
-	metrics, err := anyPort()
+	metrics, err := anyPort(ctx)
 	if err != nil {
 		return err
 	}
@@ -236,11 +236,11 @@ func (e *environment) greet() {
 }
 
 // childEnvironment is this program's, without what would point a child at another
-// Temporal: the flags say which one.
+// Temporal or configure a worker: the flags say all that.
 func childEnvironment() []string {
 	var env []string
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "TEMPORAL_") {
+		if !strings.HasPrefix(v, "TEMPORAL_") && !strings.HasPrefix(v, "FLOTILLA_") {
 			env = append(env, v)
 		}
 	}

@@ -36,7 +36,7 @@ func (e *environment) startS3(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := anyPort()
+	port, err := anyPort(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -84,18 +84,18 @@ func (s *service) up(ctx, life context.Context) (done <-chan struct{}, err error
 }
 
 // keep restarts the program when it ends by itself, later and later.
-func (s *service) keep(ctx context.Context, cmd *exec.Cmd, ended chan error) {
+func (s *service) keep(ctx context.Context, cmd *exec.Cmd, ended chan string) {
 	restarts, pause, since := 0, backoffFirst, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			s.stop(cmd, ended)
 			return
-		case err := <-ended:
+		case how := <-ended:
 			if time.Since(since) > steady {
 				pause = backoffFirst
 			}
-			s.died(s, how(err), pause)
+			s.died(s, how, pause)
 		}
 		for {
 			select {
@@ -116,21 +116,21 @@ func (s *service) keep(ctx context.Context, cmd *exec.Cmd, ended chan error) {
 	}
 }
 
-func wait(cmd *exec.Cmd) chan error {
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+// wait gives, once, how the program ended.
+func wait(cmd *exec.Cmd) chan string {
+	ended := make(chan string, 1)
+	go func() {
+		how := "exit status 0"
+		if err := cmd.Wait(); err != nil {
+			how = err.Error()
+		}
+		ended <- how
+	}()
 	return ended
 }
 
-func how(err error) string {
-	if err == nil {
-		return "exit status 0"
-	}
-	return err.Error()
-}
-
 // stop ends the program cleanly, and by force when that takes too long.
-func (s *service) stop(cmd *exec.Cmd, ended chan error) {
+func (s *service) stop(cmd *exec.Cmd, ended chan string) {
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-ended:
@@ -140,7 +140,7 @@ func (s *service) stop(cmd *exec.Cmd, ended chan error) {
 	}
 }
 
-func (s *service) awaitReady(ctx context.Context, ended chan error) error {
+func (s *service) awaitReady(ctx context.Context, ended chan string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.readyIn)
 	defer cancel()
 	for {
@@ -151,7 +151,7 @@ func (s *service) awaitReady(ctx context.Context, ended chan error) error {
 		select {
 		case exit := <-ended:
 			ended <- exit // stop waits for it too
-			return fleet.Errorf(fleet.Unavailable, s.name, "ended while starting (%s)%s", how(exit), quoted(tail(s.log, 5))).
+			return fleet.Errorf(fleet.Unavailable, s.name, "ended while starting (%s)%s", exit, quoted(tail(s.log, 5))).
 				WithRemedy("see %s", s.log)
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.Canceled) {

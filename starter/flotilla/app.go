@@ -45,7 +45,7 @@ func (a *app) run(ctx context.Context, args []string) (code int) {
 			code = exitFailed
 		}
 	}()
-	root := a.root()
+	root := a.root() //nolint:contextcheck // commands get theirs from ExecuteContext
 	root.SetArgs(args)
 	root.SetIn(a.in)
 	root.SetOut(a.out)
@@ -92,7 +92,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.options.Profile, "profile", "", "`profile` of Temporal's TOML configuration (TEMPORAL_PROFILE)")
 	flags.BoolVar(&a.utc, "utc", false, "give times in UTC (RFC 3339)")
 	a.options.UI = os.Getenv("FLOTILLA_TEMPORAL_UI")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, err) })
+	root.SetFlagErrorFunc(usageError)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddGroup(&cobra.Group{ID: "change", Title: "Change clusters:"}, &cobra.Group{ID: "look", Title: "Look at clusters:"},
 		&cobra.Group{ID: "self", Title: "Flotilla itself:"})

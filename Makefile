@@ -1,0 +1,66 @@
+# What there is to make: make help
+
+GO      ?= go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+TOOLBOX := $(GO) -C tools run ./toolbox --out ../bin
+
+# The race detector needs cgo and a C compiler.
+RACE := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null && echo -race)
+
+# Tests start real servers and clusters; more packages at a time than this only
+# makes each of them slow.
+PARALLEL ?= 2
+TIMEOUT  ?= 20m
+
+# One package, or one test of it: make test PACKAGES=./starter/... RUN=TestExitCodes
+PACKAGES ?= ./...
+RUN      ?=
+
+.DEFAULT_GOAL := build
+.PHONY: build programs toolbox demo test test-short test-tools lint vulnerabilities bench clean help
+
+build: programs ## build the programs, and what runs beside them
+	$(TOOLBOX) run
+
+programs: # flotilla-node must run on any host, so all of them are static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ \
+		./starter/flotilla ./workers/flotilla-worker ./node/flotilla-node
+
+toolbox: ## build all that runs beside them in development and tests
+	$(TOOLBOX) all
+
+demo: build ## show it: a cluster is created, used, survives a killed worker, is taken down
+	tools/demo.sh
+
+test: programs test-tools ## all tests, with real Temporal, etcd and S3
+	$(TOOLBOX) test
+	$(GO) test $(RACE) -timeout $(TIMEOUT) -p $(PARALLEL) $(if $(RUN),-run '$(RUN)') $(PACKAGES)
+
+test-short: ## the tests that start nothing
+	$(GO) test -short -timeout 5m $(if $(RUN),-run '$(RUN)') $(PACKAGES)
+
+test-tools: # with the toolbox's own flags, so that what it compiled is used again
+	$(GO) -C tools test -trimpath ./...
+	$(TOOLBOX) temporal-server
+	$(GO) -C tools/temporal test -trimpath -timeout $(TIMEOUT) ./...
+
+lint: ## the rules that are held by a linter, not by goodwill
+	$(TOOLBOX) lint
+	"$$($(GO) -C tools run ./toolbox path lint)/golangci-lint" run ./...
+	"$$($(GO) -C tools run ./toolbox path lint)/workflowcheck" ./workflows/...
+	@$(MAKE) --no-print-directory vulnerabilities
+
+# govulncheck ends with 3 when it finds something, and with 1 when it could not look.
+vulnerabilities:
+	@"$$($(GO) -C tools run ./toolbox path lint)/govulncheck" ./... || { code=$$?; \
+		[ $$code -eq 3 ] && exit 1; echo "govulncheck: could not look (its database is not reachable); skipped"; }
+
+bench: ## benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem -timeout $(TIMEOUT) $(PACKAGES)
+
+clean: ## remove what was built here; the toolbox's cache stays
+	rm -rf bin
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
