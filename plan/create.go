@@ -1,6 +1,9 @@
 package plan
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
@@ -9,12 +12,15 @@ import (
 // certificates, the voters together, then the learners one by one.
 func create(in Input) fleet.Decision {
 	if f := in.fatal(); f != nil {
-		return blocked(f.Kind, "%s failed: %s", f.Step, f.Message)
+		return failedFor(f)
 	}
 	obs, spec := in.Observation, in.Operation.Spec
 	names := MemberNames(spec)
-	if d, found := foreign(obs, in.Operation.UID); found {
-		return d
+	if d := foreign(obs, in.Operation.UID); d != nil {
+		return *d
+	}
+	if d := twins(obs); d != nil {
+		return *d
 	}
 
 	var wave []fleet.Step
@@ -26,10 +32,13 @@ func create(in Input) fleet.Decision {
 		return *d
 	}
 	if wave = append(wave, launches...); len(wave) > 0 {
-		return act(wave...)
+		return in.buy(wave)
 	}
-	if wave = in.disks(names); len(wave) > 0 {
-		return act(wave...)
+	if wave, d = in.disks(names); d != nil {
+		return *d
+	}
+	if len(wave) > 0 {
+		return in.buy(wave)
 	}
 	for _, name := range names {
 		if !prepared(obs, spec, name) {
@@ -43,35 +52,62 @@ func create(in Input) fleet.Decision {
 	return in.start(names[:spec.Voters], names[spec.Voters:])
 }
 
-// foreign blocks when something of another cluster of the same name is still
-// there: its hosts must be neither joined nor paid for twice.
-func foreign(obs fleet.Observation, uid string) (fleet.Decision, bool) {
-	for _, h := range obs.Hosts {
-		if h.Tags[fleet.TagUID] != uid {
-			return blocked(fleet.Conflict, "host %s (%s) belongs to an earlier cluster of this name (%s); release it first",
-				h.Name, h.ID, h.Tags[fleet.TagUID]), true
-		}
+// buy has a wave run that buys what was not seen, unless it may only be that it
+// could not be seen.
+func (in Input) buy(wave []fleet.Step) fleet.Decision {
+	if unknown := in.Observation.Unknowns; len(unknown) > 0 {
+		return wait("not everything could be seen (%s), and nothing is bought until it can", strings.Join(unknown, "; "))
 	}
-	for _, d := range obs.Disks {
-		if d.Tags[fleet.TagUID] != uid {
-			return blocked(fleet.Conflict, "disk %s (%s) belongs to an earlier cluster of this name (%s); delete it first",
-				d.Name, d.ID, d.Tags[fleet.TagUID]), true
-		}
-	}
-	return fleet.Decision{}, false
+	return act(wave...)
 }
 
-// launches gives a LaunchHost for every member whose host does not run yet, each
-// in the zone that has the fewest members so far, in the order of the spec; zones
-// that had no capacity are left out.
+// foreign blocks when something of another cluster of the same name is still
+// there: its hosts must be neither joined nor paid for twice.
+func foreign(obs fleet.Observation, uid string) *fleet.Decision {
+	for _, h := range obs.Hosts {
+		if h.Tags[fleet.TagUID] != uid {
+			d := blocked(fleet.Conflict, "host %s (%s) belongs to an earlier cluster of this name (%s); release it first",
+				h.Name, h.ID, h.Tags[fleet.TagUID])
+			return &d
+		}
+	}
+	for _, disk := range obs.Disks {
+		if disk.Tags[fleet.TagUID] != uid {
+			d := blocked(fleet.Conflict, "disk %s (%s) belongs to an earlier cluster of this name (%s); delete it first",
+				disk.Name, disk.ID, disk.Tags[fleet.TagUID])
+			return &d
+		}
+	}
+	return nil
+}
+
+// twins blocks when a member has two hosts or two disks: which of them is the
+// member's cannot be told, so neither is used or ended.
+func twins(obs fleet.Observation) *fleet.Decision {
+	seen := map[string]string{}
+	for _, h := range obs.Hosts {
+		if other, twice := seen[h.Member()]; twice {
+			d := blocked(fleet.Conflict, "%s has two hosts (%s and %s); decommission the cluster and create it again", h.Member(), other, h.ID)
+			return &d
+		}
+		seen[h.Member()] = h.ID
+	}
+	clear(seen)
+	for _, disk := range obs.Disks {
+		if other, twice := seen[disk.Member()]; twice {
+			d := blocked(fleet.Conflict, "%s has two disks (%s and %s); decommission the cluster and create it again", disk.Member(), other, disk.ID)
+			return &d
+		}
+		seen[disk.Member()] = disk.ID
+	}
+	return nil
+}
+
+// launches gives a LaunchHost for every member whose host does not run yet.
 func (in Input) launches(names []string) ([]fleet.Step, *fleet.Decision) {
 	obs, spec := in.Observation, in.Operation.Spec
-	crowd := map[string]int{}
-	for _, h := range obs.Hosts {
-		crowd[h.Zone]++
-	}
 	var wave []fleet.Step
-	for _, name := range names {
+	for i, name := range names {
 		host := obs.Host(name)
 		switch {
 		case host == nil && everStarted(obs):
@@ -80,18 +116,20 @@ func (in Input) launches(names []string) ([]fleet.Step, *fleet.Decision) {
 				"decommission the cluster and create it again", name)
 			return nil, &d
 		case host == nil:
-			zone := in.zone(name, crowd)
+			zone := in.zone(i, name)
 			if zone == "" {
 				d := blocked(fleet.OutOfCapacity, "no zone of %s has a %s left; "+
 					"try again later, or change machine.type or zones", sentence(spec.Zones), spec.Machine.Type)
 				return nil, &d
 			}
-			crowd[zone]++
-			step := in.step(fleet.LaunchHost, name)
+			step := in.purchase(fleet.LaunchHost, name, spec.Machine.Type+"/"+zone)
 			step.Zone = zone
 			wave = append(wave, step)
 		case host.State == fleet.HostUnknown:
 			d := wait("the state of host %s is unknown", host.Name)
+			return nil, &d
+		case host.State == fleet.HostTerminating || host.State == fleet.HostTerminated:
+			d := wait("host %s (%s) is being released", host.Name, host.ID)
 			return nil, &d
 		case host.State != fleet.HostRunning:
 			step := in.step(fleet.LaunchHost, name)
@@ -102,43 +140,87 @@ func (in Input) launches(names []string) ([]fleet.Step, *fleet.Decision) {
 	return wave, nil
 }
 
-// zone chooses where a member goes: of the zones that did not refuse it, the one
-// with the fewest members. A zone without capacity is out for the whole operation.
-func (in Input) zone(member string, crowd map[string]int) string {
-	refused := map[string]bool{}
-	for _, f := range in.Failures {
-		if f.Step.Kind == fleet.LaunchHost && f.Kind == fleet.OutOfCapacity {
-			refused[f.Step.Zone] = true
-		}
-	}
-	best := ""
+// zone chooses where a member goes: members take turns in the zones that did not
+// refuse them. The choice follows from nothing but the spec and the member's own
+// failures, as its token does: a list of hosts that lags behind must lead to the
+// same zone and the same token, which then buys nothing twice.
+func (in Input) zone(index int, member string) string {
+	var open []string
 	for _, zone := range in.Operation.Spec.Zones {
-		if !refused[zone] && (best == "" || crowd[zone] < crowd[best]) {
-			best = zone
+		if !slices.ContainsFunc(in.Failures, func(f fleet.Failure) bool {
+			return f.Step.Kind == fleet.LaunchHost && f.Kind == fleet.OutOfCapacity && f.Step.Member == member && f.Step.Zone == zone
+		}) {
+			open = append(open, zone)
 		}
 	}
-	return best
+	if len(open) == 0 {
+		return ""
+	}
+	return open[index%len(open)]
 }
 
-// disks gives an AttachDisk for every member without its disk. A disk left in
-// another zone by a host that had to move is deleted first; it never held data,
-// because hosts do not move once a member was started.
-func (in Input) disks(names []string) []fleet.Step {
+// disks gives an AttachDisk for every member without its disk. A disk that
+// outlived its host is never given to another one, for it may hold data of another
+// membership. It is deleted when the cluster cannot have had any data yet.
+func (in Input) disks(names []string) ([]fleet.Step, *fleet.Decision) {
 	var wave []fleet.Step
 	for _, name := range names {
 		host, disk := in.Observation.Host(name), in.Observation.Disk(name)
-		if disk != nil && disk.HostID == host.ID && disk.State == fleet.DiskInUse {
-			continue
+		switch {
+		case disk == nil:
+			step := in.purchase(fleet.AttachDisk, name, host.ID)
+			step.Zone, step.HostID = host.Zone, host.ID
+			wave = append(wave, step)
+		case !in.belongs(*disk, host.Host):
+			if !in.neverFormed() {
+				d := blocked(fleet.Lost, "disk %s of %s outlived its host and may hold data; "+
+					"decommission the cluster and create it again", disk.ID, name)
+				return nil, &d
+			}
+			step := in.step(fleet.DeleteDisk, name)
+			step.DiskID, step.Zone = disk.ID, disk.Zone
+			wave = append(wave, step)
+		case disk.HostID != host.ID || disk.State != fleet.DiskInUse:
+			wave = append(wave, in.memberStep(fleet.AttachDisk, name))
 		}
-		step := in.memberStep(fleet.AttachDisk, name)
-		if disk != nil && disk.Zone != host.Zone && !everStarted(in.Observation) {
-			step = in.step(fleet.DeleteDisk, name)
-			step.DiskID = disk.ID
-		}
-		wave = append(wave, step)
 	}
-	return wave
+	return wave, nil
 }
+
+// belongs says that a disk was bought for this host, and so was never used on
+// another one.
+func (in Input) belongs(disk fleet.Disk, host fleet.Host) bool {
+	if disk.HostID != "" {
+		return disk.HostID == host.ID
+	}
+	for failed := range maxLaunches + 1 {
+		if disk.Tags[fleet.TagToken] == in.purchaseToken(fleet.AttachDisk, disk.Member(), host.ID, failed) {
+			return true
+		}
+	}
+	return false
+}
+
+// neverFormed says that fewer than a quorum of the voters can ever have been
+// started: nothing was written to the cluster, whatever is on a disk. Only a host
+// that answers, and has the disk that was bought for it, counts as not started.
+func (in Input) neverFormed() bool {
+	obs, voters := in.Observation, in.Operation.Spec.Voters
+	if obs.Quorum || len(obs.Members) > 0 || twins(obs) != nil {
+		return false
+	}
+	fresh := 0
+	for _, name := range MemberNames(in.Operation.Spec)[:voters] {
+		host, disk := obs.Host(name), obs.Disk(name)
+		if host != nil && host.Report != nil && (disk == nil || in.belongs(*disk, host.Host)) && !started(host.Report.Find(name)) {
+			fresh++
+		}
+	}
+	return voters-fresh < voters/2+1
+}
+
+// started says that a member was started on its host once.
+func started(m *fleet.MemberReport) bool { return m != nil && m.State != fleet.MemberPrepared }
 
 // start starts the voters together, then adds and starts the learners one by one.
 func (in Input) start(voters, learners []string) fleet.Decision {
@@ -198,6 +280,9 @@ func (in Input) initial(names []string) []fleet.Endpoint {
 // host that does not answer is not known to be prepared; preparing it again does
 // no harm.
 func prepared(obs fleet.Observation, spec fleet.Spec, name string) bool {
+	if answers(obs, name) {
+		return true
+	}
 	report := obs.Host(name).Report
 	member := report.Find(name)
 	if member == nil || member.CertifiedUntil.IsZero() {
@@ -211,9 +296,18 @@ func prepared(obs fleet.Observation, spec fleet.Spec, name string) bool {
 	return false
 }
 
+// answers says that etcd's own status call was answered by a member.
+func answers(obs fleet.Observation, name string) bool {
+	m := obs.Member(name)
+	return m != nil && m.Answers
+}
+
 // running says that a member's host keeps its process running. One that crashes
 // is being restarted by the host; starting it again would not help.
 func running(obs fleet.Observation, name string) bool {
+	if answers(obs, name) {
+		return true
+	}
 	member := obs.Host(name).Report.Find(name)
 	return member != nil && (member.State == fleet.MemberRunning || member.State == fleet.MemberRestarting)
 }
@@ -224,7 +318,7 @@ func serving(obs fleet.Observation, names []string) bool {
 		return false
 	}
 	for _, name := range names {
-		if m := obs.Member(name); m == nil || !m.Answers {
+		if !answers(obs, name) {
 			return false
 		}
 	}
@@ -249,7 +343,7 @@ func listed(obs fleet.Observation, at fleet.Endpoint) bool {
 func everStarted(obs fleet.Observation) bool {
 	for i := range obs.Hosts {
 		for _, m := range obs.Hosts[i].Report.MembersOrNone() {
-			if m.State != fleet.MemberPrepared {
+			if started(&m) {
 				return true
 			}
 		}

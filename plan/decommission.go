@@ -1,6 +1,9 @@
 package plan
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
@@ -10,14 +13,19 @@ import (
 //
 // Preconditions of everything that destroys: the cluster is not protected, and
 // its data is in a verified snapshot, or the user waived that, or no member was
-// ever started. What is unknown counts as data.
+// ever started. What is unknown counts as data. What belongs to another cluster of
+// the same name is left alone.
 func decommission(in Input) fleet.Decision {
+	in.Observation = own(in.Observation, in.Operation.UID)
 	obs := in.Observation
 	if in.Operation.Spec.DeletionProtection {
-		return blocked(fleet.Blocked, "%s is protected from deletion", in.Operation.Cluster)
+		return blocked(fleet.Blocked, "%s is protected from deletion; turn its protection off first", in.Operation.Cluster)
 	}
 	if f := in.fatal(); f != nil {
-		return blocked(f.Kind, "%s failed: %s", f.Step, f.Message)
+		return failedFor(f)
+	}
+	if len(obs.Unknowns) > 0 {
+		return wait("not everything could be seen (%s), and nothing is destroyed until it can", strings.Join(obs.Unknowns, "; "))
 	}
 	if len(obs.Hosts)+len(obs.Disks) > 0 {
 		if d := in.secureData(); d != nil {
@@ -62,22 +70,60 @@ func (in Input) secureData() *fleet.Decision {
 		return &d
 	}
 	if in.mayHoldData() {
-		d := blocked(fleet.Blocked, "no quorum of %s answers, so no final snapshot can be taken, and its disks may hold data; "+
-			"bring it back first, or give the data up with --skip-final-snapshot", in.Operation.Cluster)
+		d := blocked(fleet.Blocked, "no quorum of %s answers%s, so no final snapshot can be taken, and its disks may hold data; "+
+			"bring it back first, or give the data up with --skip-final-snapshot", in.Operation.Cluster, in.silent())
 		return &d
 	}
 	return nil
 }
 
 // secured says that the data may go: the user gave it up, or it is in a verified
-// snapshot that this operation took. One that an earlier attempt took counts once
-// no member serves any more: before that, it may be out of date.
+// snapshot that this operation took. One that an earlier attempt took may be out
+// of date; it counts only when every host that is left says that its member was
+// stopped, so that nothing can have been written since. Silence does not count.
 func (in Input) secured() bool {
 	if in.Operation.Options.SkipFinalSnapshot {
 		return true
 	}
 	s := in.Observation.FinalSnapshot
-	return s != nil && !s.Verified.IsZero() && (s.Operation == in.Operation.ID || !in.alive())
+	return s != nil && !s.Verified.IsZero() && (s.Operation == in.Operation.ID || in.stopped())
+}
+
+// stopped says that no member can be running: each host ends, or says so itself.
+func (in Input) stopped() bool {
+	if in.Observation.Quorum || in.alive() {
+		return false
+	}
+	for _, h := range in.Observation.Hosts {
+		if h.State == fleet.HostTerminating || h.State == fleet.HostTerminated || h.State == fleet.HostStopped {
+			continue
+		}
+		if m := h.Report.Find(h.Member()); h.Report == nil || m != nil && m.State != fleet.MemberStopped && m.State != fleet.MemberPrepared {
+			return false
+		}
+	}
+	return true
+}
+
+// own leaves out of an observation what belongs to another incarnation.
+func own(obs fleet.Observation, uid string) fleet.Observation {
+	obs.Hosts = slices.DeleteFunc(slices.Clone(obs.Hosts), func(h fleet.ObservedHost) bool { return h.Tags[fleet.TagUID] != uid })
+	obs.Disks = slices.DeleteFunc(slices.Clone(obs.Disks), func(d fleet.Disk) bool { return d.Tags[fleet.TagUID] != uid })
+	return obs
+}
+
+// silent names the hosts that do not answer, for a person who has to mend that.
+func (in Input) silent() string {
+	var names []string
+	for _, h := range in.Observation.Hosts {
+		if h.Report == nil {
+			names = append(names, h.Member())
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " (silent hosts: " + sentence(names) + ")"
 }
 
 // alive says that some voter answers.
@@ -90,22 +136,21 @@ func (in Input) alive() bool {
 	return false
 }
 
-// mayHoldData says whether a member may have data: every disk counts, unless the
-// host that has it answers and says that the member on it was never started.
+// mayHoldData says whether a member may have data, unless the cluster never
+// formed: every disk counts but one whose own host says that its member was never
+// started, and so does every running host that says otherwise or nothing.
 func (in Input) mayHoldData() bool {
+	if in.neverFormed() {
+		return false
+	}
+	for _, h := range in.Observation.Hosts {
+		if started(h.Report.Find(h.Member())) || h.Report == nil && h.State == fleet.HostRunning {
+			return true
+		}
+	}
 	for _, d := range in.Observation.Disks {
-		if d.HostID == "" && d.State != fleet.DiskAvailable {
-			return true // on its way from or to somewhere
-		}
-		safe := false
-		for _, h := range in.Observation.Hosts {
-			if h.Report == nil || h.Member() != d.Member() {
-				continue
-			}
-			m := h.Report.Find(h.Member())
-			safe = m == nil || m.State == fleet.MemberPrepared
-		}
-		if !safe {
+		h := in.Observation.Host(d.Member())
+		if h == nil || h.Report == nil || !in.belongs(d, h.Host) {
 			return true
 		}
 	}

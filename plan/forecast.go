@@ -23,14 +23,15 @@ func Forecast(in Input) ([][]fleet.Step, fleet.Decision) {
 		}
 		waves = append(waves, d.Wave)
 		for _, step := range d.Wave {
-			if err := world.Apply(in.Operation, step); err != nil {
+			err := world.Apply(in.Operation, step)
+			if err != nil && step.Kind == fleet.AwaitHealthy {
+				return waves, wait("%s would have to become healthy first", in.Operation.Cluster)
+			}
+			if err != nil {
 				return waves, blocked(fleet.KindOf(err), "%s would fail: %s", step, err)
 			}
 		}
 		in.Observation = world.Observe()
-		if d.Wave[0].Kind == fleet.AwaitHealthy && len(waves) > 1 && waves[len(waves)-2][0].Kind == fleet.AwaitHealthy {
-			return waves, wait("%s would have to become healthy first", in.Operation.Cluster)
-		}
 	}
 	return waves, blocked(fleet.Blocked, "no end after %d waves", maxForecast)
 }

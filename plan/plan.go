@@ -13,6 +13,7 @@ package plan
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -70,16 +71,39 @@ func Endpoints(spec fleet.Spec, obs fleet.Observation) []fleet.Endpoint {
 
 // step makes a step of an operation with its token. The token follows from the
 // operation, the member and the step, and from how often that step has failed for
-// good: after a failure the next try is another purchase and needs another token.
+// good: another try is another command and needs another token.
 func (in Input) step(kind fleet.StepKind, member string) fleet.Step {
-	token := in.Operation.ID + "/" + member + "/" + string(kind)
-	if n := in.failed(kind, member); n > 0 {
-		token = fmt.Sprintf("%s/%d", token, n)
+	return fleet.Step{Kind: kind, Member: member, Token: in.token(in.Operation.ID, kind, member, in.failed(kind, member))}
+}
+
+// purchase makes a step that buys. Its token follows from the cluster's
+// incarnation, not from the operation: a list that lags behind may not yet show
+// what an earlier attempt bought, and the token then gives the same again. It
+// changes only when that very token has failed. request is what else the purchase
+// is made of.
+func (in Input) purchase(kind fleet.StepKind, member, request string) fleet.Step {
+	step := fleet.Step{Kind: kind, Member: member}
+	for n := 0; ; n++ {
+		step.Token = in.purchaseToken(kind, member, request, n)
+		if !slices.ContainsFunc(in.Failures, func(f fleet.Failure) bool { return f.Step.Token == step.Token }) {
+			return step
+		}
+	}
+}
+
+func (in Input) purchaseToken(kind fleet.StepKind, member, request string, failed int) string {
+	return in.token(in.Operation.UID, kind, member+"/"+request, failed)
+}
+
+func (in Input) token(scope string, kind fleet.StepKind, what string, failed int) string {
+	token := scope + "/" + what + "/" + string(kind)
+	if failed > 0 {
+		token = fmt.Sprintf("%s/%d", token, failed)
 	}
 	if len(token) > fleet.MaxToken {
 		token = fmt.Sprintf("%x", sha256.Sum256([]byte(token))) // 64 characters
 	}
-	return fleet.Step{Kind: kind, Member: member, Token: token}
+	return token
 }
 
 // failed counts how often a step failed for good in this operation.
@@ -93,16 +117,23 @@ func (in Input) failed(kind fleet.StepKind, member string) int {
 	return n
 }
 
-// fatal gives the first failure that another try cannot mend.
+// fatal gives the first failure that another try cannot mend. A zone without
+// capacity is mended by another zone; what was lost under a step is no longer in
+// the next observation, and that says what follows.
 func (in Input) fatal() *fleet.Failure {
 	for i, f := range in.Failures {
-		if f.Step.Kind == fleet.LaunchHost && (f.Kind == fleet.OutOfCapacity || f.Kind == fleet.Lost) &&
-			in.failed(fleet.LaunchHost, f.Step.Member) <= maxLaunches {
-			continue
+		mended := f.Kind == fleet.Lost || f.Kind == fleet.OutOfCapacity && f.Step.Kind == fleet.LaunchHost
+		if !mended || in.failed(f.Step.Kind, f.Step.Member) > maxLaunches {
+			return &in.Failures[i]
 		}
-		return &in.Failures[i]
 	}
 	return nil
+}
+
+// failedFor blocks because of a fatal failure. Failures belong to one operation: the
+// next one starts without any.
+func failedFor(f *fleet.Failure) fleet.Decision {
+	return blocked(f.Kind, "%s failed: %s; mend that and submit the operation again, which goes on from here", f.Step, f.Message)
 }
 
 // maxLaunches bounds how many hosts are tried for one member of one operation:

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -19,9 +20,9 @@ func (w *World) Effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 	case fleet.AttachDisk:
 		return w.attach(op, step)
 	case fleet.PrepareHost:
-		n := w.nodes[step.HostID]
-		if n == nil {
-			return nil, gone("host", step.HostID)
+		n, err := w.node(step.HostID)
+		if err != nil {
+			return nil, err
 		}
 		return effects(
 			func() { n.releases[op.Spec.Etcd.Version] = true },
@@ -33,23 +34,32 @@ func (w *World) Effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 			func() { n.members[step.Member].CertifiedUntil = time.Unix(1<<40, 0) },
 		), nil
 	case fleet.AddLearner:
+		if !w.quorum(w.answers) {
+			return nil, noQuorum(op)
+		}
 		return effects(func() {
 			if _, ok := w.members[step.Member]; !ok {
-				w.members[step.Member] = true
+				w.members[step.Member] = &member{learner: true, peer: step.Endpoint.PeerURL()}
 			}
 		}), nil
 	case fleet.StartMember:
 		return w.start(step)
 	case fleet.AwaitHealthy:
+		if !w.Serving() {
+			return nil, fleet.Errorf(fleet.Unavailable, "cluster "+op.Cluster, "is not healthy")
+		}
 		return nil, nil
 	case fleet.SaveFinalSnapshot:
-		return effects(func() {
-			w.snapshot = &fleet.Snapshot{Operation: op.ID, Key: step.Token}
-		}, func() { w.snapshot.Verified = time.Unix(1, 0) }), nil
+		if !w.quorum(w.answers) {
+			return nil, noQuorum(op)
+		}
+		// Storing it changes nothing that can be seen; verifying it does.
+		taken := fleet.Snapshot{Operation: op.ID, Key: step.Token, Revision: w.revision, Verified: time.Unix(1, 0)}
+		return effects(func() {}, func() { w.snapshot = &taken }), nil
 	case fleet.StopMember:
-		n := w.nodes[step.HostID]
-		if n == nil || n.members[step.Member] == nil {
-			return nil, nil
+		n, err := w.node(step.HostID)
+		if err != nil || n.members[step.Member] == nil {
+			return nil, err
 		}
 		return effects(func() { n.members[step.Member].State = fleet.MemberStopped }), nil
 	case fleet.ReleaseHost:
@@ -70,6 +80,18 @@ func (w *World) Effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 	return nil, fmt.Errorf("model: no effects for step %q", step.Kind)
 }
 
+// node gives the host side of a host, if it answers.
+func (w *World) node(hostID string) (*node, error) {
+	switch n := w.nodes[hostID]; {
+	case n == nil:
+		return nil, gone("host", hostID)
+	case n.silent || w.hosts[hostID].State != fleet.HostRunning:
+		return nil, fleet.Errorf(fleet.Unavailable, "host "+hostID, "does not answer")
+	default:
+		return n, nil
+	}
+}
+
 // Apply does a step whole.
 func (w *World) Apply(op fleet.Operation, step fleet.Step) error {
 	all, err := w.Effects(op, step)
@@ -80,51 +102,69 @@ func (w *World) Apply(op fleet.Operation, step fleet.Step) error {
 }
 
 func (w *World) launch(op fleet.Operation, step fleet.Step) ([]func(), error) {
-	run := func(id string) {
-		if h := w.hosts[id]; h != nil {
-			h.State = fleet.HostRunning
+	run := func(id string) func() {
+		return func() {
+			if h := w.hosts[id]; h != nil {
+				h.State = fleet.HostRunning
+			}
 		}
 	}
-	if step.HostID != "" {
-		return effects(func() { run(step.HostID) }), nil
+	bought, replay := w.tokens[step.Token]
+	id, request := bought.id, hostRequest(step.Zone, op.Spec.Machine.Type)
+	switch {
+	case step.HostID != "":
+		id = step.HostID
+	case replay && bought.request != request:
+		return nil, reused(step)
+	case !replay && w.soldOut[step.Zone]:
+		return nil, fleet.Errorf(fleet.OutOfCapacity, "zone "+step.Zone, "has no %s left", op.Spec.Machine.Type)
+	case !replay:
+		id = w.id("h")
+		return effects(func() {
+			w.tokens[step.Token] = purchase{id, request}
+			w.hosts[id] = &fleet.Host{
+				ID: id, Name: step.Member, Zone: step.Zone, Type: op.Spec.Machine.Type, State: fleet.HostPending,
+				Address: id, Ports: fleet.PortRange{First: 2379, Count: 100}, Tags: tags(op, step),
+			}
+			w.nodes[id] = newNode()
+		}, run(id)), nil
 	}
-	id, replay := w.tokens[step.Token]
-	if replay && w.hosts[id] == nil {
+	if h := w.hosts[id]; h == nil || h.State == fleet.HostTerminating {
 		return nil, gone("host", id)
 	}
-	return effects(func() {
-		if replay {
-			return
-		}
-		id = w.id("h")
-		w.tokens[step.Token] = id
-		w.hosts[id] = &fleet.Host{
-			ID: id, Name: step.Member, Zone: step.Zone, Type: op.Spec.Machine.Type, State: fleet.HostPending,
-			Address: "host-of-" + step.Member, Ports: fleet.PortRange{First: 2379, Count: 100}, Tags: tags(op, step),
-		}
-		w.nodes[id] = newNode()
-	}, func() { run(id) }), nil
+	return effects(run(id)), nil
 }
 
 func (w *World) attach(op fleet.Operation, step fleet.Step) ([]func(), error) {
 	if w.hosts[step.HostID] == nil {
 		return nil, gone("host", step.HostID)
 	}
-	id := step.DiskID
-	return effects(func() {
-		if id != "" {
-			return
-		}
-		if known, replay := w.tokens[step.Token]; replay {
-			id = known
-			return
-		}
+	bought, replay := w.tokens[step.Token]
+	id, request := step.DiskID, diskRequest(step.Zone, op.Spec.Machine.Disk.Size)
+	buy := func() {}
+	switch {
+	case id != "":
+	case replay && bought.request != request:
+		return nil, reused(step)
+	case replay:
+		id = bought.id
+	default:
 		id = w.id("d")
-		w.tokens[step.Token] = id
-		w.disks[id] = &fleet.Disk{
-			ID: id, Name: step.Member, Zone: step.Zone, Size: op.Spec.Machine.Disk.Size, State: fleet.DiskAvailable, Tags: tags(op, step),
+		buy = func() {
+			w.tokens[step.Token] = purchase{id, request}
+			w.disks[id] = &fleet.Disk{
+				ID: id, Name: step.Member, Zone: step.Zone, Size: op.Spec.Machine.Disk.Size, State: fleet.DiskAvailable, Tags: tags(op, step),
+			}
 		}
-	}, func() {
+	}
+	d := w.disks[id]
+	switch {
+	case d == nil && (replay || step.DiskID != ""):
+		return nil, gone("disk", id)
+	case d != nil && d.HostID != "" && d.HostID != step.HostID:
+		return nil, fleet.Errorf(fleet.Conflict, "disk "+id, "is attached to host %s", d.HostID)
+	}
+	return effects(buy, func() {
 		if d := w.disks[id]; d != nil {
 			d.HostID, d.State = step.HostID, fleet.DiskInUse
 		}
@@ -132,21 +172,32 @@ func (w *World) attach(op fleet.Operation, step fleet.Step) ([]func(), error) {
 }
 
 func (w *World) start(step fleet.Step) ([]func(), error) {
-	n := w.nodes[step.HostID]
-	if n == nil || n.members[step.Member] == nil {
-		return nil, gone("member", step.Member)
+	n, err := w.node(step.HostID)
+	d := w.disks[step.DiskID]
+	switch {
+	case err != nil:
+		return nil, err
+	case n.members[step.Member] == nil:
+		return nil, fleet.Errorf(fleet.Conflict, "member "+step.Member, "is not prepared")
+	case d == nil || d.HostID != step.HostID:
+		return nil, fleet.Errorf(fleet.Conflict, "disk "+step.DiskID, "is not attached to host %s", step.HostID)
 	}
 	return effects(func() {
 		n.members[step.Member].State = fleet.MemberRunning
-		w.data[step.DiskID] = true
-	}, func() {
+		if w.data[step.DiskID] == "" {
+			w.data[step.DiskID] = Membership(step)
+		}
+		if m := w.members[step.Member]; m != nil {
+			m.named = true
+		}
 		if !step.Existing {
 			w.form(step.Initial)
 		}
 	}), nil
 }
 
-// form makes the first membership once a quorum of it runs.
+// form makes the first membership once a quorum of it runs. A second one cannot
+// form beside it.
 func (w *World) form(initial []fleet.Endpoint) {
 	up := 0
 	for _, e := range initial {
@@ -154,14 +205,26 @@ func (w *World) form(initial []fleet.Endpoint) {
 			up++
 		}
 	}
-	if up <= len(initial)/2 {
+	if up <= len(initial)/2 || w.Formed() {
 		return
 	}
 	for _, e := range initial {
-		if _, ok := w.members[e.Member]; !ok {
-			w.members[e.Member] = false
-		}
+		w.members[e.Member] = &member{peer: e.PeerURL(), named: true}
 	}
+}
+
+// Membership names the membership that a step starts a member under: two members
+// that were started under different ones can never be in one cluster, and data
+// from one must not be used under another.
+func Membership(step fleet.Step) string {
+	var text strings.Builder
+	if step.Existing {
+		return step.Endpoint.PeerURL() // what it joins is in etcd, not in its configuration
+	}
+	for _, e := range step.Initial {
+		text.WriteString(e.Member + "=" + e.PeerURL() + " ")
+	}
+	return text.String()
 }
 
 func tags(op fleet.Operation, step fleet.Step) map[string]string {
@@ -172,6 +235,14 @@ func tags(op fleet.Operation, step fleet.Step) map[string]string {
 
 func gone(what, id string) error {
 	return fleet.Errorf(fleet.Lost, what+" "+id, "is gone")
+}
+
+func reused(step fleet.Step) error {
+	return fleet.Errorf(fleet.Invalid, step.String(), "the token was used for another request")
+}
+
+func noQuorum(op fleet.Operation) error {
+	return fleet.Errorf(fleet.Unavailable, "cluster "+op.Cluster, "has no quorum")
 }
 
 func effects(all ...func()) []func() { return all }

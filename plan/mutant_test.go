@@ -1,0 +1,121 @@
+package plan_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/plan"
+)
+
+// mutants are planners with one mistake each. That the walks find every one of
+// them says that they look where it matters.
+var mutants = map[string]func(looks int, in plan.Input) fleet.Decision{
+	"buys with a new token at each look": func(looks int, in plan.Input) fleet.Decision {
+		return each(plan.Next(in), func(s *fleet.Step) {
+			if s.Kind == fleet.LaunchHost && s.HostID == "" {
+				s.Token += string(rune('A' + looks%26))
+			}
+		})
+	},
+	"buys with the operation's token": func(_ int, in plan.Input) fleet.Decision {
+		return each(plan.Next(in), func(s *fleet.Step) {
+			if s.Kind == fleet.LaunchHost {
+				s.Token = in.Operation.ID + s.Token
+			}
+		})
+	},
+	"chooses zones by the hosts that it sees": func(_ int, in plan.Input) fleet.Decision {
+		return each(plan.Next(in), func(s *fleet.Step) {
+			if zones := in.Operation.Spec.Zones; s.Kind == fleet.LaunchHost && s.HostID == "" {
+				s.Zone = zones[len(in.Observation.Hosts)%len(zones)]
+			}
+		})
+	},
+	"uses a disk again that outlived its host": func(_ int, in plan.Input) fleet.Decision {
+		return each(plan.Next(in), func(s *fleet.Step) {
+			if h := in.Observation.Host(s.Member); in.Operation.Kind == fleet.CreateCluster && s.Kind == fleet.DeleteDisk {
+				s.Kind, s.HostID = fleet.AttachDisk, h.ID
+			}
+		})
+	},
+	"restarts one member twice in a wave": func(_ int, in plan.Input) fleet.Decision {
+		d := plan.Next(in)
+		if len(d.Wave) > 0 && d.Wave[0].Kind == fleet.StartMember {
+			d.Wave = append(d.Wave, d.Wave[0])
+		}
+		return d
+	},
+	"needs no snapshot": func(_ int, in plan.Input) fleet.Decision {
+		in.Operation.Options.SkipFinalSnapshot = true
+		return plan.Next(in)
+	},
+	"trusts the snapshot of an earlier attempt": func(_ int, in plan.Input) fleet.Decision {
+		if s := in.Observation.FinalSnapshot; s != nil {
+			again := *s
+			again.Operation = in.Operation.ID
+			in.Observation.FinalSnapshot = &again
+		}
+		return plan.Next(in)
+	},
+	"trusts a snapshot that was not verified": func(_ int, in plan.Input) fleet.Decision {
+		if d := plan.Next(in); len(d.Wave) == 0 || d.Wave[0].Kind != fleet.SaveFinalSnapshot {
+			return d
+		}
+		in.Operation.Options.SkipFinalSnapshot = true
+		return plan.Next(in)
+	},
+	"takes silence for never started": func(_ int, in plan.Input) fleet.Decision {
+		in.Observation.Hosts = append([]fleet.ObservedHost(nil), in.Observation.Hosts...)
+		for i := range in.Observation.Hosts {
+			if h := &in.Observation.Hosts[i]; h.Report == nil {
+				h.Report = &fleet.HostReport{}
+			}
+		}
+		return plan.Next(in)
+	},
+	"takes unknown for absent": func(_ int, in plan.Input) fleet.Decision {
+		in.Observation.Unknowns = nil
+		return plan.Next(in)
+	},
+	"forgets the protection": func(_ int, in plan.Input) fleet.Decision {
+		in.Operation.Spec.DeletionProtection = false
+		return plan.Next(in)
+	},
+	"is done before the disks are gone": func(_ int, in plan.Input) fleet.Decision {
+		d := plan.Next(in)
+		if in.Operation.Kind == fleet.DecommissionCluster && len(d.Wave) > 0 && d.Wave[0].Kind == fleet.DestroyAuthority {
+			return fleet.Decision{Verdict: fleet.VerdictDone, Reason: "done"}
+		}
+		return d
+	},
+}
+
+func each(d fleet.Decision, change func(*fleet.Step)) fleet.Decision {
+	d.Wave = append([]fleet.Step(nil), d.Wave...)
+	for i := range d.Wave {
+		change(&d.Wave[i])
+	}
+	return d
+}
+
+func TestWalksFindEveryMutant(t *testing.T) {
+	const lives = 3000
+	for name, mutant := range mutants {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(lives) {
+				looks := 0
+				next := func(in plan.Input) fleet.Decision {
+					looks++
+					return mutant(looks, in)
+				}
+				if err := newWalk(dice(seed), next, newTally()).live(); err != nil {
+					t.Logf("found in life %d: %.160s", seed+1, err)
+					return
+				}
+			}
+			require.Fail(t, "a planner that "+name+" broke no rule", "in %d lives", lives)
+		})
+	}
+}
