@@ -115,7 +115,7 @@ func TestSystemdCalls(t *testing.T) {
 	require.NoFileExists(t, m.unitPath("orders-1"))
 
 	require.NoError(t, m.Install(ctx, exampleService()))
-	f.fails = "enable"
+	f.show, f.fails = "ActiveState=inactive\nUnitFileState=disabled\n", "enable"
 	require.ErrorContains(t, m.Start(ctx, "orders-1"), "service orders-1: could not be started: it said no")
 }
 
