@@ -73,7 +73,7 @@ func (w *World) Effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 			if d := w.disks[step.DiskID]; d != nil {
 				d.HostID, d.State = "", fleet.DiskAvailable
 			}
-		}, func() { delete(w.disks, step.DiskID) }), nil
+		}, func() { w.deleteDisk(step.DiskID) }), nil
 	case fleet.DestroyAuthority:
 		return effects(func() { w.authority = false }), nil
 	}

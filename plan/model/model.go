@@ -232,6 +232,17 @@ func (w *World) LoseHost(id string) {
 	}
 }
 
+// deleteDisk ends a disk; with the last data goes the membership that was in it.
+func (w *World) deleteDisk(id string) {
+	delete(w.disks, id)
+	for other := range w.disks {
+		if w.data[other] != "" {
+			return
+		}
+	}
+	clear(w.members)
+}
+
 // StopProcess has a member's process stop, as an operator's hand might.
 func (w *World) StopProcess(name string) {
 	for _, n := range w.nodes {
