@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -44,7 +46,7 @@ type Config struct {
 	Endpoints []string
 	// TLS is the client's side of mutual TLS; nil for plain connections.
 	TLS *tls.Config
-	// Log gets what the client library has to say that is an error; nil for none.
+	// Log gets what the client library takes for a bug of its own; nil for none.
 	Log *zap.Logger
 	// AnswerTimeout is how long one member may take to answer one call; zero
 	// means DefaultAnswerTimeout.
@@ -75,8 +77,9 @@ func Connect(cfg Config) (*Client, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	// The library warns at each retry of each call; what came of it is in our error.
-	cfg.Log = cfg.Log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))
+	// The library logs each retry of each call, and each connection that fails;
+	// what came of it is in our error.
+	cfg.Log = cfg.Log.WithOptions(zap.IncreaseLevel(zap.DPanicLevel))
 	c := &Client{cfg: cfg, clients: map[string]*clientv3.Client{}}
 	for _, endpoint := range cfg.Endpoints {
 		if _, err := c.at(endpoint); err != nil {
@@ -126,15 +129,31 @@ func (c *Client) at(endpoint string) (*clientv3.Client, error) {
 		Logger:               c.cfg.Log,
 		DialKeepAliveTime:    keepAliveTime,
 		DialKeepAliveTimeout: keepAliveTimeout,
-		// One retry, for a connection that broke while it was idle. The default
-		// of 100 turns "connection refused" into a timeout that says nothing.
+		// One retry, for a connection that broke while it was idle.
 		MaxUnaryRetries: 2,
+		DialOptions:     dialOptions,
 	})
 	if err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, resource, "no client can be made for it: %w", err)
 	}
 	c.clients[endpoint] = client
 	return client, nil
+}
+
+// dialOptions make a call fail with the reason why there is no connection. The
+// library makes calls wait for one, and then knows only that time is up.
+// Connecting is tried again soon: waiting for a member that starts is our trade.
+var dialOptions = []grpc.DialOption{
+	grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		return call(ctx, method, req, reply, conn, append(opts, grpc.WaitForReady(false))...)
+	}),
+	grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		return open(ctx, desc, conn, method, append(opts, grpc.WaitForReady(false))...)
+	}),
+	grpc.WithConnectParams(grpc.ConnectParams{
+		Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+		MinConnectTimeout: 5 * time.Second, // a handshake on a machine that is busy
+	}),
 }
 
 // ask calls one endpoint, for no longer than the answer timeout.

@@ -35,10 +35,13 @@ type Server struct {
 // the server itself answers within a second.
 const startTimeout = 30 * time.Second
 
-// Start runs an S3 server until the test ends. It fails the test, not skips it,
+// Start runs an S3 server until the test ends. But with -short, it fails the test, not skips it,
 // when the program is not there.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("it starts real processes")
+	}
 	program, err := findServer()
 	require.NoError(t, err)
 	s := &Server{AccessKey: "test" + rand.Text(), SecretKey: rand.Text(), Root: t.TempDir(), exited: make(chan struct{})}
