@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -23,13 +24,14 @@ const (
 )
 
 // loopbackIsWide says whether addresses other than 127.0.0.1 answer here.
-func loopbackIsWide() bool {
-	return free("127.16.0.1", 0) && free("127.254.255.254", 0)
+func loopbackIsWide(ctx context.Context) bool {
+	return free(ctx, "127.16.0.1", 0) && free(ctx, "127.254.255.254", 0)
 }
 
 // free says whether nobody listens there.
-func free(address string, port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+func free(ctx context.Context, address string, port int) bool {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 	if err != nil {
 		return false
 	}
@@ -40,8 +42,11 @@ func free(address string, port int) bool {
 // place finds an address and ports for a new host that none of the others has.
 // They are drawn at random, so that roots that do not know each other keep
 // apart, and tried, so that nothing else that runs here is hit.
-func (p *Provider) place(others []hostRecord) (string, fleet.PortRange, error) {
+func (p *Provider) place(ctx context.Context, others []hostRecord) (string, fleet.PortRange, error) {
 	for range addressTries {
+		if err := ended(ctx, "local provider"); err != nil {
+			return "", fleet.PortRange{}, err
+		}
 		address, ports := randomAddress(), fleet.PortRange{First: firstPort, Count: portCount}
 		tried := []int{firstPort, firstPort + 1}
 		if p.oneAddress {
@@ -52,7 +57,7 @@ func (p *Provider) place(others []hostRecord) (string, fleet.PortRange, error) {
 				tried = append(tried, ports.First+i)
 			}
 		}
-		if !taken(others, address, ports) && allFree(address, tried) {
+		if !taken(others, address, ports) && allFree(ctx, address, tried) {
 			return address, ports, nil
 		}
 	}
@@ -78,9 +83,9 @@ func taken(others []hostRecord, address string, ports fleet.PortRange) bool {
 	return false
 }
 
-func allFree(address string, ports []int) bool {
+func allFree(ctx context.Context, address string, ports []int) bool {
 	for _, port := range ports {
-		if !free(address, port) {
+		if !free(ctx, address, port) {
 			return false
 		}
 	}

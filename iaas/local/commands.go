@@ -152,7 +152,7 @@ func (p *Provider) send(ctx context.Context, hostID string, note commandNote) er
 	default:
 		return err
 	}
-	return p.startCommand(r, note)
+	return p.startCommand(ctx, r, note)
 }
 
 // recordCommand makes a command's directory appear with all that is in it.
@@ -203,7 +203,7 @@ func readNote(dir string) (commandNote, error) {
 // is held. The shim inherits the command's lock, so the lock is free exactly
 // when no shim lives, and a shim that dies before it has made `started` has run
 // nothing.
-func (p *Provider) startCommand(r hostRecord, note commandNote) error {
+func (p *Provider) startCommand(ctx context.Context, r hostRecord, note commandNote) error {
 	dir := p.commandDir(r.ID, note.ID)
 	held, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0)
 	if err != nil {
@@ -227,7 +227,8 @@ func (p *Provider) startCommand(r hostRecord, note commandNote) error {
 		}
 		return nil
 	}
-	cmd := exec.Command("/bin/sh", "-c", shim, "flotilla-command", dir, strconv.Itoa(note.Limit))
+	// The shim goes on when the caller does not.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/bin/sh", "-c", shim, "flotilla-command", dir, strconv.Itoa(note.Limit))
 	cmd.ExtraFiles = []*os.File{held}
 	if err := p.start(cmd, r); err != nil {
 		return fleet.Errorf(fleet.Unavailable, r.label(), "a command cannot be started: %w", err)

@@ -128,11 +128,8 @@ func (w *recipe) run(host *string, line string) func(context.Context) error {
 func playWorker() int {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	self, err := os.Executable()
-	if err != nil {
-		return 2
-	}
-	p, err := Open(Config{Root: os.Getenv(envWorkerRoot), NodeBinary: self, Env: partInitEnv})
+	binary, env := nodeUnderTest()
+	p, err := Open(Config{Root: os.Getenv(envWorkerRoot), NodeBinary: binary, Env: env})
 	if err != nil {
 		fmt.Println(err)
 		return 2

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -184,7 +185,7 @@ func (p *Provider) SetThrottle(ctx context.Context, everyNth int) error {
 
 // SetErrorRate makes a share of the calls, 0 to 1, fleet.Unavailable; 0 ends that.
 func (p *Provider) SetErrorRate(ctx context.Context, rate float64) error {
-	if !(rate >= 0 && rate <= 1) {
+	if math.IsNaN(rate) || rate < 0 || rate > 1 {
 		return fleet.Errorf(fleet.Invalid, "faults", "an error rate of %v is not from 0 to 1", rate)
 	}
 	return p.changeFaults(ctx, func(f *Faults) { f.ErrorRate = rate })

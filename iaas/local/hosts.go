@@ -64,7 +64,7 @@ func (p *Provider) buyHost(ctx context.Context, req iaas.LaunchHostRequest, f Fa
 		return "", soldOut(resource, req.Zone, req.Type)
 	}
 	p.pruneHosts(others)
-	address, ports, err := p.place(others)
+	address, ports, err := p.place(ctx, others)
 	if err != nil {
 		return "", err
 	}
@@ -283,7 +283,7 @@ func (p *Provider) change(ctx context.Context, id string, tell func(*hostRecord,
 	}
 	switch r.State {
 	case fleet.HostStopping, fleet.HostTerminating:
-		return p.settle(ctx, id, settlePatience)
+		return p.settle(ctx, id)
 	}
 	_, err = p.look(ctx, id)
 	return err

@@ -120,7 +120,7 @@ func Open(cfg Config) (*Provider, error) {
 		return nil, fleet.Errorf(fleet.Denied, "local provider", "its root cannot be read: %w", err)
 	}
 	p.root = root
-	p.oneAddress = cfg.OneAddress || !loopbackIsWide()
+	p.oneAddress = cfg.OneAddress || !loopbackIsWide(context.Background())
 	return p, nil
 }
 

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -55,7 +56,7 @@ func (p *Provider) initProcess(id string) (process, bool) {
 // boot starts a host's init unless one is on its way. The host's lock is held;
 // a worker that dies here leaves either no process or one that carries the
 // marker, and a second init would find the first one's lock and end.
-func (p *Provider) boot(r hostRecord) error {
+func (p *Provider) boot(ctx context.Context, r hostRecord) error {
 	if p.nodeBinary == "" {
 		return fleet.Errorf(fleet.Denied, r.label(), "it cannot boot without a flotilla-node").
 			WithRemedy("look at it from a process that is configured with one")
@@ -83,7 +84,8 @@ func (p *Provider) boot(r hostRecord) error {
 		return ioError(r.label(), "its log cannot be opened", err)
 	}
 	defer func() { _ = out.Close() }()
-	cmd := exec.Command(p.nodeBinary, "--root", p.hostFS(r.ID), "init")
+	// What runs on a host ends with the host, not with the call that started it.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), p.nodeBinary, "--root", p.hostFS(r.ID), "init")
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := p.start(cmd, r); err != nil {
 		return fleet.Errorf(fleet.Unavailable, r.label(), "its init cannot be started: %w", err)

@@ -90,7 +90,7 @@ func TestOneInitPerHost(t *testing.T) {
 	require.NoError(t, err)
 	before, _ := p.initProcess(h.ID)
 	require.NoError(t, os.Remove(filepath.Join(p.hostDir(h.ID), "boot.json")))
-	require.NoError(t, p.boot(r))
+	require.NoError(t, p.boot(t.Context(), r))
 	eventually(t, "one process is left", func() bool {
 		found, err := withMarker(p.marker(h.ID))
 		require.NoError(t, err)
@@ -122,6 +122,9 @@ func TestTerminateLeavesNothing(t *testing.T) {
 
 // A host that does not shut down is switched off when its time is over.
 func TestStubbornHost(t *testing.T) {
+	if binary, env := nodeUnderTest(); env == nil {
+		t.Skipf("%s is not stubborn", binary)
+	}
 	t.Parallel()
 	p := newProvider(t)
 	h := running(t, p, "one")

@@ -76,14 +76,25 @@ func playInit(args []string) int {
 	return 0
 }
 
-// opened gives a provider on a root, with the test binary as init, and leaves no
-// process behind.
+// nodeUnderTest gives what hosts run: the test binary as a stand-in, or a real
+// flotilla-node if FLOTILLA_TEST_NODE names one.
+func nodeUnderTest() (binary string, env []string) {
+	if real := os.Getenv("FLOTILLA_TEST_NODE"); real != "" {
+		return real, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	return self, partInitEnv
+}
+
+// opened gives a provider on a root and leaves no process behind.
 func opened(t *testing.T, root string, change ...func(*Config)) *Provider {
 	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
+	binary, env := nodeUnderTest()
 	cfg := Config{
-		Root: root, Region: "test", NodeBinary: self, Env: partInitEnv,
+		Root: root, Region: "test", NodeBinary: binary, Env: env,
 		Log: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)),
 	}
 	for _, c := range change {

@@ -77,8 +77,8 @@ func (p *Provider) steady(r hostRecord, f Faults) bool {
 }
 
 // settle takes steps until the host is where it was told to be, for a while.
-func (p *Provider) settle(ctx context.Context, id string, patience time.Duration) error {
-	for deadline := time.Now().Add(patience); ; {
+func (p *Provider) settle(ctx context.Context, id string) error {
+	for deadline := time.Now().Add(settlePatience); ; {
 		unlock, err := lock(ctx, p.hostLock(id))
 		if err != nil {
 			return err
@@ -112,7 +112,7 @@ func (p *Provider) step(ctx context.Context, id string) (hostRecord, bool, error
 		if failed {
 			return r, true, p.killAll(ctx, id)
 		}
-		return p.stepUp(r)
+		return p.stepUp(ctx, r)
 	case fleet.HostStopping:
 		down, err := p.powerOff(ctx, &r, failed)
 		if err != nil || !down {
@@ -131,9 +131,9 @@ func (p *Provider) step(ctx context.Context, id string) (hostRecord, bool, error
 }
 
 // stepUp brings a host towards running, and keeps it there.
-func (p *Provider) stepUp(r hostRecord) (hostRecord, bool, error) {
+func (p *Provider) stepUp(ctx context.Context, r hostRecord) (hostRecord, bool, error) {
 	if _, up := p.initProcess(r.ID); !up {
-		if err := p.boot(r); err != nil {
+		if err := p.boot(ctx, r); err != nil {
 			return r, false, err
 		}
 		r.Reason = "its init is not up yet; see " + filepath.Join(p.hostDir(r.ID), "init.log")
