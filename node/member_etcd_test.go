@@ -17,8 +17,10 @@ import (
 // TestLifeOfAMember goes through all verbs with each minor: an unknown flag
 // would end etcd here.
 func TestLifeOfAMember(t *testing.T) {
+	t.Parallel()
 	for _, minor := range []string{"3.5", "3.6", "3.7"} {
 		t.Run(minor, func(t *testing.T) {
+			t.Parallel()
 			h, c := newTestHost(t), newTestCluster(t, minor)
 			c.ready(h, "orders-1")
 			r := h.report("orders-1")
@@ -75,6 +77,7 @@ func TestLifeOfAMember(t *testing.T) {
 }
 
 func TestThreeMembersAndTheirCertificates(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("three members on the same ports need three loopback addresses")
 	}
@@ -118,8 +121,10 @@ func TestThreeMembersAndTheirCertificates(t *testing.T) {
 }
 
 func TestCertificatesAreRenewedWithoutARestart(t *testing.T) {
+	t.Parallel()
 	for _, minor := range []string{"3.5", "3.6", "3.7"} {
 		t.Run(minor, func(t *testing.T) {
+			t.Parallel()
 			h, c := newTestHost(t), newTestCluster(t, minor)
 			before := c.running(h, "orders-1")
 			serial := c.served(h, 2379).PeerCertificates[0].SerialNumber
@@ -142,6 +147,7 @@ func TestCertificatesAreRenewedWithoutARestart(t *testing.T) {
 }
 
 func TestPrepareAndCertifyRefuse(t *testing.T) {
+	t.Parallel()
 	h, c := newTestHost(t), newTestCluster(t, "3.7")
 	kind := func(err error) fleet.Kind { return fleet.KindOf(err) }
 	prepare := func(change func(*PrepareRequest)) error {
@@ -214,6 +220,7 @@ func TestPrepareAndCertifyRefuse(t *testing.T) {
 }
 
 func TestStartRefuses(t *testing.T) {
+	t.Parallel()
 	h, c := newTestHost(t), newTestCluster(t, "3.7")
 	start := func(change func(*StartRequest)) error {
 		req := c.startRequest(h, "orders-1")
