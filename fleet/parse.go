@@ -1,9 +1,12 @@
 package fleet
 
 import (
+	"bytes"
 	"encoding"
+	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -31,7 +34,10 @@ func ParseSpec(data []byte, source string) (Spec, error) {
 func ParseSpecs(data []byte, source string) ([]Spec, error) {
 	var specs []Spec
 	var problems Problems
-	decoder := yaml.NewDecoder(strings.NewReader(string(data)))
+	if json.Valid(data) {
+		data = bytes.ReplaceAll(data, []byte("\t"), []byte(" ")) // JSON may be indented by tabs, YAML may not
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var node yaml.Node
 		err := decoder.Decode(&node)
@@ -41,6 +47,9 @@ func ParseSpecs(data []byte, source string) ([]Spec, error) {
 		if err != nil {
 			problems.add("", "is not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
 			return nil, problems.Err(source)
+		}
+		if node.Content[0].Tag == "!!null" {
+			continue // nothing between two separators
 		}
 		spec, bad := decodeSpec(&node)
 		problems = append(problems, bad...)
@@ -59,19 +68,25 @@ func decodeSpec(document *yaml.Node) (Spec, Problems) {
 	var spec Spec
 	d := decoder{lines: map[string]int{}}
 	d.decode(document.Content[0], reflect.ValueOf(&spec).Elem(), "")
-	if _, given := d.lines["voters"]; given && spec.Voters == 0 && len(d.problems) == 0 {
-		d.problems.add("voters", "0 must be 1, 3, 5 or 7") // a default would hide it
+	if document.Content[0].Kind != yaml.MappingNode { // not a spec at all
+		d.problems[0].Line = d.line("")
+		return spec, d.problems
 	}
 	spec = spec.WithDefaults()
+	// Once more over the defaults, so that they hide no zero that was written down.
+	again := decoder{lines: map[string]int{}}
+	again.decode(document.Content[0], reflect.ValueOf(&spec).Elem(), "")
 	problems := d.problems
 	for _, p := range spec.Validate() {
 		// A field that could not be read is zero; what validation says of that adds nothing.
-		if !slices.ContainsFunc(d.problems, func(seen Problem) bool { return seen.Path == p.Path }) {
+		if !slices.ContainsFunc(d.problems, func(seen Problem) bool { return seen.Path == p.Path && seen.Line == 0 }) {
 			problems = append(problems, p)
 		}
 	}
 	for i := range problems {
-		problems[i].Line = d.lines[problems[i].Path]
+		if problems[i].Line == 0 {
+			problems[i].Line = d.line(problems[i].Path)
+		}
 	}
 	slices.SortStableFunc(problems, func(a, b Problem) int { return a.Line - b.Line })
 	return spec, problems
@@ -82,6 +97,16 @@ func decodeSpec(document *yaml.Node) (Spec, Problems) {
 type decoder struct {
 	problems Problems
 	lines    map[string]int
+}
+
+// line gives where a field stands, or where what it is missing from begins.
+func (d *decoder) line(path string) int {
+	for {
+		if line, ok := d.lines[path]; ok || path == "" {
+			return line
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
 }
 
 func (d *decoder) decode(node *yaml.Node, into reflect.Value, path string) {
@@ -113,6 +138,8 @@ func (d *decoder) decode(node *yaml.Node, into reflect.Value, path string) {
 			d.decode(item, list.Index(i), path+"["+strconv.Itoa(i)+"]")
 		}
 		into.Set(list)
+	case reflect.Map:
+		d.decodeMap(node, into, path)
 	default:
 		if err := node.Decode(into.Addr().Interface()); err != nil {
 			d.problems.add(path, "%s", wanted(node, into))
@@ -132,16 +159,46 @@ func (d *decoder) decodeStruct(node *yaml.Node, into reflect.Value, path string)
 		at := join(path, key.Value)
 		field, known := fields[key.Value]
 		switch {
+		case key.Tag == "!!merge":
+			d.lines[at] = key.Line
+			d.problems.add(at, "merge keys are not understood; write the fields out")
 		case !known:
 			d.lines[at] = key.Line
 			d.problems.add(at, "there is no such field%s", didYouMean(key.Value, fields))
 		case seen[key.Value]:
-			d.problems.add(at, "is given twice")
+			d.twice(key, at)
 		default:
 			seen[key.Value] = true
 			d.decode(value, field, at)
+			d.lines[at] = key.Line
 		}
 	}
+}
+
+// twice tells of a repeated key where it is repeated; the first one stands.
+func (d *decoder) twice(key *yaml.Node, path string) {
+	d.problems = append(d.problems, Problem{Path: path, Line: key.Line, Message: "is given twice"})
+}
+
+// decodeMap reads a mapping of text to text.
+func (d *decoder) decodeMap(node *yaml.Node, into reflect.Value, path string) {
+	if node.Kind != yaml.MappingNode {
+		d.problems.add(path, "must be a mapping of text to text")
+		return
+	}
+	entries := map[string]string{}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		at := join(path, key.Value)
+		var text string
+		if _, twice := entries[key.Value]; twice {
+			d.twice(key, at)
+			continue
+		}
+		d.decode(value, reflect.ValueOf(&text).Elem(), at)
+		entries[key.Value] = text
+	}
+	into.Set(reflect.ValueOf(entries))
 }
 
 // structFields gives the fields of a struct by their YAML names, inlined ones included.
@@ -163,7 +220,7 @@ func structFields(v reflect.Value) map[string]reflect.Value {
 func wanted(node *yaml.Node, into reflect.Value) string {
 	what := map[reflect.Kind]string{
 		reflect.Int: "a whole number", reflect.Int64: "a whole number", reflect.Bool: "true or false",
-		reflect.String: "text", reflect.Map: "a mapping of text to text",
+		reflect.String: "text",
 	}[into.Kind()]
 	if node.Kind != yaml.ScalarNode {
 		return "must be " + what
@@ -171,16 +228,41 @@ func wanted(node *yaml.Node, into reflect.Value) string {
 	return strconv.Quote(node.Value) + " is not " + what
 }
 
+// didYouMean suggests the field that is nearest, when one is near, or names them all.
 func didYouMean(key string, fields map[string]reflect.Value) string {
-	names := make([]string, 0, len(fields))
-	for name := range fields {
-		if strings.EqualFold(strings.ReplaceAll(strings.ReplaceAll(key, "_", ""), "-", ""), name) {
-			return "; did you mean " + name + "?"
+	names := slices.Sorted(maps.Keys(fields))
+	plain := strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(key))
+	best, nearest := 3, ""
+	for _, name := range names {
+		if d := distance(plain, strings.ToLower(name)); d < best && d < len(name)/2 {
+			best, nearest = d, name
 		}
-		names = append(names, name)
 	}
-	slices.Sort(names)
+	if nearest != "" {
+		return "; did you mean " + nearest + "?"
+	}
 	return " (there are " + strings.Join(names, ", ") + ")"
+}
+
+// distance is how many letters must be added, dropped or changed to get from a to b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 func join(path, key string) string {

@@ -61,7 +61,9 @@ func (s Spec) Validate() Problems {
 	if s.Machine.Disk.Category == "" {
 		ps.add("machine.disk.category", "is missing")
 	}
-	if need := Bytes(float64(s.Etcd.Quota) * DiskPerQuota); s.Machine.Disk.Size < need {
+	if need := Bytes(float64(s.Etcd.Quota) * DiskPerQuota); s.Machine.Disk.Size <= 0 {
+		ps.add("machine.disk.size", "%s is no disk", s.Machine.Disk.Size)
+	} else if s.Machine.Disk.Size < need {
 		ps.add("machine.disk.size", "%s is too small for a quota of %s: it needs %s (the store, room to defragment it, and the WAL)",
 			s.Machine.Disk.Size, s.Etcd.Quota, need.Human())
 	}
