@@ -111,7 +111,7 @@ func freeAddress(t *testing.T) string {
 	}
 	for range 100 {
 		address := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
-		if checkPorts(StartRequest{Address: address, ClientPort: 2379, PeerPort: 2380}, nil, false) == nil {
+		if checkPorts(t.Context(), StartRequest{Address: address, ClientPort: 2379, PeerPort: 2380}, nil, false) == nil {
 			return address
 		}
 	}

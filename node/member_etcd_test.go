@@ -149,7 +149,7 @@ func TestCertificatesAreRenewedWithoutARestart(t *testing.T) {
 func TestPrepareAndCertifyRefuse(t *testing.T) {
 	t.Parallel()
 	h, c := newTestHost(t), newTestCluster(t, "3.7")
-	kind := func(err error) fleet.Kind { return fleet.KindOf(err) }
+	kind := fleet.KindOf
 	prepare := func(change func(*PrepareRequest)) error {
 		req := prepareRequest("orders-1")
 		change(&req)

@@ -58,7 +58,7 @@ func (n *Node) Start(ctx context.Context, req StartRequest) (*fleet.MemberReport
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPorts(req, m.Start, before.Running); err != nil {
+	if err := checkPorts(ctx, req, m.Start, before.Running); err != nil {
 		return nil, err
 	}
 	m.Start = &req
@@ -67,7 +67,7 @@ func (n *Node) Start(ctx context.Context, req StartRequest) (*fleet.MemberReport
 	}
 	err = n.Services.Install(ctx, service.Service{
 		Name:        req.Member,
-		Description: "etcd " + req.Version + ", " + m.Owner.String(),
+		Description: "etcd " + req.Version + ", " + m.String(),
 		Argv:        append([]string{n.program(req.Version, "etcd")}, args...),
 		Writable:    []string{m.onDisk(n)},
 		Readable:    []string{n.pkiDir(req.Member)},
@@ -132,13 +132,13 @@ func (n *Node) checkReady(m member, req StartRequest) error {
 
 // checkPorts refuses an address that something else has. What the member itself
 // has while it runs, is free for it.
-func checkPorts(req StartRequest, now *StartRequest, running bool) error {
+func checkPorts(ctx context.Context, req StartRequest, now *StartRequest, running bool) error {
 	for _, port := range []int{req.ClientPort, req.PeerPort} {
 		if running && now != nil && now.Address == req.Address && (port == now.ClientPort || port == now.PeerPort) {
 			continue
 		}
 		address := net.JoinHostPort(req.Address, strconv.Itoa(port))
-		listener, err := net.Listen("tcp", address)
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 		switch {
 		case err == nil:
 			_ = listener.Close()
@@ -163,14 +163,14 @@ func (n *Node) awaitProof(ctx context.Context, name string) error {
 	defer ticker.Stop()
 	for {
 		s, err := n.Services.Status(ctx, name)
-		switch {
+		switch proven := s.Running && time.Since(s.Started) >= provenAfter; {
 		case err != nil:
 			return err
-		case s.LastExit != "" && !(s.Running && time.Since(s.Started) >= provenAfter):
+		case proven:
+			return nil
+		case s.LastExit != "":
 			return fleet.Errorf(fleet.Unavailable, resourceOf(name), "etcd ended right after its start: %s", exitInWords(s)).
 				WithRemedy("it is started again and again; see its log on the host")
-		case s.Running && time.Since(s.Started) >= provenAfter:
-			return nil
 		}
 		select {
 		case <-ctx.Done():

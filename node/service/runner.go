@@ -69,7 +69,7 @@ func (r *runner) run(ctx context.Context) {
 	defer r.calmDown()
 	first, ok := <-r.wishes
 	r.want = first
-	r.takeOver()
+	r.takeOver(ctx)
 	for ok {
 		r.follow()
 		var ended <-chan string
@@ -90,7 +90,6 @@ func (r *runner) run(ctx context.Context) {
 			r.crashed(how)
 		case <-due:
 			r.timer = nil
-			r.rec.Restarts++
 			r.start()
 		}
 	}
@@ -98,7 +97,7 @@ func (r *runner) run(ctx context.Context) {
 }
 
 // takeOver finds the process that an earlier supervisor left running.
-func (r *runner) takeOver() {
+func (r *runner) takeOver(ctx context.Context) {
 	rec, found, err := r.files.find(r.name)
 	if err != nil {
 		r.log.Error("looking for a running process failed", zap.Error(err))
@@ -113,7 +112,8 @@ func (r *runner) takeOver() {
 		p.logEnd = max(0, info.Size()-maxLastOutput)
 	}
 	go func() {
-		_ = awaitGone(context.Background(), rec.PID, rec.Identity)
+		// Also while the supervisor ends: then it waits for this end.
+		_ = awaitGone(context.WithoutCancel(ctx), rec.PID, rec.Identity)
 		p.ended <- "ended; how is not known, because the supervisor had been restarted"
 		close(p.ended)
 	}()
@@ -217,6 +217,9 @@ func (r *runner) crashed(how string) {
 		}
 	}
 	r.proc = nil
+	// Counted now, not when it is started again: whoever looks in between must not
+	// find the new process with the old count.
+	r.rec.Restarts++
 	r.rec.PID, r.rec.Identity, r.rec.LastExit = 0, "", how
 	r.delay = min(max(r.backoff.first, 2*r.delay), r.backoff.most)
 	r.timer = time.NewTimer(r.delay)

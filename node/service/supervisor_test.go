@@ -31,8 +31,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
 	err := NewSupervisor(root, zap.NewNop()).Run(ctx)
+	stop()
 	if err != nil && !errors.Is(err, ErrAlreadyRuns) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -167,8 +167,8 @@ func TestCrashLoopBacksOff(t *testing.T) {
 	h := newHost(t)
 	h.sh("a", `echo "about to fail"; exit 3`)
 	require.NoError(t, h.Start(t.Context(), "a"))
-	h.eventually("four restarts", func() bool { return h.status("a").Restarts >= 4 })
-	// 100, 200, 400 and 800 ms came before the fourth.
+	h.eventually("five ends", func() bool { return h.status("a").Restarts >= 5 })
+	// 100, 200, 400 and 800 ms came before the fifth.
 	rec := h.files.readRecord("a")
 	h.eventually("it waits", func() bool { rec = h.files.readRecord("a"); return rec.PID == 0 })
 	require.GreaterOrEqual(t, rec.NextStart.Sub(rec.Started), 1500*time.Millisecond)

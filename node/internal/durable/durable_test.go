@@ -1,0 +1,69 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestWriteFileReplacesAsAWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	// What a killed writer left, with a mode that is too wide for a secret.
+	require.NoError(t, os.WriteFile(path+TempSuffix, []byte("half of something longer"), 0o666))
+	for _, text := range []string{"one", "2"} {
+		require.NoError(t, WriteFile(path, []byte(text), 0o600))
+		got, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, text, string(got))
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		require.Equal(t, fs.FileMode(0o600), info.Mode().Perm())
+		require.NoFileExists(t, path+TempSuffix)
+	}
+	require.NoError(t, Remove(path))
+	require.NoError(t, Remove(path))
+	require.NoFileExists(t, path)
+}
+
+func TestWriteFromLeavesNothingHalf(t *testing.T) {
+	path, broken := filepath.Join(t.TempDir(), "a"), errors.New("broken")
+	_, err := WriteFrom(path, iotest.ErrReader(broken), 0o600)
+	require.ErrorIs(t, err, broken)
+	require.NoFileExists(t, path)
+}
+
+func TestLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	lock, err := TryLock(path)
+	require.NoError(t, err)
+	_, err = TryLock(path)
+	require.ErrorIs(t, err, ErrLocked)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*lockPoll)
+	defer cancel()
+	_, err = WaitLock(ctx, path)
+	require.ErrorIs(t, err, ErrLocked)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+
+	waiter := make(chan error, 1)
+	go func() {
+		second, err := WaitLock(t.Context(), path)
+		if err == nil {
+			err = second.Unlock()
+		}
+		waiter <- err
+	}()
+	require.NoError(t, lock.Unlock())
+	select {
+	case err := <-waiter:
+		require.NoError(t, err)
+	case <-time.After(10 * time.Second):
+		require.FailNow(t, "the lock was freed and not taken")
+	}
+}
