@@ -2,7 +2,6 @@ package plan
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
@@ -32,13 +31,13 @@ func create(in Input) fleet.Decision {
 		return *d
 	}
 	if wave = append(wave, launches...); len(wave) > 0 {
-		return in.buy(wave)
+		return act(wave...)
 	}
 	if wave, d = in.disks(names); d != nil {
 		return *d
 	}
 	if len(wave) > 0 {
-		return in.buy(wave)
+		return act(wave...)
 	}
 	for _, name := range names {
 		if !prepared(obs, spec, name) {
@@ -50,15 +49,6 @@ func create(in Input) fleet.Decision {
 		return act(wave...)
 	}
 	return in.start(names[:spec.Voters], names[spec.Voters:])
-}
-
-// buy has a wave run that buys what was not seen, unless it may only be that it
-// could not be seen.
-func (in Input) buy(wave []fleet.Step) fleet.Decision {
-	if unknown := in.Observation.Unknowns; len(unknown) > 0 {
-		return wait("not everything could be seen (%s), and nothing is bought until it can", strings.Join(unknown, "; "))
-	}
-	return act(wave...)
 }
 
 // foreign blocks when something of another cluster of the same name is still

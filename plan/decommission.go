@@ -24,9 +24,6 @@ func decommission(in Input) fleet.Decision {
 	if f := in.fatal(); f != nil {
 		return failedFor(f)
 	}
-	if len(obs.Unknowns) > 0 {
-		return wait("not everything could be seen (%s), and nothing is destroyed until it can", strings.Join(obs.Unknowns, "; "))
-	}
 	if len(obs.Hosts)+len(obs.Disks) > 0 {
 		if d := in.secureData(); d != nil {
 			return *d
@@ -51,6 +48,9 @@ func decommission(in Input) fleet.Decision {
 		if len(wave) > 0 {
 			return act(wave...)
 		}
+	}
+	if len(obs.Unknowns) > 0 { // of hosts that were seen, silence was judged above
+		return wait("nothing more is seen of %s, but not everything could be seen: %s", in.Operation.Cluster, strings.Join(obs.Unknowns, "; "))
 	}
 	if obs.Secrets {
 		return act(in.step(fleet.DestroyAuthority, ""))

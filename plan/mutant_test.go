@@ -34,11 +34,14 @@ var mutants = map[string]func(looks int, in plan.Input) fleet.Decision{
 		})
 	},
 	"uses a disk again that outlived its host": func(_ int, in plan.Input) fleet.Decision {
-		return each(plan.Next(in), func(s *fleet.Step) {
-			if h := in.Observation.Host(s.Member); in.Operation.Kind == fleet.CreateCluster && s.Kind == fleet.DeleteDisk {
-				s.Kind, s.HostID = fleet.AttachDisk, h.ID
+		in.Observation.Disks = append([]fleet.Disk(nil), in.Observation.Disks...)
+		for i := range in.Observation.Disks {
+			d := &in.Observation.Disks[i]
+			if h := in.Observation.Host(d.Member()); h != nil && d.HostID == "" {
+				d.HostID = h.ID // attached soon
 			}
-		})
+		}
+		return plan.Next(in)
 	},
 	"restarts one member twice in a wave": func(_ int, in plan.Input) fleet.Decision {
 		d := plan.Next(in)
@@ -57,13 +60,6 @@ var mutants = map[string]func(looks int, in plan.Input) fleet.Decision{
 			again.Operation = in.Operation.ID
 			in.Observation.FinalSnapshot = &again
 		}
-		return plan.Next(in)
-	},
-	"trusts a snapshot that was not verified": func(_ int, in plan.Input) fleet.Decision {
-		if d := plan.Next(in); len(d.Wave) == 0 || d.Wave[0].Kind != fleet.SaveFinalSnapshot {
-			return d
-		}
-		in.Operation.Options.SkipFinalSnapshot = true
 		return plan.Next(in)
 	},
 	"takes silence for never started": func(_ int, in plan.Input) fleet.Decision {

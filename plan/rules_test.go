@@ -45,8 +45,8 @@ func (r *rules) decision(op fleet.Operation, obs fleet.Observation, d fleet.Deci
 		if s.Token == "" || len(s.Token) > fleet.MaxToken {
 			broken("%s: token %q has %d characters, at most %d are allowed", s, s.Token, len(s.Token), fleet.MaxToken)
 		}
-		if destroys(s) && len(obs.Unknowns) > 0 {
-			broken("%s follows from an observation with unknowns: %v", s, obs.Unknowns)
+		if s.Kind == fleet.DestroyAuthority && len(obs.Unknowns) > 0 {
+			broken("%s, the last step, follows from an observation with unknowns: %v", s, obs.Unknowns)
 		}
 		if op.Kind == fleet.DecommissionCluster && op.Spec.DeletionProtection {
 			broken("%s of a protected cluster", s)
@@ -58,14 +58,6 @@ func (r *rules) decision(op fleet.Operation, obs fleet.Observation, d fleet.Deci
 	if len(d.Wave) == 0 {
 		broken("%s: act without a step", op.Cluster)
 	}
-}
-
-func destroys(s fleet.Step) bool {
-	switch s.Kind {
-	case fleet.StopMember, fleet.ReleaseHost, fleet.DeleteDisk, fleet.DestroyAuthority:
-		return true
-	}
-	return false
 }
 
 // before judges a step at the moment at which it is done.

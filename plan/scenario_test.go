@@ -127,7 +127,7 @@ func (s *scenario) begin(d *datadriven.TestData, kind fleet.OperationKind) strin
 
 func (s *scenario) look() plan.Input {
 	s.in.Observation = s.world.Observe()
-	s.in.Observation.Unknowns = s.unknowns
+	s.in.Observation.Unknowns = append(s.in.Observation.Unknowns, s.unknowns...)
 	return s.in
 }
 

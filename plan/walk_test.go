@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -196,7 +197,8 @@ func (w *walk) vouched(hosts []fleet.ObservedHost, without string) bool {
 }
 
 // observe looks at the world. In rough weather the look may be an old one, lists
-// may lag behind what members say, or may not be had at all.
+// may lag behind what members say. A list that may be incomplete is an error of
+// whoever lists, and leads to no decision.
 func (w *walk) observe(op fleet.Operation, rough bool) fleet.Observation {
 	obs := w.world.Observe()
 	w.seen = append(w.seen, obs)
@@ -218,9 +220,7 @@ func (w *walk) observe(op fleet.Operation, rough bool) fleet.Observation {
 		obs.Hosts, obs.Disks = w.relist(was.Hosts, obs.Hosts), was.Disks
 		w.say("    old lists")
 	case 8:
-		obs.Hosts, obs.Unknowns = nil, []string{"hosts could not be listed"}
-	case 7:
-		obs.Disks, obs.Unknowns = nil, []string{"disks could not be listed"}
+		obs.Unknowns = append(slices.Clone(obs.Unknowns), "something could not be seen")
 	}
 	return obs
 }

@@ -122,6 +122,9 @@ func (w *World) Observe() fleet.Observation {
 		default:
 			seen.Report = w.report(id)
 		}
+		if seen.Report == nil {
+			obs.Unknowns = append(obs.Unknowns, "host "+id+" does not answer: "+seen.Silent)
+		}
 		obs.Hosts = append(obs.Hosts, seen)
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.disks)) {
