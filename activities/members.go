@@ -18,7 +18,7 @@ func (m *Members) AddLearner(ctx context.Context, r fleet.StepRequest) (fleet.St
 		return note("", err)
 	}
 	m.ask(ctx, &obs)
-	client, err := m.connect(ctx, r.Operation.Cluster, r.Operation.UID, startedOn(obs))
+	client, err := m.connect(ctx, r.Operation.Cluster, r.Operation.UID, servingOn(obs))
 	if err != nil {
 		return note("", err)
 	}
@@ -38,7 +38,7 @@ func (m *Members) awaitHealthy(ctx context.Context, r fleet.StepRequest) (string
 		return "", err
 	}
 	m.ask(ctx, &obs)
-	client, err := m.connect(ctx, r.Operation.Cluster, r.Operation.UID, startedOn(obs))
+	client, err := m.connect(ctx, r.Operation.Cluster, r.Operation.UID, servingOn(obs))
 	if err != nil {
 		return "", err
 	}

@@ -30,9 +30,9 @@ func (r Region) observe(ctx context.Context, op fleet.Operation) (fleet.Observat
 	if err := r.stored(ctx, op, &obs); err != nil {
 		return obs, err
 	}
-	if started := startedOn(obs); len(started) > 0 && obs.Authority {
+	if serving := servingOn(obs); len(serving) > 0 && obs.Authority {
 		beat(ctx, -1, "asking members")
-		if err := r.members(ctx, op, started, &obs); err != nil {
+		if err := r.members(ctx, op, serving, &obs); err != nil {
 			return obs, err
 		}
 	}
@@ -112,14 +112,14 @@ func (r Region) members(ctx context.Context, op fleet.Operation, endpoints []fle
 	return nil
 }
 
-// startedOn gives where members may be running: on every host that says so, and
-// on every host that says nothing.
-func startedOn(obs fleet.Observation) []fleet.Endpoint {
+// servingOn gives where members may be serving: on every host that runs one, and
+// on every host that does not say.
+func servingOn(obs fleet.Observation) []fleet.Endpoint {
 	var all []fleet.Endpoint
 	for _, h := range obs.Hosts {
 		member := h.Report.Find(h.Member())
 		silent := h.Report == nil && h.State == fleet.HostRunning
-		if silent || member != nil && member.State != fleet.MemberPrepared {
+		if silent || member != nil && (member.State == fleet.MemberRunning || member.State == fleet.MemberRestarting) {
 			all = append(all, plan.EndpointOf(h.Host))
 		}
 	}

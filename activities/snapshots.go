@@ -66,7 +66,7 @@ func (s *Snapshots) store(ctx context.Context, op fleet.Operation, snapshot *fle
 		return err
 	}
 	s.ask(ctx, &obs)
-	client, err := s.connect(ctx, op.Cluster, op.UID, startedOn(obs))
+	client, err := s.connect(ctx, op.Cluster, op.UID, servingOn(obs))
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (s *Snapshots) verify(ctx context.Context, snapshot *fleet.Snapshot) error 
 	}
 	var facts etcdadmin.SnapshotFacts
 	err = busy(ctx, "restoring, to verify", func() (err error) {
-		facts, err = etcdadmin.VerifySnapshot(ctx, file, filepath.Join(dir, "restored"))
+		facts, err = etcdadmin.VerifySnapshot(ctx, file, dir)
 		return err
 	})
 	if err != nil {

@@ -3,7 +3,6 @@ package workflows
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -127,10 +126,17 @@ func (o *operation) settle(ctx workflow.Context, future workflow.Future, index i
 	}
 }
 
-// publish puts the progress where lists see it.
+// publish puts the progress where lists see it: all of it but the steps of earlier
+// waves and what only a step itself needs, because a memo is to be small.
 func (o *operation) publish(ctx workflow.Context) error {
 	brief := o.progress
-	brief.Steps = slices.Clone(brief.Steps[max(0, len(brief.Steps)-8):]) // the memo is not the record
+	brief.Steps = nil
+	for _, p := range o.progress.Steps {
+		if p.Wave == brief.Wave {
+			p.Step = fleet.Step{Kind: p.Step.Kind, Member: p.Step.Member}
+			brief.Steps = append(brief.Steps, p)
+		}
+	}
 	return workflow.UpsertMemo(ctx, map[string]any{MemoProgress: brief})
 }
 
