@@ -259,8 +259,9 @@ func TestStartRefuses(t *testing.T) {
 	err = start(func(r *StartRequest) { r.Settings.ElectionTimeout = r.Settings.HeartbeatInterval })
 	require.Equal(t, fleet.Unavailable, fleet.KindOf(err))
 	require.Regexp(t, "etcd ended right after its start: exit status 1: .*election", err.Error())
-	r := h.report("orders-1")
-	require.Equal(t, fleet.MemberRestarting, r.State)
+	var r *fleet.MemberReport
+	require.Eventually(t, func() bool { r = h.report("orders-1"); return r.State == fleet.MemberRestarting },
+		time.Minute, 20*time.Millisecond, "between two attempts it is seen as restarting")
 	require.Contains(t, r.LastExit, "exit status 1: ")
 	require.Contains(t, r.NotReady, "about to be started again")
 	require.NoError(t, start(none))
