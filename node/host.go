@@ -24,6 +24,8 @@ import (
 type Node struct {
 	// Root is the directory that stands for the host's file system; "/" on a real one.
 	Root string
+	// Depot is where hosts on one machine share releases; empty for none.
+	Depot string
 	// Services keeps members running.
 	Services service.Manager
 	// Version is what flotilla-node says it is.
@@ -45,7 +47,7 @@ func New(root, version string, log *zap.Logger) (*Node, error) {
 		return nil, fleet.Errorf(fleet.Invalid, "root directory "+root, "is not a directory").
 			WithRemedy("give an existing one with --root or FLOTILLA_NODE_ROOT")
 	}
-	n := &Node{Root: root, Version: version, Log: log, Now: time.Now}
+	n := &Node{Root: root, Depot: os.Getenv("FLOTILLA_NODE_DEPOT"), Version: version, Log: log, Now: time.Now}
 	if root == "/" && service.SystemdRuns() {
 		n.Services = service.NewSystemd()
 	} else {

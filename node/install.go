@@ -75,7 +75,7 @@ func (n *Node) Install(ctx context.Context, req InstallRequest) (*InstallResult,
 	if err := n.sweepWork(); err != nil {
 		return nil, onHost(resource, err)
 	}
-	if m, err := n.readManifest(req.Version); err == nil && m.SHA256 == req.SHA256 && n.whole(m) == nil {
+	if m, err := n.readManifest(req.Version); err == nil && m.SHA256 == req.SHA256 && whole(n.releaseDir(req.Version), m) == nil {
 		return &InstallResult{Version: req.Version}, nil
 	}
 	work, err := n.makeWork()
@@ -83,7 +83,7 @@ func (n *Node) Install(ctx context.Context, req InstallRequest) (*InstallResult,
 		return nil, n.spaceError(resource, 0, err)
 	}
 	defer os.RemoveAll(work)
-	if err := n.fetchAndUnpack(ctx, req, work); err != nil {
+	if err := n.stock(ctx, req, work); err != nil {
 		return nil, err
 	}
 	if err := n.putInPlace(work, req.Version); err != nil {
@@ -184,19 +184,24 @@ func (n *Node) putInPlace(work, version string) error {
 	return durable.Rename(release, final)
 }
 
-func (n *Node) readManifest(version string) (manifest, error) {
+func readManifest(dir string) (manifest, error) {
 	var m manifest
-	err := durable.ReadJSON(filepath.Join(n.releaseDir(version), manifestFile), &m)
+	err := durable.ReadJSON(filepath.Join(dir, manifestFile), &m)
+	return m, err
+}
+
+func (n *Node) readManifest(version string) (manifest, error) {
+	m, err := readManifest(n.releaseDir(version))
 	if err == nil && m.Version != version {
 		err = fmt.Errorf("it is of version %q", m.Version)
 	}
 	return m, err
 }
 
-// whole reads a release's files and compares them with its manifest.
-func (n *Node) whole(m manifest) error {
+// whole reads the files of a release's directory and compares them with its manifest.
+func whole(dir string, m manifest) error {
 	for _, p := range programs {
-		f, err := os.Open(n.program(m.Version, p))
+		f, err := os.Open(filepath.Join(dir, p))
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -183,12 +184,10 @@ func (r *runner) launch() error {
 	// The file itself, not a pipe through us: a pipe would end with us.
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	// Nothing of our own environment: etcd reads its settings from ETCD_*.
-	cmd.Env = []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		markerVariable + "=" + marker,
-		generationVariable + "=" + strconv.FormatInt(r.rec.Generation, 10),
-	}
+	cmd.Env = append(inherited(os.Environ()),
+		markerVariable+"="+marker,
+		generationVariable+"="+strconv.FormatInt(r.rec.Generation, 10),
+	)
 	for _, key := range slices.Sorted(maps.Keys(r.want.Env)) {
 		cmd.Env = append(cmd.Env, key+"="+r.want.Env[key])
 	}
@@ -206,6 +205,21 @@ func (r *runner) launch() error {
 		close(p.ended)
 	}()
 	return nil
+}
+
+// inherited is what services get of the supervisor's own environment: little,
+// because etcd reads settings from it (ETCD_*), and secrets may stand in it. What
+// is Flotilla's own is passed on: the local provider finds all processes of a
+// host by what it marked the first one with.
+func inherited(environ []string) []string {
+	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	for _, variable := range environ {
+		key, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(key, "FLOTILLA_") && key != markerVariable && key != generationVariable {
+			env = append(env, variable)
+		}
+	}
+	return env
 }
 
 // crashed notes how the service ended by itself and waits for its next start.

@@ -153,6 +153,26 @@ func TestStartStopRestart(t *testing.T) {
 	}
 }
 
+func TestServicesInheritOnlyWhatIsFlotillas(t *testing.T) {
+	t.Setenv("FLOTILLA_HOST", "h-1")
+	t.Setenv("ETCD_NAME", "stray")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
+	t.Setenv(generationVariable, "77")
+	h := newHost(t)
+	h.sh("a", "env; echo end; exec sleep 1000")
+	h.start("a")
+	var env string
+	h.eventually("it wrote its environment", func() bool {
+		env = tail(h.files.log("a"), 0, 100<<10)
+		return strings.HasSuffix(env, "end\n")
+	})
+	require.Contains(t, env, "FLOTILLA_HOST=h-1\n")
+	require.Contains(t, env, generationVariable+"=1\n")
+	require.Contains(t, env, markerVariable+"="+h.mark("a")+"\n")
+	require.NotContains(t, env, "ETCD_NAME")
+	require.NotContains(t, env, "s3cr3t")
+}
+
 func TestOneSupervisorPerRoot(t *testing.T) {
 	h := newHost(t)
 	second := h.command()
