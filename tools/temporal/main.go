@@ -96,5 +96,5 @@ func stopWithin(limit time.Duration, stop func()) {
 }
 
 func fail(err error) {
-	fmt.Fprintln(os.Stderr, "flotilla-temporal:", err)
+	_, _ = fmt.Fprintln(os.Stderr, "flotilla-temporal:", err)
 }

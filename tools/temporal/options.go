@@ -81,7 +81,7 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 	})
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(usage, "Usage: flotilla-temporal [flags]\n\nThe Temporal service in one process, for development and tests.\n\nFlags:")
+			_, _ = fmt.Fprintln(usage, "Usage: flotilla-temporal [flags]\n\nThe Temporal service in one process, for development and tests.\n\nFlags:")
 			fs.SetOutput(usage)
 			fs.PrintDefaults()
 		}

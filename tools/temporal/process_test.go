@@ -92,7 +92,7 @@ func (p *process) awaitReady() *process {
 // kill is kill -9: no handler of the process runs.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
-	<-p.ended
+	_ = <-p.ended
 }
 
 // terminate asks for a clean end and returns how long it took.

@@ -44,7 +44,7 @@ func TestStartErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer held.Close()
+	t.Cleanup(func() { _ = held.Close() })
 	_, heldPort, _ := net.SplitHostPort(held.Addr().String())
 
 	dir := t.TempDir()

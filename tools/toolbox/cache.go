@@ -90,7 +90,7 @@ func (e entry) tarball(p platform) string {
 
 func (c *cache) list(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "TARGET\tVERSION\tCACHED\tSIZE")
+	_, _ = fmt.Fprintln(table, "TARGET\tVERSION\tCACHED\tSIZE")
 	for _, t := range targets {
 		e, err := c.entry(t)
 		if err != nil {
@@ -104,7 +104,7 @@ func (c *cache) list(w io.Writer) error {
 			}
 			cached, size = "yes", fmt.Sprintf("%d MB", bytes/1e6)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", t.name, e.version, cached, size)
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", t.name, e.version, cached, size)
 	}
 	return table.Flush()
 }
@@ -138,7 +138,7 @@ func (c *cache) clean(w io.Writer) error {
 		}
 		unlock, err := tryLock(c.lockPath(t))
 		if errors.Is(err, errLocked) {
-			fmt.Fprintf(w, "%s: is being built, left alone\n", t.name)
+			_, _ = fmt.Fprintf(w, "%s: is being built, left alone\n", t.name)
 			continue
 		}
 		if err != nil {
@@ -172,7 +172,7 @@ func (c *cache) cleanTarget(w io.Writer, current entry) error {
 		if err := os.RemoveAll(dir); err != nil {
 			return fmt.Errorf("cannot remove %s: %w", dir, err)
 		}
-		fmt.Fprintf(w, "removed %s, %d MB\n", found.Name(), size/1e6)
+		_, _ = fmt.Fprintf(w, "removed %s, %d MB\n", found.Name(), size/1e6)
 	}
 	return nil
 }

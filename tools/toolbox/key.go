@@ -36,14 +36,14 @@ func cacheKey(dir string, p platform) (string, error) {
 	files = append(files, filepath.Join(dir, "go.mod"), filepath.Join(dir, "go.sum"))
 	slices.Sort(files)
 	h := sha256.New()
-	fmt.Fprintf(h, "%s/%s %s\n", p.os, p.arch, p.goVersion)
+	_, _ = fmt.Fprintf(h, "%s/%s %s\n", p.os, p.arch, p.goVersion)
 	for _, file := range files {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			return "", err
 		}
 		// Name and length first, so that no two sets of files run together alike.
-		fmt.Fprintf(h, "%s %d\n", filepath.Base(file), len(content))
+		_, _ = fmt.Fprintf(h, "%s %d\n", filepath.Base(file), len(content))
 		h.Write(content)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:12], nil

@@ -38,7 +38,7 @@ func (s *screen) say(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.erase()
-	fmt.Fprintf(s.w, format+"\n", args...)
+	_, _ = fmt.Fprintf(s.w, format+"\n", args...)
 	s.last = time.Now()
 }
 
@@ -55,14 +55,14 @@ func (s *screen) progress(label, state string) {
 	}
 	s.last = time.Now()
 	if s.terminal {
-		fmt.Fprintf(s.w, "\r\x1b[K%s: %s", label, state)
+		_, _ = fmt.Fprintf(s.w, "\r\x1b[K%s: %s", label, state)
 		return
 	}
-	fmt.Fprintf(s.w, "%s: %s\n", label, state)
+	_, _ = fmt.Fprintf(s.w, "%s: %s\n", label, state)
 }
 
 func (s *screen) erase() {
 	if s.terminal {
-		fmt.Fprint(s.w, "\r\x1b[K")
+		_, _ = fmt.Fprint(s.w, "\r\x1b[K")
 	}
 }
