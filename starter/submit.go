@@ -2,6 +2,7 @@ package starter
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,6 +16,10 @@ import (
 // planTimeout bounds a forecast: one look at what exists and some arithmetic.
 const planTimeout = time.Minute
 
+// unborn stands for the UID of a cluster that does not exist yet: a forecast needs
+// one, and nothing that exists carries this one.
+const unborn = "unborn"
+
 // Request is what goes with every request for an operation.
 type Request struct {
 	// ID makes the request idempotent; a new one is made when it is empty.
@@ -27,15 +32,27 @@ type Request struct {
 // Kind and Cluster; CreateCluster also needs Spec, and for the others it is filled
 // in from the cluster. What is wrong with the request is in the reply, all at once.
 func (c *Client) Plan(ctx context.Context, operation fleet.Operation) (workflows.PlanReply, error) {
-	if operation.Kind != fleet.CreateCluster {
-		view, err := c.Describe(ctx, operation.Cluster)
-		if err != nil {
-			return workflows.PlanReply{}, err
-		}
+	view, err := c.Describe(ctx, operation.Cluster)
+	exists := err == nil && view.Summary.Phase != fleet.PhaseGone
+	creating := operation.Kind == fleet.CreateCluster
+	switch {
+	case err != nil && !(creating && fleet.Is(err, fleet.NotFound)):
+		return workflows.PlanReply{}, err
+	case creating && !exists:
+		operation.UID = unborn
+	case creating && view.Summary.Phase != fleet.PhaseIncomplete && view.Summary.Phase != fleet.PhaseCreating:
+		return workflows.PlanReply{
+			Exists: true, Kind: fleet.Conflict,
+			Blocked: fmt.Sprintf("%s exists already (it is %s); choose another name, or see flotilla describe %s",
+				operation.Cluster, view.Summary.Phase, operation.Cluster),
+		}, nil
+	case creating:
+		operation.UID = view.Summary.UID
+	default:
 		operation.Spec, operation.UID = view.Spec, view.Summary.UID
 	}
 	var reply workflows.PlanReply
-	err := c.run(ctx, "plan/"+operation.Cluster, "plan of "+operation.Cluster, planTimeout,
+	err = c.run(ctx, "plan/"+operation.Cluster, "plan of "+operation.Cluster, planTimeout,
 		workflows.PlanType, workflows.PlanRequest{Operation: operation}, &reply)
 	return reply, err
 }
