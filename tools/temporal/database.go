@@ -31,7 +31,7 @@ type database struct {
 // openDatabase locks the file against a second server, makes it when it is missing and
 // checks that this server can use it. All complaints about the file come from here,
 // because the server itself reports them as a chain of constructor errors.
-func openDatabase(path string) (*database, error) {
+func openDatabase(ctx context.Context, path string) (*database, error) {
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
 		return nil, fmt.Errorf("database %s: its directory does not exist: make it, or choose another file with --db", path)
 	}
@@ -40,7 +40,7 @@ func openDatabase(path string) (*database, error) {
 		return nil, fmt.Errorf("database %s: %w", path, err)
 	}
 	db := &database{path: path, lock: lock}
-	if err := db.prepare(context.Background()); err != nil {
+	if err := db.prepare(ctx); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("database %s: %w", path, explain(err))
 	}
@@ -113,7 +113,7 @@ func createSchema(ctx context.Context, conn *sql.DB, version int) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	if err := sqliteschema.SetupSchemaOnDB(schemaTx{tx: tx}); err != nil {
+	if err := sqliteschema.SetupSchemaOnDB(schemaTx{ctx: ctx, tx: tx}); err != nil {
 		return err
 	}
 	for _, pragma := range []string{
@@ -130,11 +130,12 @@ func createSchema(ctx context.Context, conn *sql.DB, version int) error {
 // schemaTx is the part of an admin database that making a schema uses.
 type schemaTx struct {
 	sqlplugin.AdminDB
-	tx *sql.Tx
+	ctx context.Context
+	tx  *sql.Tx
 }
 
 func (s schemaTx) Exec(stmt string, args ...any) error {
-	_, err := s.tx.Exec(stmt, args...)
+	_, err := s.tx.ExecContext(s.ctx, stmt, args...)
 	return err
 }
 

@@ -21,33 +21,36 @@ import (
 // write-ahead log makes an abrupt end safe, and whoever sent the signal is waiting.
 const stopTimeout = 4 * time.Second
 
-func main() {
+func main() { os.Exit(exitCode()) }
+
+func exitCode() int {
 	opts, err := parseOptions(os.Args[1:], os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		os.Exit(0)
+		return 0
 	case err != nil:
 		fail(err)
-		os.Exit(2)
+		return 2
 	case opts.version:
 		fmt.Println(versionLine())
-		return
+		return 0
 	}
 	// Caught from here on, so that a signal during the start is not lost.
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	if err := run(ctx, opts); err != nil {
 		fail(err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 // run starts everything, says that it is ready, and ends it when ctx is done.
 func run(ctx context.Context, opts *options) error {
-	if err := opts.choosePorts(); err != nil {
+	if err := opts.choosePorts(ctx); err != nil {
 		return err
 	}
-	db, err := openDatabase(opts.db)
+	db, err := openDatabase(ctx, opts.db)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -32,7 +33,7 @@ const (
 
 // choosePorts fills in the ports that the command line left open, and reports at once
 // a port that somebody else has.
-func (o *options) choosePorts() error {
+func (o *options) choosePorts(ctx context.Context) error {
 	taken := map[int]string{}
 	for _, p := range []struct {
 		flag string
@@ -45,7 +46,7 @@ func (o *options) choosePorts() error {
 			return fmt.Errorf("%s and %s are both %d: choose different ports", other, p.flag, p.port)
 		}
 		taken[p.port] = p.flag
-		if err := checkPort(o.address(p.port)); err != nil {
+		if err := checkPort(ctx, o.address(p.port)); err != nil {
 			return portError(o.address(p.port), p.flag, err)
 		}
 	}
@@ -55,7 +56,7 @@ func (o *options) choosePorts() error {
 		targets = append(targets, &o.port)
 	}
 	for _, target := range targets {
-		port, err := freePort(o.ip, taken)
+		port, err := freePort(ctx, o.ip, taken)
 		if err != nil {
 			return err
 		}
@@ -66,22 +67,22 @@ func (o *options) choosePorts() error {
 }
 
 // freePort picks at random, so that servers started together rarely look at the same one.
-func freePort(ip string, taken map[int]string) (int, error) {
+func freePort(ctx context.Context, ip string, taken map[int]string) (int, error) {
 	var last error
 	for range portTries {
 		port := internalPortMin + rand.IntN(internalPortMax-internalPortMin)
 		if _, ok := taken[port]; ok {
 			continue
 		}
-		if last = checkPort(net.JoinHostPort(ip, strconv.Itoa(port))); last == nil {
+		if last = checkPort(ctx, net.JoinHostPort(ip, strconv.Itoa(port))); last == nil {
 			return port, nil
 		}
 	}
 	return 0, fmt.Errorf("no free port on %s between %d and %d: %w", ip, internalPortMin, internalPortMax, last)
 }
 
-func checkPort(address string) error {
-	l, err := net.Listen("tcp", address)
+func checkPort(ctx context.Context, address string) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}

@@ -92,7 +92,8 @@ func (p *process) awaitReady() *process {
 // kill is kill -9: no handler of the process runs.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
-	_ = <-p.ended
+	for range p.ended { // until it is closed, read or not
+	}
 }
 
 // terminate asks for a clean end and returns how long it took.
@@ -130,14 +131,14 @@ var lostPort net.Listener
 func startWithLostPort() {
 	opts, err := parseOptions(os.Args[1:], os.Stderr)
 	if err == nil {
-		err = opts.choosePorts()
+		err = opts.choosePorts(context.Background())
 	}
 	if err == nil {
 		lostPort, err = holdPort(opts.address(opts.internal.matching))
 	}
 	var db *database
 	if err == nil {
-		db, err = openDatabase(opts.db)
+		db, err = openDatabase(context.Background(), opts.db)
 	}
 	if err == nil {
 		_, err = startServer(context.Background(), opts, db)

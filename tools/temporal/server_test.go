@@ -204,7 +204,7 @@ func TestSurvivesKill(t *testing.T) {
 }
 
 func TestWebUI(t *testing.T) {
-	port, err := freePort("127.0.0.1", nil)
+	port, err := freePort(t.Context(), "127.0.0.1", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

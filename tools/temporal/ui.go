@@ -45,7 +45,7 @@ func startUI(ctx context.Context, opts *options) (*webUI, error) {
 		}
 		select {
 		case err := <-failed:
-			return nil, fmt.Errorf("web UI on %s: ended at once: %v", opts.uiAddress(), err)
+			return nil, fmt.Errorf("web UI on %s: ended at once: %w", opts.uiAddress(), err)
 		case <-ctx.Done():
 			return nil, fmt.Errorf("web UI on %s does not answer: %w", opts.uiAddress(), err)
 		case <-time.After(10 * time.Millisecond):

@@ -39,18 +39,18 @@ Flags:
 // errReported ends the program with a failure that is on the screen already.
 var errReported = errors.New("already reported")
 
-func main() {
+func main() { os.Exit(exitCode()) }
+
+func exitCode() int {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
-	case err == nil:
-	case errors.Is(err, flag.ErrHelp):
-	case errors.Is(err, errReported):
-		os.Exit(1)
-	default:
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case !errors.Is(err, errReported):
 		fmt.Fprintln(os.Stderr, "toolbox:", err)
-		os.Exit(1)
 	}
+	return 1
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
