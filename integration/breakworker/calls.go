@@ -63,9 +63,33 @@ type store struct {
 	points *points
 }
 
+// Put has a boundary in its middle too: a part of the object has been read.
 func (s store) Put(ctx context.Context, key string, r io.Reader, size int64) error {
 	defer s.points.call(ctx, "Put")
-	return s.Store.Put(ctx, key, r, size)
+	return s.Store.Put(ctx, key, &half{ctx: ctx, points: s.points, from: r}, size)
+}
+
+// Get changes nothing, but between it and the next is what is done with an object.
+func (s store) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	defer s.points.call(ctx, "Get")
+	return s.Store.Get(ctx, key)
+}
+
+// half passes a boundary after the first read from it.
+type half struct {
+	ctx    context.Context
+	points *points
+	from   io.Reader
+	passed bool
+}
+
+func (h *half) Read(b []byte) (int, error) {
+	n, err := h.from.Read(b)
+	if !h.passed {
+		h.passed = true
+		h.points.call(h.ctx, "Put begun")
+	}
+	return n, err
 }
 
 func (s store) PutIfAbsent(ctx context.Context, key string, data []byte) error {

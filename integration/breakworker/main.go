@@ -1,10 +1,11 @@
 // Command breakworker is flotilla-worker with break points, for the crash tests:
-// it writes down every boundary that it passes, and at the one it was told stops
-// dead, with no heartbeat, until it is killed or let go.
+// it writes down every boundary that it passes, and stops clusters dead at the
+// ones it was told, with no heartbeat, until it is killed or lets them go.
 //
-//	FLOTILLA_TRACE  file that gets a line for each boundary passed
-//	FLOTILLA_BREAK  the boundary to stop at, as it stands in a trace
-//	FLOTILLA_STOP   file that is written when it stops; deleting it lets it go
+//	FLOTILLA_TRACE   file that gets a line "<cluster> <boundary>" for each one passed
+//	FLOTILLA_BREAKS  file with such lines: one boundary for each cluster to stop
+//	FLOTILLA_STOPS   directory that gets a file named for each cluster that stopped;
+//	                 deleting the file lets the cluster go
 package main
 
 import (
@@ -23,21 +24,26 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var config workers.Config
-	flags := config.Flags()
-	points := newPoints(os.Getenv("FLOTILLA_TRACE"), os.Getenv("FLOTILLA_BREAK"), os.Getenv("FLOTILLA_STOP"))
-	err := flags.Parse(os.Args[1:])
-	if err == nil {
-		err = workers.Run(ctx, config, workers.Options{
-			Interceptors: []interceptor.WorkerInterceptor{&breaks{points: points}},
-			Region: func(r *activities.Region) {
-				r.Provider = provider{r.Provider, points}
-				r.Store = store{r.Store, points}
-			},
-		})
-	}
-	if err != nil {
+	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "breakworker:", err)
 		os.Exit(1)
 	}
+}
+
+func run(ctx context.Context) error {
+	points, err := newPoints(os.Getenv("FLOTILLA_TRACE"), os.Getenv("FLOTILLA_BREAKS"), os.Getenv("FLOTILLA_STOPS"))
+	if err != nil {
+		return err
+	}
+	var config workers.Config
+	if err := config.Flags().Parse(os.Args[1:]); err != nil {
+		return err
+	}
+	return workers.Run(ctx, config, workers.Options{
+		Interceptors: []interceptor.WorkerInterceptor{&breaks{points: points}},
+		Region: func(r *activities.Region) {
+			r.Provider = provider{r.Provider, points}
+			r.Store = store{r.Store, points}
+		},
+	})
 }

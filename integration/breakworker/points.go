@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -13,53 +14,69 @@ import (
 )
 
 // points are the boundaries of this worker's life. A boundary is named by the
-// operation's kind, the activity's ID and what is about to happen or has just
-// happened in it; the calls within one activity are numbered.
+// operation's kind, the activity's ID with its member's number, and what is about
+// to happen or has just happened in it; the calls within an activity are numbered:
+//
+//	CreateCluster 3/PrepareHost/2 call 4 RunCommand
+//
+// so the same boundary has the same name in every cluster.
 type points struct {
-	mu    sync.Mutex
-	trace *os.File
-	at    string
-	stop  string
-	calls map[string]int
+	mu     sync.Mutex
+	trace  *os.File
+	breaks map[string]string // by cluster
+	held   map[string]bool   // clusters that have reached theirs
+	stops  string
+	calls  map[string]int
 }
 
-func newPoints(trace, at, stop string) *points {
-	p := &points{at: at, stop: stop, calls: map[string]int{}}
-	if trace != "" {
-		file, err := os.OpenFile(trace, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+func newPoints(trace, breaks, stops string) (*points, error) {
+	p := &points{breaks: map[string]string{}, held: map[string]bool{}, stops: stops, calls: map[string]int{}}
+	if breaks != "" {
+		text, err := os.ReadFile(breaks)
 		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(string(text)) {
+			cluster, point, _ := strings.Cut(strings.TrimSpace(line), " ")
+			p.breaks[cluster] = point
+		}
+	}
+	var err error
+	if trace != "" {
+		p.trace, err = os.OpenFile(trace, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	}
+	return p, err
+}
+
+// pass passes a boundary. It is written down; if the cluster is to stop here, or
+// has stopped at another boundary, this goroutine stands still until the cluster
+// is let go: a worker that stops dead does so with all that it does for a cluster,
+// second attempts included.
+func (p *points) pass(ctx context.Context, what string) {
+	info := activity.GetInfo(ctx)
+	parts := strings.Split(info.WorkflowExecution.ID, "/")
+	if len(parts) != 4 || parts[0] != "cluster" { // else cluster/<name>/<kind>/<id>
+		return
+	}
+	cluster, kind := parts[1], parts[2]
+	point := kind + " " + strings.Replace(info.ActivityID, "/"+cluster+"-", "/", 1) + " " + what
+	p.mu.Lock()
+	if p.trace != nil {
+		fmt.Fprintln(p.trace, cluster, point)
+	}
+	file := filepath.Join(p.stops, cluster)
+	if p.breaks[cluster] == point {
+		delete(p.breaks, cluster) // once
+		p.held[cluster] = true
+		if err := os.WriteFile(file, []byte(point), 0o600); err != nil {
 			fmt.Fprintln(os.Stderr, "breakworker:", err)
 			os.Exit(1)
 		}
-		p.trace = file
 	}
-	return p
-}
-
-// pass passes a boundary: it is written down, and if it is the one to stop at,
-// this goroutine stands still until the stop file is gone.
-func (p *points) pass(ctx context.Context, what string) {
-	info := activity.GetInfo(ctx)
-	kind := strings.Split(info.WorkflowExecution.ID+"////", "/")[2]
-	name := kind + " " + info.ActivityID + " " + what
-	p.mu.Lock()
-	if p.trace != nil {
-		fmt.Fprintln(p.trace, name)
-	}
-	hit := p.at == name
-	if hit {
-		p.at = "" // once
-	}
+	held := p.held[cluster]
 	p.mu.Unlock()
-	if !hit {
-		return
-	}
-	if err := os.WriteFile(p.stop, []byte(name), 0o600); err != nil {
-		fmt.Fprintln(os.Stderr, "breakworker:", err)
-		os.Exit(1)
-	}
-	for {
-		if _, err := os.Stat(p.stop); err != nil {
+	for held {
+		if _, err := os.Stat(file); err != nil {
 			return
 		}
 		time.Sleep(5 * time.Millisecond)
@@ -72,7 +89,7 @@ func (p *points) call(ctx context.Context, name string) {
 		return
 	}
 	info := activity.GetInfo(ctx)
-	key := info.WorkflowExecution.RunID + info.ActivityID
+	key := fmt.Sprint(info.WorkflowExecution.RunID, info.ActivityID, info.Attempt)
 	p.mu.Lock()
 	p.calls[key]++
 	n := p.calls[key]

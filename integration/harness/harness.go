@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas/local"
@@ -36,24 +37,37 @@ type Env struct {
 	Provider *local.Provider // looks at the same hosts as the workers
 	key      string
 	objects  string
+	node     string // the program that hosts run
+	waiter   client.Client
 
 	mu      sync.Mutex
 	workers []*Process
 }
 
+// Option changes an environment before it starts.
+type Option func(*Env)
+
+// WithNode makes hosts run another program of ours than flotilla-node.
+func WithNode(program string) Option { return func(e *Env) { e.node = program } }
+
 // Start starts Temporal and connects to it. Workers are started with StartWorker.
-func Start(t testing.TB) *Env {
+func Start(t testing.TB, options ...Option) *Env {
 	t.Helper()
-	e := &Env{t: t, Dir: tempDir(t)}
+	e := &Env{t: t, Dir: tempDir(t), node: "flotilla-node"}
+	for _, option := range options {
+		option(e)
+	}
 	e.key, e.objects = filepath.Join(e.Dir, "fleet.key"), "file://"+filepath.Join(e.Dir, "objects")
 	key, err := pki.GenerateFleetKey()
 	require.NoError(t, err)
 	require.NoError(t, key.WriteFile(e.key))
 	e.Temporal = startTemporal(t, filepath.Join(e.Dir, "temporal.db"))
-	e.Provider, err = local.Open(local.Config{Root: filepath.Join(e.Dir, "local"), Region: Region, NodeBinary: Binary("flotilla-node")})
+	e.Provider, err = local.Open(local.Config{Root: filepath.Join(e.Dir, "local"), Region: Region, NodeBinary: Binary(e.node)})
 	require.NoError(t, err)
 	t.Cleanup(e.end)
 	e.Client, err = starter.Dial(t.Context(), starter.Options{Address: e.Temporal.Address, Namespace: "default"})
+	require.NoError(t, err)
+	e.waiter, err = client.DialContext(t.Context(), client.Options{HostPort: e.Temporal.Address, Logger: silent{}})
 	require.NoError(t, err)
 	return e
 }
@@ -99,6 +113,9 @@ func (e *Env) end() {
 	if e.Client != nil {
 		e.Client.Close()
 	}
+	if e.waiter != nil {
+		e.waiter.Close()
+	}
 }
 
 // Workers are the worker processes that were started and not killed.
@@ -121,7 +138,7 @@ func (e *Env) StartWorker(program string, env ...string) *Process {
 	health := FreeAddress(e.t)
 	p := start(e.t, filepath.Join(e.Dir, fmt.Sprintf("worker-%d.log", len(e.workers))), env, Binary(program),
 		"--address", e.Temporal.Address, "--namespace", "default", "--region", Region,
-		"--data", filepath.Join(e.Dir, "local"), "--node-binary", Binary("flotilla-node"),
+		"--data", filepath.Join(e.Dir, "local"), "--node-binary", Binary(e.node),
 		"--object-store", e.objects, "--fleet-key", e.key, "--releases", filepath.Join(Root(), "bin", "releases.yaml"),
 		"--scratch", e.Dir, "--metrics-address", health, "--health-address", health, "--drain-timeout", "10s")
 	e.mu.Lock()
@@ -161,7 +178,7 @@ func Build() (func(), error) {
 	}
 	built = dir
 	build := exec.Command("go", "build", "-o", dir+"/", "./node/flotilla-node", "./workers/flotilla-worker",
-		"./starter/flotilla", "./integration/breakworker")
+		"./starter/flotilla", "./integration/breakworker", "./integration/breaknode")
 	build.Dir = Root()
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

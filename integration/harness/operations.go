@@ -1,7 +1,12 @@
 package harness
 
 import (
+	"context"
+	"errors"
+	"time"
+
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/starter"
@@ -36,3 +41,83 @@ func (e *Env) Await(ref starter.Ref) workflows.OperationResult {
 	require.NoError(e.t, err, "%s", ref)
 	return result
 }
+
+// Running is an operation in hand. Its waiting asks no worker anything, so that
+// many at once cost nothing.
+type Running struct {
+	Ref    starter.Ref
+	ended  chan struct{}
+	result workflows.OperationResult
+	err    error
+}
+
+// Begin asks for an operation on a cluster; only CreateCluster takes a spec. It
+// goes on after the test has lost interest; a control plane that is not there is
+// waited for.
+func (e *Env) Begin(cluster string, kind fleet.OperationKind, spec *fleet.Spec) (*Running, error) {
+	ctx, cancel := context.WithTimeout(e.t.Context(), Patience)
+	defer cancel()
+	request := starter.Request{ID: starter.NewRequestID()}
+	for {
+		var reply workflows.SubmitReply
+		var err error
+		if spec != nil {
+			reply, err = e.Client.Create(ctx, *spec, request)
+		} else {
+			reply, err = e.Client.Submit(ctx, cluster, kind, request)
+		}
+		switch {
+		case err == nil:
+			r := &Running{Ref: starter.RefOf(cluster, reply), ended: make(chan struct{})}
+			go r.wait(e)
+			return r, nil
+		case ctx.Err() != nil || !fleet.Is(err, fleet.Unavailable):
+			return nil, err
+		}
+	}
+}
+
+func (r *Running) wait(e *Env) {
+	defer close(r.ended)
+	ctx := e.t.Context()
+	for {
+		r.err = e.waiter.GetWorkflow(ctx, r.Ref.WorkflowID, "").Get(ctx, &r.result)
+		var execution *temporal.WorkflowExecutionError
+		if r.err == nil || errors.As(r.err, &execution) || ctx.Err() != nil {
+			return
+		}
+		select { // the service is not there
+		case <-ctx.Done():
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// Ended says whether it has ended, well or not.
+func (r *Running) Ended() bool {
+	select {
+	case <-r.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// Await waits for its end and gives its result, or the error that ended it.
+func (r *Running) Await() (workflows.OperationResult, error) {
+	select {
+	case <-r.ended:
+		return r.result, r.err
+	case <-time.After(Patience):
+		return workflows.OperationResult{}, errors.New("it has not ended after " + Patience.String())
+	}
+}
+
+// silent keeps the lost connections of crash tests out of their output.
+type silent struct{}
+
+func (silent) Debug(string, ...any) {}
+func (silent) Info(string, ...any)  {}
+func (silent) Warn(string, ...any)  {}
+func (silent) Error(string, ...any) {}

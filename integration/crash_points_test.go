@@ -1,0 +1,125 @@
+package integration
+
+import (
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/integration/harness"
+)
+
+// boundaries are those that an undisturbed cluster passes, in order.
+type boundaries struct {
+	create, decommission []string
+	// slow are those that are passed besides while a member is slow to answer.
+	slow []string
+}
+
+var (
+	enumerated sync.Once
+	found      boundaries
+)
+
+// enumerate creates and decommissions three clusters side by side, one of them with
+// a slow member, and writes down what they pass. It is done once for all tests that
+// need it.
+func enumerate(t *testing.T) boundaries {
+	enumerated.Do(func() {
+		c := &crowd{t: t, e: harness.Start(t), trials: []*trial{
+			{cluster: "first", story: "with nothing dying"}, {cluster: "second", story: "with nothing dying"},
+			{cluster: "third", story: "with a slow member", slow: true},
+		}}
+		b := c.e.StartBreaker(nil)
+		operations := c.begin(fleet.CreateCluster)
+		c.slow(b)
+		c.created(operations)
+		c.gone(c.begin(fleet.DecommissionCluster))
+		if t.Failed() {
+			t.FailNow()
+		}
+		one, other := b.Trace("first"), b.Trace("second")
+		for _, point := range slices.Concat(one, b.Trace("third")) {
+			of := &found.create
+			switch {
+			case strings.HasPrefix(point, string(fleet.DecommissionCluster)):
+				of = &found.decommission
+			case ofHealth(point):
+				of = &found.slow
+			}
+			if !slices.Contains(*of, point) {
+				*of = append(*of, point)
+			}
+		}
+		require.ElementsMatch(t, slices.DeleteFunc(one, ofHealth), slices.DeleteFunc(other, ofHealth),
+			"two clusters were expected to pass the same boundaries")
+	})
+	require.NotEmpty(t, found.slow, "the boundaries could not be enumerated")
+	return found
+}
+
+// ofHealth says whether a boundary is of waiting for health or after it. Whether a
+// cluster passes it depends on how fast the members elect a leader.
+func ofHealth(point string) bool {
+	return strings.HasPrefix(point, "CreateCluster 5/AwaitHealthy/") || strings.HasPrefix(point, "CreateCluster 6/")
+}
+
+// slow freezes a member of each slow cluster as soon as it runs, until the operation
+// waits for it. It comes back when all have thawed.
+func (c *crowd) slow(b *harness.Breaker) {
+	c.each("expected that it waits for a slow member", func(tr *trial) error {
+		if !tr.slow {
+			return nil
+		}
+		frozen, err := c.e.AwaitMember(tr.cluster, tr.cluster+"-3")
+		if err != nil {
+			return err
+		}
+		if err := syscall.Kill(frozen, syscall.SIGSTOP); err != nil {
+			return err
+		}
+		defer func() { _ = syscall.Kill(frozen, syscall.SIGCONT) }()
+		return c.e.Within(harness.Patience, func() error {
+			if !slices.Contains(b.Trace(tr.cluster), "CreateCluster 5/AwaitHealthy/ before") {
+				return errors.New("it does not wait yet")
+			}
+			return nil
+		})
+	})
+}
+
+var inside = regexp.MustCompile(`^(\w+) (\d+/\w+)(/\d+)? call `)
+
+// thinned leaves out, of the boundaries inside activities, those of all members of a
+// wave but one, and of the questions that one look asks all hosts, all but the first.
+// Which member is left changes from wave to wave. The boundaries before and after
+// activities all stay.
+func thinned(points []string) []string {
+	members := map[string]string{}
+	asked := map[string]bool{}
+	return slices.DeleteFunc(slices.Clone(points), func(point string) bool {
+		m := inside.FindStringSubmatch(point)
+		if m == nil {
+			return false
+		}
+		activity, member := m[1]+" "+m[2], m[3]
+		if member == "" { // of the cluster: what is asked of all hosts
+			again := asked[activity]
+			if strings.HasSuffix(point, " RunCommand") {
+				asked[activity] = true
+				return again
+			}
+			return false
+		}
+		if members[activity] == "" {
+			members[activity] = "/" + string(rune('1'+len(members)%3))
+		}
+		return members[activity] != member
+	})
+}

@@ -1,0 +1,90 @@
+package integration
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// TestWorkerDies kills the worker with -9 at every boundary of create and
+// decommission: before and after each activity, and after each call out of one.
+func TestWorkerDies(t *testing.T) {
+	points := enumerate(t)
+	create, slow, decommission := thinned(points.create), thinned(points.slow), thinned(points.decommission)
+	if testing.Short() {
+		slow, create, decommission = every(8, slow), every(8, create), every(8, decommission)
+	}
+	t.Logf("create: %d of %d boundaries, and %d of %d with a slow member; decommission: %d of %d",
+		len(create), len(points.create), len(slow), len(points.slow), len(decommission), len(points.decommission))
+	trials := pairs(slices.Concat(create, slow), decommission)
+	for _, tr := range trials {
+		tr.slow = slices.Contains(slow, tr.create)
+	}
+	crowds(t, trials, func(c *crowd) {
+		for _, tr := range c.trials {
+			tr.story = "whose worker is killed at " + tr.create
+		}
+		b := c.e.StartBreaker(c.points(func(tr *trial) string { return tr.create }))
+		operations := c.begin(fleet.CreateCluster)
+		c.slow(b)
+		c.missed(b.AwaitStops(operations))
+		b.Kill()
+
+		b = c.e.StartBreaker(c.points(func(tr *trial) string { return tr.decommission }))
+		c.created(operations)
+		if c.t.Failed() {
+			return
+		}
+		for _, tr := range c.trials {
+			tr.story = "whose worker is killed at " + tr.decommission
+		}
+		operations = c.begin(fleet.DecommissionCluster)
+		c.missed(b.AwaitStops(operations))
+		b.Kill()
+		c.e.StartWorker("flotilla-worker")
+		c.gone(operations)
+	})
+}
+
+// pairs gives trials with one boundary of each kind; the shorter list begins again.
+func pairs(create, decommission []string) []*trial {
+	var all []*trial
+	for i := range max(len(create), len(decommission)) {
+		all = append(all, &trial{create: create[i%len(create)], decommission: decommission[i%len(decommission)]})
+	}
+	return all
+}
+
+// every gives each n-th.
+func every(n int, points []string) []string {
+	var some []string
+	for i := 0; i < len(points); i += n {
+		some = append(some, points[i])
+	}
+	return some
+}
+
+// points gives the boundary of each cluster.
+func (c *crowd) points(of func(tr *trial) string) map[string]string {
+	all := map[string]string{}
+	for _, tr := range c.trials {
+		all[tr.cluster] = of(tr)
+	}
+	return all
+}
+
+// missed says which clusters never came to their boundary: their trial was none.
+func (c *crowd) missed(clusters []string) {
+	c.each("expected that it comes there", func(tr *trial) error {
+		for _, cluster := range clusters {
+			if cluster == tr.cluster {
+				return errMissed
+			}
+		}
+		return nil
+	})
+}
+
+var errMissed = errors.New("its operation ended without passing it")

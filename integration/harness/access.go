@@ -1,0 +1,86 @@
+package harness
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/flotilla-etcd/flotilla/pki"
+)
+
+// Access is a stock etcd client of a cluster, by mutual TLS, as a user has one.
+type Access struct {
+	*clientv3.Client
+	Endpoints []string
+}
+
+// Connect gets a client certificate signed and connects with it.
+func (e *Env) Connect(ctx context.Context, cluster string) (*Access, error) {
+	key, csr, err := pki.NewKeyAndRequest("crash-test")
+	if err != nil {
+		return nil, err
+	}
+	reply, err := e.Client.Credentials(ctx, cluster, "crash-test", csr, time.Hour)
+	if err != nil {
+		return nil, fmt.Errorf("getting a certificate: %w", err)
+	}
+	certificate, err := tls.X509KeyPair([]byte(reply.Certificate), key)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(reply.CA))
+	a := &Access{}
+	for _, endpoint := range reply.Endpoints {
+		a.Endpoints = append(a.Endpoints, endpoint.ClientURL())
+	}
+	a.Client, err = clientv3.New(clientv3.Config{
+		Endpoints: a.Endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop(),
+		TLS: &tls.Config{
+			MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: []tls.Certificate{certificate},
+		},
+	})
+	return a, err
+}
+
+// Serves writes to a cluster and reads it back, linearizably, from every member:
+// all of these, voters, and no others. It gives the revision of the write.
+func (e *Env) Serves(ctx context.Context, cluster string, members ...string) (revision int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	a, err := e.Connect(ctx, cluster)
+	if err != nil {
+		return 0, err
+	}
+	defer a.Close()
+	list, err := a.MemberList(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("listing its members: %w", err)
+	}
+	var names []string
+	for _, m := range list.Members {
+		if names = append(names, m.Name); m.IsLearner {
+			return 0, fmt.Errorf("expected voters only, but %s is a learner", m.Name)
+		}
+	}
+	if !same(names, members) {
+		return 0, fmt.Errorf("expected etcd to list %v; it lists %v", members, names)
+	}
+	put, err := a.Put(ctx, "from-the-test", cluster)
+	if err != nil {
+		return 0, fmt.Errorf("writing to it: %w", err)
+	}
+	for _, endpoint := range a.Endpoints {
+		a.SetEndpoints(endpoint)
+		got, err := a.Get(ctx, "from-the-test")
+		if err != nil || len(got.Kvs) != 1 || string(got.Kvs[0].Value) != cluster {
+			return 0, fmt.Errorf("expected to read at %s what was written; got %v, %w", endpoint, got, err)
+		}
+	}
+	return put.Header.Revision, nil
+}

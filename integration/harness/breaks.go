@@ -1,0 +1,89 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Breaker is a worker that stops clusters dead at boundaries of its life
+// (integration/breakworker says how they are named).
+type Breaker struct {
+	*Process
+	e      *Env
+	points map[string]string // by cluster
+	stops  string
+	trace  string
+}
+
+// StartBreaker starts a worker that is to stop each of these clusters at its
+// boundary. Others it serves as any worker does.
+func (e *Env) StartBreaker(points map[string]string) *Breaker {
+	e.t.Helper()
+	dir, err := os.MkdirTemp(e.Dir, "breaker-")
+	require.NoError(e.t, err)
+	b := &Breaker{e: e, points: points, stops: filepath.Join(dir, "stops"), trace: filepath.Join(dir, "trace")}
+	require.NoError(e.t, os.Mkdir(b.stops, 0o700))
+	var lines strings.Builder
+	for cluster, point := range points {
+		fmt.Fprintln(&lines, cluster, point)
+	}
+	breaks := filepath.Join(dir, "breaks")
+	require.NoError(e.t, os.WriteFile(breaks, []byte(lines.String()), 0o600))
+	b.Process = e.StartWorker("breakworker", "FLOTILLA_TRACE="+b.trace, "FLOTILLA_BREAKS="+breaks, "FLOTILLA_STOPS="+b.stops)
+	return b
+}
+
+// Stopped says whether a cluster stands still at its boundary.
+func (b *Breaker) Stopped(cluster string) bool {
+	_, err := os.Stat(filepath.Join(b.stops, cluster))
+	return err == nil
+}
+
+// AwaitStops waits until every cluster stands still at its boundary, and gives
+// those whose operation ended without passing it.
+func (b *Breaker) AwaitStops(operations map[string]*Running) (missed []string) {
+	b.e.t.Helper()
+	waiting := maps.Clone(b.points)
+	Eventually(b.e.t, "every cluster has come to its boundary", func(context.Context) error {
+		for cluster := range waiting {
+			switch {
+			case b.Stopped(cluster):
+				delete(waiting, cluster)
+			case operations[cluster].Ended():
+				missed = append(missed, cluster)
+				delete(waiting, cluster)
+			}
+		}
+		if len(waiting) > 0 {
+			return fmt.Errorf("still waiting: %v", waiting)
+		}
+		return nil
+	})
+	return missed
+}
+
+// Release lets a cluster go on.
+func (b *Breaker) Release(cluster string) {
+	require.NoError(b.e.t, os.Remove(filepath.Join(b.stops, cluster)))
+}
+
+// Trace gives the boundaries that a cluster has passed so far, each once, in order.
+func (b *Breaker) Trace(cluster string) []string {
+	text, err := os.ReadFile(b.trace)
+	require.NoError(b.e.t, err)
+	var points []string
+	for line := range strings.Lines(string(text)) {
+		of, point, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if of == cluster && !slices.Contains(points, point) {
+			points = append(points, point)
+		}
+	}
+	return points
+}
