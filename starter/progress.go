@@ -91,6 +91,10 @@ func (c *Client) mergePending(progress *fleet.Progress, pending []*workflow.Pend
 	}
 	// What is left is no step: the look between two waves.
 	for _, activity := range byID {
+		var beat fleet.StepBeat
+		if details := activity.GetHeartbeatDetails().GetPayloads(); len(details) > 0 && c.decode(details[0], &beat) && beat.Note != "" {
+			progress.Doing += ": " + beat.Note
+		}
 		if last := activity.GetLastFailure(); last != nil {
 			progress.Doing = fmt.Sprintf("%s (attempt %d, after: %s)", progress.Doing, activity.GetAttempt(), failureText(last)+nextTry(activity))
 		}

@@ -130,10 +130,13 @@ func operationsText(o terminal.Output, entries []starter.OperationEntry, clock t
 			note = "cancelled " + e.Cancelled
 		}
 		rows[i] = []string{shortID(e.ID), string(e.Kind), e.Cluster, o.Paint(stateColour(e.State), string(e.State)),
-			clock.Ago(e.Started), terminal.Elapsed(end.Sub(e.Started)), e.By, firstLine(note)}
+			clock.Ago(e.Started), terminal.Elapsed(end.Sub(e.Started)), e.By, terminal.Clip(firstLine(note), noteWidth)}
 	}
 	return terminal.Table([]string{"OPERATION", "KIND", "CLUSTER", "STATE", "STARTED", "TOOK", "BY", "NOTE"}, rows)
 }
+
+// noteWidth keeps a table readable; describe and -o json have the whole of it.
+const noteWidth = 60
 
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")

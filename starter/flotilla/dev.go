@@ -46,7 +46,7 @@ flags to find it.`,
 	cmd.Flags().BoolVar(&detach, "detach", false, "run in the background, and return when it is ready")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.dev(cmd, f, config, detach) }
 	cmd.AddCommand(a.devUpCommand(&f), a.devStatusCommand(&f), a.devLogsCommand(&f), a.devKillCommand(&f),
-		a.devDownCommand(&f), a.devResetCommand(&f), a.faultCommand(&f))
+		a.devDownCommand(&f), a.devResetCommand(&f), a.devToolCommand(), a.faultCommand(&f))
 	return cmd
 }
 
@@ -176,6 +176,25 @@ func (a *app) devKillCommand(f *devFlags) *cobra.Command {
 				return err
 			}
 			_, err = fmt.Fprintf(a.out, "killed the worker (kill -9 %d); it is started again\n", pid)
+			return err
+		},
+	}
+}
+
+func (a *app) devToolCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "tool NAME", Short: "Print the path of a program that was built beside Flotilla",
+		Args: oneArgument("the name of a program, as in etcdctl"), Example: `  "$(flotilla dev tool etcdctl)" version`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			programs, err := dev.FindPrograms("")
+			if err != nil {
+				return err
+			}
+			path, err := programs.Tool(args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.out, path)
 			return err
 		},
 	}

@@ -140,7 +140,8 @@ type progressLog struct {
 	now   func() time.Time
 	utc   bool
 	lines map[string]logged
-	head  string
+	head  string    // what was last said to be going on between waves
+	quiet time.Time // since when no step runs and nothing was said
 	state fleet.OperationState
 }
 
@@ -160,21 +161,36 @@ func (l *progressLog) show(p fleet.Progress) {
 		l.lines = map[string]logged{}
 		l.line(p, fmt.Sprintf("%s %s has begun", p.Kind, shortID(p.Operation)))
 	}
-	if strings.HasPrefix(p.Doing, "no worker") && p.Doing != l.head {
-		l.line(p, p.Doing)
-	}
-	l.head = p.Doing
+	l.doing(p)
 	for _, s := range p.Steps {
 		l.step(p, s)
 	}
 	if p.State != l.state && p.State != fleet.OperationRunning {
-		text := fmt.Sprintf("%s %s is %s", p.Kind, shortID(p.Operation), p.State)
+		text := fmt.Sprintf("%s %s: %s", p.Kind, shortID(p.Operation), p.State)
 		if !p.Ended.IsZero() {
 			text += " after " + terminal.Elapsed(p.Ended.Sub(p.Started))
 		}
 		l.line(p, text)
 	}
 	l.state = p.State
+}
+
+// doing tells what goes on between waves, where it takes long enough to wonder.
+func (l *progressLog) doing(p fleet.Progress) {
+	now := l.now()
+	for _, s := range p.Steps {
+		if s.State == fleet.StepRunning && !strings.HasPrefix(p.Doing, "no worker") {
+			l.quiet = now
+			return
+		}
+	}
+	if l.quiet.IsZero() {
+		l.quiet = now
+	}
+	if p.State == fleet.OperationRunning && p.Doing != l.head && now.Sub(l.quiet) >= noteEvery {
+		l.line(p, p.Doing)
+		l.head, l.quiet = p.Doing, now
+	}
 }
 
 func (l *progressLog) step(p fleet.Progress, s fleet.StepProgress) {

@@ -89,7 +89,10 @@ func planCosts(reply workflows.PlanReply) string {
 	if len(reply.Buys) > 0 {
 		buys = "buys " + strings.Join(reply.Buys, ", ")
 	}
-	if len(reply.Destroys) > 0 {
+	switch n := len(reply.Destroys); {
+	case n > 3: // one a line: what is lost for good is to be read
+		destroys = fmt.Sprintf("destroys %d things:\n  %s", n, strings.Join(reply.Destroys, "\n  "))
+	case n > 0:
 		destroys = "destroys " + strings.Join(reply.Destroys, ", ")
 	}
 	return buys + " · " + destroys
