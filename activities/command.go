@@ -2,12 +2,9 @@ package activities
 
 import (
 	"context"
-	"crypto/sha256"
-	"fmt"
+	"crypto/rand"
 	"strings"
 	"time"
-
-	"go.temporal.io/sdk/activity"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
@@ -17,27 +14,33 @@ import (
 // commandTimeout bounds one command on a host: the longest is a download.
 const commandTimeout = 5 * time.Minute
 
-// call asks the host side to do something and waits for its answer. A new attempt
-// of the activity sends a new command: flotilla-node takes one at a time and does
-// what is left, so overlapping attempts do no harm.
+// commandGrace is how much longer than that a command is waited for: the cloud is
+// to end it, and when it does not, the answer is not coming.
+const commandGrace = 30 * time.Second
+
+// call asks the host side to do something and waits for its answer. Each call is
+// a command of its own, with a token of its own: a look that is repeated asks for
+// a new report, not for the last one. flotilla-node takes one command at a time
+// and does what is left, so overlapping attempts do no harm.
 func call[T any](ctx context.Context, hosts iaas.Commands, host fleet.Host, verb string, request any) (*T, error) {
 	script, err := node.Script(verb, request)
 	if err != nil {
 		return nil, err
 	}
-	info := activity.GetInfo(ctx)
-	seed := fmt.Sprint(info.WorkflowExecution.RunID, info.ActivityID, info.Attempt, host.ID, verb)
 	command, err := hosts.RunCommand(ctx, iaas.CommandRequest{
-		HostID: host.ID, Token: fmt.Sprintf("%x", sha256.Sum256([]byte(seed)))[:40], Script: script, Timeout: commandTimeout,
+		HostID: host.ID, Token: rand.Text(), Script: script, Timeout: commandTimeout,
 	})
 	if err != nil {
 		return nil, err
 	}
+	asked := time.Now()
 	err = poll(ctx, func(ctx context.Context) (bool, int, string, error) {
 		if command.State == iaas.CommandRunning {
 			latest, err := hosts.Command(ctx, host.ID, command.ID)
 			switch {
-			case fleet.Is(err, fleet.NotFound): // not yet
+			case time.Since(asked) > commandTimeout+commandGrace:
+				command.State = iaas.CommandTimedOut
+			case fleet.Is(err, fleet.NotFound) && time.Since(asked) < settling: // not yet
 			case err != nil:
 				return false, 0, "", err
 			default:

@@ -49,43 +49,86 @@ type SeenRequest struct {
 type cluster struct {
 	ClusterState
 	// running is the operation in hand, from its submission to its end.
-	running *fleet.Operation
-	started bool // its child workflow has started
-	cancel  workflow.CancelFunc
+	running *inHand
+}
+
+// inHand is an operation that was taken in hand.
+type inHand struct {
+	fleet.Operation
+	// settled is set when its workflow has started, or could not be started
+	// because of failed: from then on the one who asked can have an answer.
+	settled bool
+	failed  error
+	// cancelled says that it was asked to stop. cancel does it, once there is
+	// something to stop.
+	cancelled bool
+	cancel    workflow.CancelFunc
 }
 
 // Cluster is the entity workflow: it stands for one cluster for its whole life,
 // runs one operation at a time as a child workflow, and sleeps in between. It
 // continues as new after every operation, so its history stays short and a new
 // version of this code takes over at a quiet moment. It ends when nothing of the
-// cluster is left.
+// cluster is left, and not before: cancelling it from outside cancels the
+// operation in hand, because without it nobody knows what the cluster was to be.
 func Cluster(ctx workflow.Context, state ClusterState) (ClusterView, error) {
 	c := &cluster{ClusterState: state}
 	if c.UID == "" {
-		c.UID = strings.ReplaceAll(workflow.GetInfo(ctx).FirstRunID, "-", "")[:10]
+		c.UID = incarnation(workflow.GetInfo(ctx))
 	}
 	if err := c.listen(ctx); err != nil {
 		return ClusterView{}, err
 	}
-	if c.Spec == nil {
-		asked, err := workflow.AwaitWithTimeout(ctx, firstRequest, func() bool { return c.running != nil })
-		if err != nil || !asked {
-			return c.view(), err
+	outside := ctx
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		outside.Done().Receive(ctx, nil)
+		if c.running != nil {
+			c.stop("by a cancellation of the cluster's workflow")
+		}
+	})
+	if err := c.awaitRequest(ctx, outside); err != nil {
+		return ClusterView{}, err
+	}
+	// Requests go on arriving while the last answers are given. One that was
+	// accepted then has to be done before this run may end, or it would be lost.
+	for c.running != nil {
+		if err := c.run(ctx); err != nil {
+			return ClusterView{}, err
+		}
+		if err := workflow.Await(ctx, func() bool { return c.running != nil || workflow.AllHandlersFinished(ctx) }); err != nil {
+			return ClusterView{}, err
 		}
 	}
-	if err := workflow.Await(ctx, func() bool { return c.running != nil }); err != nil {
-		return ClusterView{}, err
-	}
-	if err := c.run(ctx); err != nil {
-		return ClusterView{}, err
-	}
-	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
-		return ClusterView{}, err
-	}
-	if c.Summary.Phase == fleet.PhaseGone {
+	if c.Spec == nil || c.Summary.Phase == fleet.PhaseGone {
 		return c.view(), nil
 	}
 	return ClusterView{}, workflow.NewContinueAsNewError(ctx, ClusterType, c.ClusterState)
+}
+
+// awaitRequest sleeps until there is an operation to do, or a reason to end this
+// run without one: nobody asked for anything, or it was cancelled from outside.
+func (c *cluster) awaitRequest(ctx, outside workflow.Context) error {
+	woken := func() bool {
+		return c.running != nil || outside.Err() != nil && workflow.AllHandlersFinished(ctx)
+	}
+	if c.Spec != nil {
+		return workflow.Await(ctx, woken)
+	}
+	if _, err := workflow.AwaitWithTimeout(ctx, firstRequest, woken); err != nil {
+		return err
+	}
+	return workflow.Await(ctx, func() bool { return c.running != nil || workflow.AllHandlersFinished(ctx) })
+}
+
+// incarnation tells this cluster from all that ever had its name. It is a hash,
+// because the first characters of a run ID are a clock.
+func incarnation(info *workflow.Info) string {
+	first := info.FirstRunID
+	if first == "" {
+		first = info.WorkflowExecution.RunID
+	}
+	return digest(info.WorkflowExecution.ID, first)[:10]
 }
 
 func (c *cluster) listen(ctx workflow.Context) error {
@@ -106,8 +149,7 @@ func (c *cluster) listen(ctx workflow.Context) error {
 
 // run runs the operation in hand as a child and settles what it leads to.
 func (c *cluster) run(ctx workflow.Context) error {
-	op := *c.running
-	record := &c.Operations[0]
+	op := c.running
 	before := c.Summary.Phase
 	switch op.Kind {
 	case fleet.CreateCluster:
@@ -119,28 +161,38 @@ func (c *cluster) run(ctx workflow.Context) error {
 	if err := c.publish(ctx); err != nil {
 		return err
 	}
-	child, cancel := workflow.WithCancel(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID:          record.WorkflowID,
+	result, err := c.child(ctx, op)
+	c.settle(ctx, op, before, result, err)
+	return c.publish(ctx)
+}
+
+// child runs an operation's workflow to its end.
+func (c *cluster) child(ctx workflow.Context, op *inHand) (OperationResult, error) {
+	ctx, op.cancel = workflow.WithCancel(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID:          OperationID(c.Name, op.Kind, op.ID),
 		WaitForCancellation: true,
 		// An operation outlives even the loss of its entity: half done is worse.
 		ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_ABANDON,
 		TypedSearchAttributes: temporal.NewSearchAttributes(AttrCluster.ValueSet(c.Name)),
 		StaticSummary:         string(op.Kind) + " " + c.Name,
 	}))
-	c.cancel = cancel
-	future := workflow.ExecuteChildWorkflow(child, string(op.Kind), op)
-	err := future.GetChildWorkflowExecution().Get(ctx, nil)
-	c.started = true
 	var result OperationResult
-	if err == nil {
-		err = future.Get(ctx, &result)
+	if op.cancelled { // before there was anything to stop
+		op.settled, op.failed = true, temporal.NewCanceledError()
+		return result, op.failed
 	}
-	c.settle(ctx, op, before, result, err)
-	return c.publish(ctx)
+	future := workflow.ExecuteChildWorkflow(ctx, string(op.Kind), op.Operation)
+	op.failed = future.GetChildWorkflowExecution().Get(ctx, nil)
+	op.settled = true
+	if op.failed != nil {
+		return result, op.failed
+	}
+	err := future.Get(ctx, &result)
+	return result, err
 }
 
 // settle records how the operation ended and what the cluster is now.
-func (c *cluster) settle(ctx workflow.Context, op fleet.Operation, before fleet.Phase, result OperationResult, err error) {
+func (c *cluster) settle(ctx workflow.Context, op *inHand, before fleet.Phase, result OperationResult, err error) {
 	record := &c.Operations[0]
 	record.Ended, record.State = workflow.Now(ctx), fleet.OperationDone
 	if err != nil {
@@ -161,26 +213,54 @@ func (c *cluster) settle(ctx workflow.Context, op fleet.Operation, before fleet.
 	}
 	c.Summary.Operation, c.Summary.LastError = "", record.Error
 	c.Summary.Phase = phaseAfter(op.Kind, before, record.State, result)
-	c.running, c.cancel, c.started = nil, nil, false
+	if op.failed != nil {
+		c.Summary.Phase = phaseUnstarted(op.Kind, before, op.failed)
+		c.forget(op.ID)
+	}
+	c.running = nil
 }
 
 // phaseAfter says what a cluster is after an operation.
 func phaseAfter(kind fleet.OperationKind, before fleet.Phase, state fleet.OperationState, result OperationResult) fleet.Phase {
 	done := state == fleet.OperationDone
 	switch {
-	case result.Clean:
+	case result.Clean, kind == fleet.DecommissionCluster && done:
 		return fleet.PhaseGone
 	case kind == fleet.CreateCluster && done:
 		return fleet.PhaseRunning
 	case kind == fleet.CreateCluster:
 		return fleet.PhaseIncomplete
-	case kind == fleet.DecommissionCluster && before != fleet.PhaseDecommissioning &&
-		result.Summary.Members > 0 && result.Summary.Healthy == result.Summary.Members:
-		return before // it stopped before anything was touched
+	case kind == fleet.DecommissionCluster && !result.touched():
+		return before
 	case kind == fleet.DecommissionCluster:
 		return fleet.PhaseDecommissioning
 	}
 	return before
+}
+
+// phaseUnstarted says what a cluster is when an operation's workflow did not start.
+func phaseUnstarted(kind fleet.OperationKind, before fleet.Phase, err error) fleet.Phase {
+	var twin *temporal.ChildWorkflowExecutionAlreadyStartedError
+	switch {
+	case errors.As(err, &twin) && kind == fleet.CreateCluster:
+		return fleet.PhaseIncomplete // whatever the other one made stays known
+	case errors.As(err, &twin) && kind == fleet.DecommissionCluster:
+		return fleet.PhaseDecommissioning
+	case before == "":
+		return fleet.PhaseGone // nothing was ever made
+	}
+	return before
+}
+
+// touched says whether an operation changed anything that a decommission ends. One
+// that did not say what it did may have done everything.
+func (r OperationResult) touched() bool {
+	if r.Progress.Operation == "" {
+		return true
+	}
+	return slices.ContainsFunc(r.Progress.Steps, func(p fleet.StepProgress) bool {
+		return p.Step.Kind != fleet.SaveFinalSnapshot
+	})
 }
 
 // detailsOf reads the result that a failed or cancelled operation carries. One
@@ -225,5 +305,9 @@ func (c *cluster) view() ClusterView {
 // operationID follows from the cluster and the request, so that no clock and no
 // dice are needed and the same request is the same operation.
 func (c *cluster) operationID(requestID string) string {
-	return fmt.Sprintf("%x", sha256.Sum256([]byte(c.UID+"\x00"+requestID)))[:8]
+	return digest(c.UID, requestID)[:8]
+}
+
+func digest(parts ...string) string {
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(parts, "\x00"))))
 }

@@ -20,6 +20,8 @@ type operation struct {
 	progress fleet.Progress
 	failures []fleet.Failure
 	last     fleet.Look
+	// acted says that steps ran since the last look: it is not how things are.
+	acted bool
 	// furthest is the highest revision that was seen, for what a decommission loses.
 	furthest int64
 }
@@ -53,11 +55,14 @@ func (o *operation) loop(ctx workflow.Context) error {
 			o.progress.Doing = d.Reason
 			return nil
 		case fleet.VerdictAct:
+			if len(d.Wave) == 0 {
+				return fleet.Errorf(fleet.Blocked, o.op.Cluster, "the planner says to act and names no step")
+			}
 			if err := o.wave(ctx, d.Wave); err != nil {
 				return err
 			}
 		default:
-			return &fleet.Error{Kind: d.Kind, Message: d.Reason}
+			return &fleet.Error{Kind: orBlocked(d.Kind), Message: d.Reason}
 		}
 	}
 	return fleet.Errorf(fleet.Blocked, o.op.Cluster, "%s is not done after %d waves", o.op.Kind, maxWaves)
@@ -72,25 +77,34 @@ func (o *operation) look(ctx workflow.Context) error {
 	if err := workflow.ExecuteActivity(ctx, fleet.ActivityLook, request).Get(ctx, &look); err != nil {
 		return err
 	}
-	o.last = look
-	o.furthest = max(o.furthest, look.Observation.Revision)
+	o.saw(look)
 	o.progress.WavesAhead = look.Ahead
 	return nil
+}
+
+func (o *operation) saw(look fleet.Look) {
+	o.last, o.acted = look, false
+	o.furthest = max(o.furthest, look.Observation.Revision)
 }
 
 // wave runs steps side by side and waits for all of them. A step that fails is
 // recorded for the planner, which says what follows; only cancellation ends the
 // operation from here.
 func (o *operation) wave(ctx workflow.Context, steps []fleet.Step) error {
+	o.acted = true
 	o.progress.Wave++
 	o.progress.Doing = steps[0].String()
 	futures := make([]workflow.Future, len(steps))
 	first := len(o.progress.Steps)
+	twins := map[string]int{} // two hosts of one member, say: an activity's ID is its own
 	for i, step := range steps {
 		o.progress.Steps = append(o.progress.Steps, fleet.StepProgress{
 			Wave: o.progress.Wave, Step: step, State: fleet.StepRunning, Started: workflow.Now(ctx),
 		})
 		id := fmt.Sprintf("%d/%s/%s", o.progress.Wave, step.Kind, step.Member)
+		if twins[id]++; twins[id] > 1 {
+			id = fmt.Sprintf("%s/%d", id, twins[id])
+		}
 		ctx := workflow.WithActivityOptions(ctx, stepOptions(o.op, step, id))
 		futures[i] = workflow.ExecuteActivity(ctx, string(step.Kind), fleet.StepRequest{Operation: o.op, Step: step})
 	}
@@ -143,19 +157,20 @@ func (o *operation) publish(ctx workflow.Context) error {
 // end settles the operation's progress and result. After a failure or a
 // cancellation it looks once more, to say what is left.
 func (o *operation) end(ctx workflow.Context, err error) (OperationResult, error) {
-	cancelled := temporal.IsCanceledError(err) || ctx.Err() != nil
+	// What was done before the cancellation arrived is done.
+	cancelled := err != nil && (temporal.IsCanceledError(err) || ctx.Err() != nil)
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	o.progress.Ended = workflow.Now(ctx)
-	o.progress.State = fleet.OperationDone
-	var failure *fleet.Error
+	state, failure := fleet.OperationDone, (*fleet.Error)(nil)
 	if err != nil {
 		failure = asError(err)
-		o.progress.State, o.progress.LastError = fleet.OperationFailed, failure.Error()
+		state, o.progress.LastError = fleet.OperationFailed, failure.Error()
 		if cancelled {
-			o.progress.State, o.progress.LastError = fleet.OperationCancelled, "cancelled"
+			state, o.progress.LastError = fleet.OperationCancelled, "cancelled"
 		}
 		o.lastLook(ctx)
+		o.progress.Doing = ""
 	}
+	o.progress.State, o.progress.Ended = state, workflow.Now(ctx)
 	result := OperationResult{
 		Progress: o.progress, Summary: o.last.Summary, Endpoints: o.last.Endpoints,
 		FinalSnapshot: o.last.Observation.FinalSnapshot, Lost: o.lost(),
@@ -174,7 +189,8 @@ func (o *operation) end(ctx workflow.Context, err error) (OperationResult, error
 	return result, nil
 }
 
-func (o *operation) looked() bool { return !o.last.Observation.At.IsZero() }
+// looked says that the last look shows how things are now.
+func (o *operation) looked() bool { return !o.last.Observation.At.IsZero() && !o.acted }
 
 // lastLook is a look that may fail: then the one before stands.
 func (o *operation) lastLook(ctx workflow.Context) {
@@ -184,7 +200,7 @@ func (o *operation) lastLook(ctx workflow.Context) {
 	ctx = workflow.WithActivityOptions(ctx, options)
 	var look fleet.Look
 	if workflow.ExecuteActivity(ctx, fleet.ActivityLook, fleet.LookRequest{Operation: o.op, Failures: o.failures}).Get(ctx, &look) == nil {
-		o.last = look
+		o.saw(look)
 	}
 }
 
@@ -208,7 +224,7 @@ func (o *operation) lost() string {
 func asError(err error) *fleet.Error {
 	var application *temporal.ApplicationError
 	if errors.As(err, &application) {
-		return &fleet.Error{Kind: fleet.Kind(application.Type()), Message: application.Message()}
+		return &fleet.Error{Kind: kindOf(application), Message: application.Message()}
 	}
 	var timeout *temporal.TimeoutError
 	if errors.As(err, &timeout) {
@@ -218,9 +234,34 @@ func asError(err error) *fleet.Error {
 		}
 		return &fleet.Error{Kind: fleet.Unavailable, Message: message}
 	}
+	var terminated *temporal.TerminatedError
+	var twin *temporal.ChildWorkflowExecutionAlreadyStartedError
 	var own *fleet.Error
-	if errors.As(err, &own) {
+	switch {
+	case errors.As(err, &terminated):
+		return &fleet.Error{Kind: fleet.Unavailable, Message: "its workflow was terminated from outside"}
+	case errors.As(err, &twin):
+		return &fleet.Error{Kind: fleet.Conflict, Message: "a workflow of that ID runs already; when it has ended, ask again"}
+	case errors.As(err, &own):
 		return own
 	}
 	return &fleet.Error{Kind: fleet.Unavailable, Message: err.Error()}
+}
+
+// kindOf gives the kind of an error that crossed Temporal. What is not ours (a
+// panic, a result that cannot be read) tells nothing about the world.
+func kindOf(err *temporal.ApplicationError) fleet.Kind {
+	switch kind := fleet.Kind(err.Type()); kind {
+	case fleet.Invalid, fleet.NotFound, fleet.Conflict, fleet.Throttled, fleet.OutOfCapacity,
+		fleet.Unavailable, fleet.Lost, fleet.Denied, fleet.Blocked:
+		return kind
+	}
+	return fleet.Unavailable
+}
+
+func orBlocked(kind fleet.Kind) fleet.Kind {
+	if kind == "" {
+		return fleet.Blocked
+	}
+	return kind
 }

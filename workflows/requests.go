@@ -23,16 +23,22 @@ func (c *cluster) seen(requestID string) (SubmitReply, bool) {
 // joins gives the running operation when the request asks for just that: who
 // lost the connection while creating and asks again must not be refused.
 func (c *cluster) joins(r SubmitRequest) (SubmitReply, bool) {
-	if c.running == nil || c.running.Kind != r.Kind {
+	op := c.running
+	if op == nil || op.cancelled || op.Kind != r.Kind || op.Options != r.Options {
 		return SubmitReply{}, false
 	}
-	if r.Kind == fleet.CreateCluster && (r.Spec == nil || !r.Spec.WithDefaults().Equal(*c.Spec)) {
+	if r.Kind == fleet.CreateCluster && (r.Spec == nil || !c.wants(*r.Spec)) {
 		return SubmitReply{}, false
 	}
-	if r.Options != c.running.Options {
-		return SubmitReply{}, false
-	}
-	return SubmitReply{Operation: c.running.ID, Kind: r.Kind, WorkflowID: c.Operations[0].WorkflowID, Joined: true}, true
+	return SubmitReply{Operation: op.ID, Kind: op.Kind, WorkflowID: OperationID(c.Name, op.Kind, op.ID), Joined: true}, true
+}
+
+// wants says whether a spec asks for the cluster as it is wanted already. Its
+// protection has a request of its own and may have changed since.
+func (c *cluster) wants(spec fleet.Spec) bool {
+	spec = spec.WithDefaults()
+	spec.DeletionProtection = c.Spec.DeletionProtection
+	return spec.Equal(*c.Spec)
 }
 
 // validate refuses a request before it costs any history.
@@ -46,9 +52,15 @@ func (c *cluster) validate(_ workflow.Context, r SubmitRequest) error {
 	if _, joins := c.joins(r); joins {
 		return nil
 	}
-	if c.running != nil {
+	switch {
+	case c.running != nil && c.running.cancelled:
+		return refuse(fleet.Errorf(fleet.Conflict, c.Name, "%s %s is being cancelled", c.running.Kind, c.running.ID).
+			WithRemedy("ask again when it has ended; watch it with flotilla watch %s", c.Name))
+	case c.running != nil:
 		return refuse(fleet.Errorf(fleet.Conflict, c.Name, "%s %s is running", c.running.Kind, c.running.ID).
 			WithRemedy("watch it with flotilla watch %s, or end it with flotilla cancel %s", c.Name, c.Name))
+	case c.Summary.Phase == fleet.PhaseGone: // this workflow ends in a moment, and the next one is another cluster
+		return refuse(fleet.Errorf(fleet.Conflict, c.Name, "has just gone").WithRemedy("ask again"))
 	}
 	switch r.Kind {
 	case fleet.CreateCluster:
@@ -75,7 +87,7 @@ func (c *cluster) validateCreate(r SubmitRequest) error {
 	case c.Summary.Phase != fleet.PhaseIncomplete:
 		return refuse(fleet.Errorf(fleet.Conflict, c.Name, "exists already (it is %s)", c.Summary.Phase).
 			WithRemedy("choose another name, or see flotilla describe %s", c.Name))
-	case !r.Spec.WithDefaults().Equal(*c.Spec):
+	case !c.wants(*r.Spec):
 		return refuse(fleet.Errorf(fleet.Conflict, c.Name, "is half created with another spec").
 			WithRemedy("go on with flotilla resume %s, or undo it with flotilla decommission %s", c.Name, c.Name))
 	}
@@ -98,18 +110,18 @@ func (c *cluster) validateDecommission(r SubmitRequest) error {
 // submit takes an operation in hand and answers once its workflow has started.
 func (c *cluster) submit(ctx workflow.Context, r SubmitRequest) (SubmitReply, error) {
 	if reply, again := c.seen(r.RequestID); again {
-		return reply, nil
+		return reply, c.awaitStart(ctx, reply.Operation)
 	}
 	if reply, joins := c.joins(r); joins {
 		c.remember(r.RequestID, reply)
-		return reply, nil
+		return reply, c.awaitStart(ctx, reply.Operation)
 	}
-	if r.Kind == fleet.CreateCluster {
+	if c.Spec == nil {
 		c.adoptSpec(ctx, r.Spec.WithDefaults())
 	}
-	op := fleet.Operation{
-		ID: c.operationID(r.RequestID), Kind: r.Kind, Cluster: c.Name, UID: c.UID, Spec: *c.Spec, Options: r.Options,
-	}
+	op := &inHand{Operation: fleet.Operation{
+		ID: c.operationID(r.RequestID), Kind: r.Kind, Cluster: c.Name, UID: c.UID, Spec: c.Spec.Clone(), Options: r.Options,
+	}}
 	reply := SubmitReply{Operation: op.ID, Kind: r.Kind, WorkflowID: OperationID(c.Name, r.Kind, op.ID)}
 	c.remember(r.RequestID, reply)
 	c.Operations = slices.Insert(c.Operations, 0, OperationRecord{
@@ -117,20 +129,35 @@ func (c *cluster) submit(ctx workflow.Context, r SubmitRequest) (SubmitReply, er
 		State: fleet.OperationRunning, By: r.By, Started: workflow.Now(ctx),
 	})
 	c.Operations = c.Operations[:min(len(c.Operations), keptOperations)]
-	c.running = &op
-	err := workflow.Await(ctx, func() bool { return c.started || c.running == nil || c.running.ID != op.ID })
-	return reply, err
+	c.running = op
+	return reply, c.awaitStart(ctx, op.ID)
+}
+
+// awaitStart waits until an operation's workflow can be asked for its progress. A
+// cancellation of the entity does not end the wait: it ends by itself.
+func (c *cluster) awaitStart(ctx workflow.Context, id string) error {
+	op := c.running
+	if op == nil || op.ID != id {
+		return nil // it has ended
+	}
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	if err := workflow.Await(ctx, func() bool { return op.settled }); err != nil {
+		return err
+	}
+	switch {
+	case op.failed == nil:
+		return nil
+	case temporal.IsCanceledError(op.failed):
+		return refuse(fleet.Errorf(fleet.Conflict, c.Name, "%s %s was cancelled before it began", op.Kind, op.ID))
+	}
+	return refuse(fleet.Errorf(fleet.Conflict, c.Name, "%s %s could not be started: %s", op.Kind, op.ID, asError(op.failed).Message))
 }
 
 func (c *cluster) adoptSpec(ctx workflow.Context, spec fleet.Spec) {
 	c.Spec = &spec
-	created := c.Summary.Created
-	if created.IsZero() {
-		created = workflow.Now(ctx)
-	}
 	c.Summary = fleet.Summary{
 		Name: c.Name, UID: c.UID, Provider: spec.Provider, Region: spec.Region, Etcd: spec.Etcd.Version,
-		Class: spec.Class, Voters: spec.Voters, Created: created,
+		Class: spec.Class, Voters: spec.Voters, Created: workflow.Now(ctx),
 	}
 }
 
@@ -139,9 +166,14 @@ func (c *cluster) remember(requestID string, reply SubmitReply) {
 	c.Requests = c.Requests[max(0, len(c.Requests)-keptRequests):]
 }
 
+// forget lets the requests for an operation that never began be made again.
+func (c *cluster) forget(operation string) {
+	c.Requests = slices.DeleteFunc(c.Requests, func(r SeenRequest) bool { return r.Reply.Operation == operation })
+}
+
 func (c *cluster) validateCancel(_ workflow.Context, r CancelRequest) error {
 	switch {
-	case c.running == nil || c.cancel == nil:
+	case c.running == nil:
 		return refuse(fleet.Errorf(fleet.Conflict, c.Name, "nothing is running, so there is nothing to cancel"))
 	case r.Operation != "" && r.Operation != c.running.ID:
 		return refuse(fleet.Errorf(fleet.Conflict, c.Name, "%s is not running; %s %s is", r.Operation, c.running.Kind, c.running.ID))
@@ -151,13 +183,24 @@ func (c *cluster) validateCancel(_ workflow.Context, r CancelRequest) error {
 
 // cancelOperation asks the running operation to stop after the steps in hand.
 func (c *cluster) cancelOperation(_ workflow.Context, r CancelRequest) (SubmitReply, error) {
-	record := &c.Operations[0]
-	record.Cancelled = "by " + orSomebody(r.By)
+	why := "by " + orSomebody(r.By)
 	if r.Why != "" {
-		record.Cancelled += ": " + r.Why
+		why += ": " + r.Why
 	}
-	c.cancel()
-	return SubmitReply{Operation: record.ID, Kind: record.Kind, WorkflowID: record.WorkflowID, Joined: true}, nil
+	c.stop(why)
+	op := c.running
+	return SubmitReply{Operation: op.ID, Kind: op.Kind, WorkflowID: OperationID(c.Name, op.Kind, op.ID), Joined: true}, nil
+}
+
+// stop cancels the operation in hand, also one that is only about to begin.
+func (c *cluster) stop(why string) {
+	if !c.running.cancelled {
+		c.Operations[0].Cancelled = why // the first one is who did it
+	}
+	c.running.cancelled = true
+	if c.running.cancel != nil {
+		c.running.cancel()
+	}
 }
 
 func (c *cluster) validateProtect(workflow.Context, ProtectRequest) error {
