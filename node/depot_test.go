@@ -12,9 +12,10 @@ import (
 // once, and a damaged one is unpacked anew.
 func TestDepot(t *testing.T) {
 	depot := t.TempDir()
-	request := releaseRequest(t)
+	data := pack(t, officialLayout())
+	request := InstallRequest{Version: "3.7.3", URL: saved(t, data), SHA256: hashOf(data)}
 	install := func() string {
-		n := newNode(t)
+		n := testNode(t)
 		n.Depot = depot
 		result, err := n.Install(t.Context(), request)
 		require.NoError(t, err)
