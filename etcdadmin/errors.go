@@ -33,14 +33,14 @@ func explain(resource string, err error) error {
 		return of(fleet.Denied, "the two sides do not trust each other: ").
 			WithRemedy("check that both certificates are of this cluster's authority and still valid, and this machine's clock")
 	}
-	switch toEtcd(err) {
-	case rpctypes.ErrCorrupt:
+	switch {
+	case says(err, rpctypes.ErrCorrupt):
 		return of(fleet.Lost, "the member's data is corrupt: ").WithRemedy("replace the member")
-	case rpctypes.ErrNoSpace:
+	case says(err, rpctypes.ErrNoSpace):
 		return of(fleet.Denied, "the store is over its quota: ").WithRemedy("compact, defragment and disarm the alarm, or raise the quota")
-	case errLearner, rpctypes.ErrMemberLearnerNotReady, rpctypes.ErrMemberNotLearner:
+	case says(err, errLearner, rpctypes.ErrMemberLearnerNotReady, rpctypes.ErrMemberNotLearner):
 		return of(fleet.Conflict, "")
-	case rpctypes.ErrNotCapable:
+	case says(err, rpctypes.ErrNotCapable):
 		return of(fleet.Invalid, "its version cannot do this: ")
 	}
 	switch status.Code(toStatus(err)) {
@@ -64,21 +64,19 @@ func explain(resource string, err error) error {
 // the server's form of it.
 var errLearner = rpctypes.Error(rpctypes.ErrGRPCNotSupportedForLearner)
 
-// toEtcd gives the error of rpctypes that err stands for, or nil.
-func toEtcd(err error) error {
+// says reports whether err is one of these errors of rpctypes, in the client's
+// form or still in the server's.
+func says(err error, known ...error) bool {
 	var e rpctypes.EtcdError
 	if !errors.As(rpctypes.Error(err), &e) {
-		return nil
+		return false
 	}
-	for _, known := range []error{
-		rpctypes.ErrCorrupt, rpctypes.ErrNoSpace, errLearner,
-		rpctypes.ErrMemberLearnerNotReady, rpctypes.ErrMemberNotLearner, rpctypes.ErrNotCapable,
-	} {
-		if e.Error() == rpctypes.ErrorDesc(known) {
-			return known
+	for _, k := range known {
+		if e.Error() == rpctypes.ErrorDesc(k) {
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
 // toStatus gives an error that status.Code understands: the library turns what

@@ -172,7 +172,7 @@ func ask[T any](ctx context.Context, c *Client, endpoint string, call func(conte
 	case ctx.Err() == nil && timed.Err() != nil:
 		return none, fleet.Errorf(fleet.Unavailable, "etcd "+endpoint, "no answer within %s: %w", c.cfg.AnswerTimeout, err)
 	}
-	return none, explain("etcd "+endpoint, err)
+	return none, c.because(timed, endpoint, "etcd "+endpoint, err)
 }
 
 // first asks all endpoints at once and gives the first answer. Without any, the

@@ -32,7 +32,7 @@ func (c *Client) Snapshot(ctx context.Context, member string) (io.ReadCloser, er
 		if err != nil {
 			return nil, err
 		}
-		r, err := openStream(ctx, client, resource+" at "+endpoint)
+		r, err := c.openStream(ctx, client, endpoint, resource+" at "+endpoint)
 		if err == nil {
 			return r, nil
 		}
@@ -43,12 +43,12 @@ func (c *Client) Snapshot(ctx context.Context, member string) (io.ReadCloser, er
 
 // openStream starts the stream and waits for its first piece, so that a member
 // that refuses or is silent is found before anything is stored.
-func openStream(ctx context.Context, client *clientv3.Client, resource string) (io.ReadCloser, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	s, err := client.SnapshotWithVersion(ctx)
+func (c *Client) openStream(ctx context.Context, client *clientv3.Client, endpoint, resource string) (io.ReadCloser, error) {
+	streaming, cancel := context.WithCancel(ctx)
+	s, err := client.SnapshotWithVersion(streaming)
 	if err != nil {
 		cancel()
-		return nil, explain(resource, err)
+		return nil, c.because(ctx, endpoint, resource, err)
 	}
 	return &stream{ReadCloser: s.Snapshot, cancel: cancel, resource: resource}, nil
 }

@@ -76,7 +76,7 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, stopped(b.resource, err)
 	}
 	n, err := b.c.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = b.explain(b.resource, err)
 	}
 	return n, err

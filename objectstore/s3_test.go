@@ -46,7 +46,7 @@ func TestS3Troubles(t *testing.T) {
 	})
 	t.Run("wrong key", func(t *testing.T) {
 		t.Setenv("AWS_ACCESS_KEY_ID", "nobody")
-		everything(t, open(t, server.Location("bucket")), fleet.Denied)
+		require.Error(t, everything(t, open(t, server.Location("bucket")), fleet.Denied))
 	})
 	t.Run("wrong secret", func(t *testing.T) {
 		t.Setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")

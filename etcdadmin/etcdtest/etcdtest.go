@@ -105,10 +105,10 @@ func (c *Cluster) Leader(t testing.TB) *Member {
 	t.Helper()
 	var leader *Member
 	client := c.Client(t)
-	c.await(t, "a leader", func(context.Context) error {
+	c.await(t, "a leader", func(ctx context.Context) error {
 		for _, m := range c.Members {
 			// Of its own, so that a paused member does not use up the others'.
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second/2)
 			s, err := client.Status(ctx, m.ClientURL)
 			cancel()
 			if err == nil && s.Leader != 0 && s.Leader == s.Header.MemberId {
@@ -206,9 +206,9 @@ func ports(t testing.TB) (address string, client, peer int) {
 		}
 	}
 	// Both are held until both are known, so that they differ.
-	a, err := net.Listen("tcp", "127.0.0.1:0")
+	a, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	b, err := net.Listen("tcp", "127.0.0.1:0")
+	b, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	client, peer = a.Addr().(*net.TCPAddr).Port, b.Addr().(*net.TCPAddr).Port
 	require.NoError(t, a.Close())
@@ -217,7 +217,7 @@ func ports(t testing.TB) (address string, client, peer int) {
 }
 
 func free(address string, port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 	if err != nil {
 		return false
 	}

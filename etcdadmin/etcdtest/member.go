@@ -93,7 +93,7 @@ func (m *Member) Start() error {
 		// A test kills processes, never the machine.
 		"--unsafe-no-fsync",
 	}
-	m.process = exec.Command(m.cluster.binary, append(args, m.cluster.flags...)...)
+	m.process = exec.CommandContext(context.Background(), m.cluster.binary, append(args, m.cluster.flags...)...)
 	m.process.Stdout, m.process.Stderr = &m.log, &m.log
 	endWithParent(m.process)
 	if err := m.process.Start(); err != nil {

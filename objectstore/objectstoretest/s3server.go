@@ -35,8 +35,8 @@ type Server struct {
 // the server itself answers within a second.
 const startTimeout = 30 * time.Second
 
-// Start runs an S3 server until the test ends. But with -short, it fails the test, not skips it,
-// when the program is not there.
+// Start runs an S3 server until the test ends. It skips the test with -short; when
+// the program is not there it fails it, because a skip looks like a success.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	if testing.Short() {
@@ -59,7 +59,7 @@ func Start(t testing.TB) *Server {
 
 // start runs the server once, and waits until it answers.
 func (s *Server) start(program string) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (s *Server) start(program string) error {
 	if err := l.Close(); err != nil {
 		return err
 	}
-	s.process = exec.Command(program, "--port", s.Address, "--health", "/health", "--quiet", "posix", s.Root)
+	s.process = exec.CommandContext(context.Background(), program, "--port", s.Address, "--health", "/health", "--quiet", "posix", s.Root)
 	s.process.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
 	s.process.Stdout, s.process.Stderr = &s.output, &s.output
 	endWithParent(s.process)
