@@ -62,6 +62,7 @@ func Register(registry Registry, r Region) {
 		string(fleet.AddLearner):        members.AddLearner,
 		string(fleet.AwaitHealthy):      members.AwaitHealthy,
 		string(fleet.SaveFinalSnapshot): snapshots.SaveFinalSnapshot,
+		string(fleet.CloseSnapshot):     snapshots.CloseSnapshot,
 	} {
 		registry.RegisterActivityWithOptions(a, activity.RegisterOptions{Name: name})
 	}

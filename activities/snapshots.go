@@ -48,15 +48,35 @@ func (s *Snapshots) save(ctx context.Context, r fleet.StepRequest) (string, erro
 	if err := s.verify(ctx, &snapshot); err != nil {
 		return "", err
 	}
-	manifest, err := json.MarshalIndent(snapshot, "", "  ")
-	if err != nil {
-		return "", err
-	}
-	key := strings.TrimSuffix(snapshot.Key, ".db.age") + ".json"
-	if err := s.Store.Put(ctx, key, bytes.NewReader(manifest), int64(len(manifest))); err != nil {
+	if err := s.record(ctx, snapshot); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("revision %d, %d keys, %s, verified by a restore", snapshot.Revision, snapshot.Keys, snapshot.Size.Human()), nil
+}
+
+// record writes a snapshot's manifest beside it.
+func (s *Snapshots) record(ctx context.Context, snapshot fleet.Snapshot) error {
+	manifest, err := json.MarshalIndent(snapshot, "", "  ")
+	if err != nil {
+		return err
+	}
+	key := strings.TrimSuffix(snapshot.Key, ".db.age") + ".json"
+	return s.Store.Put(ctx, key, bytes.NewReader(manifest), int64(len(manifest)))
+}
+
+// CloseSnapshot records in the manifest of the final snapshot that every member
+// was stopped after it. From then on it is the last word on the cluster's data,
+// also for an operation that follows this one.
+func (s *Snapshots) CloseSnapshot(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	snapshot, err := s.finalSnapshot(ctx, r.Operation.Cluster, r.Operation.UID)
+	switch {
+	case err != nil:
+		return note("", err)
+	case snapshot == nil || snapshot.Operation != r.Operation.ID:
+		return note("", fleet.Errorf(fleet.Lost, "final snapshot of "+r.Operation.Cluster, "is not in %s any more", s.Store))
+	}
+	snapshot.Closed = time.Now().UTC()
+	return note(snapshot.Key, s.record(ctx, *snapshot))
 }
 
 // store streams from a member through the seal into the store.
@@ -157,7 +177,7 @@ func (s *Snapshots) verify(ctx context.Context, snapshot *fleet.Snapshot) error 
 		return fleet.Errorf(fleet.Unavailable, "final snapshot "+snapshot.Key, "what is stored is not what was sent; storing it again")
 	}
 	var facts etcdadmin.SnapshotFacts
-	err = busy(ctx, "restoring, to verify", func() (err error) {
+	err = busy(ctx, "restoring, to verify", func() int64 { return sizeBelow(dir) }, func() (err error) {
 		facts, err = etcdadmin.VerifySnapshot(ctx, file, dir)
 		return err
 	})
@@ -192,27 +212,6 @@ func (s *Snapshots) fetch(ctx context.Context, key, file string) (string, error)
 		return "", fleet.Errorf(fleet.Unavailable, "final snapshot "+key, "could not be read back: %w", err)
 	}
 	return hex.EncodeToString(counted.sum.Sum(nil)), out.Close()
-}
-
-// busy runs something that gives no progress of its own and beats while it runs.
-// It is bounded by the step's own timeout.
-func busy(ctx context.Context, words string, run func() error) error {
-	ended := make(chan error, 1)
-	go func() { ended <- run() }()
-	var err error
-	perr := poll(ctx, func(context.Context) (bool, int, string, error) {
-		select {
-		case err = <-ended:
-			return true, 100, "", nil
-		default:
-			return false, -1, words, nil
-		}
-	})
-	if perr != nil {
-		<-ended // run has the same context
-		return perr
-	}
-	return err
 }
 
 // finalSnapshot gives the newest final snapshot that has a manifest.

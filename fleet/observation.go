@@ -25,8 +25,8 @@ type Observation struct {
 	FinalSnapshot *Snapshot `json:"finalSnapshot,omitempty"`
 	// Secrets says that something sealed for this cluster is still in the store.
 	Secrets bool `json:"secrets"`
-	// Unknowns are the things that could not be seen, each in words. What is
-	// in here is not evidence of absence: destructive steps wait.
+	// Unknowns are the things that could not be seen, each in words. What is in
+	// here is not evidence of absence: what would follow from absence waits.
 	Unknowns []string `json:"unknowns,omitempty"`
 }
 
@@ -67,6 +67,9 @@ type Snapshot struct {
 	SHA256    string    `json:"sha256"`
 	Taken     time.Time `json:"taken"`
 	Verified  time.Time `json:"verified"` // when it was really restored; zero if never
+	// Closed is when every member was known to be stopped after it; zero before
+	// that. Only then is it the last word on the data for operations to come.
+	Closed time.Time `json:"closed,omitzero"`
 }
 
 // Host gives the host that was bought for a member, or nil.

@@ -78,6 +78,8 @@ const (
 	SaveFinalSnapshot StepKind = "SaveFinalSnapshot"
 	// StopMember stops a member's process for good.
 	StopMember StepKind = "StopMember"
+	// CloseSnapshot records that every member was stopped after the final snapshot.
+	CloseSnapshot StepKind = "CloseSnapshot"
 	// ReleaseHost ends a host and waits until it is gone.
 	ReleaseHost StepKind = "ReleaseHost"
 	// DeleteDisk deletes a data disk.

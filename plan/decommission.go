@@ -8,8 +8,8 @@ import (
 )
 
 // decommission takes a cluster down for good, from any state: a verified final
-// snapshot, unless waived or there is no data; members stopped; hosts released;
-// disks deleted; secrets destroyed.
+// snapshot, unless waived or there is no data; members stopped; the snapshot
+// closed; hosts released; disks deleted; secrets destroyed.
 //
 // Preconditions of everything that destroys: the cluster is not protected, and
 // its data is in a verified snapshot, or the user waived that, or no member was
@@ -38,6 +38,9 @@ func decommission(in Input) fleet.Decision {
 	}
 	if len(wave) > 0 {
 		return act(wave...)
+	}
+	if s := obs.FinalSnapshot; s != nil && s.Operation == in.Operation.ID && s.Closed.IsZero() && in.stopped() {
+		return act(in.step(fleet.CloseSnapshot, ""))
 	}
 	hosts, disks := in.releases(), in.deletions()
 	if !in.secured() {
@@ -79,14 +82,15 @@ func (in Input) secureData() *fleet.Decision {
 
 // secured says that the data may go: the user gave it up, or it is in a verified
 // snapshot that this operation took. One that an earlier attempt took may be out
-// of date; it counts only when every host that is left says that its member was
-// stopped, so that nothing can have been written since. Silence does not count.
+// of date; it counts only if it was closed, so that nothing can have been written
+// since. What hosts and disks look like now is no proof of that: they look the same
+// when the earlier attempt was cancelled, clients wrote on, and the hosts were lost.
 func (in Input) secured() bool {
 	if in.Operation.Options.SkipFinalSnapshot {
 		return true
 	}
 	s := in.Observation.FinalSnapshot
-	return s != nil && !s.Verified.IsZero() && (s.Operation == in.Operation.ID || in.stopped())
+	return s != nil && !s.Verified.IsZero() && (s.Operation == in.Operation.ID || !s.Closed.IsZero() && !in.alive())
 }
 
 // stopped says that no member can be running: each host ends, or says so itself.

@@ -14,7 +14,7 @@ const maxForecast = 200
 // Forecast gives the waves that an operation would take from here if nothing
 // fails, and the verdict that it would end with.
 func Forecast(in Input) ([][]fleet.Step, fleet.Decision) {
-	world := model.From(in.Observation)
+	world := model.From(in.Observation).Slow()
 	var waves [][]fleet.Step
 	for range maxForecast {
 		d := Next(in)

@@ -57,7 +57,7 @@ var mutants = map[string]func(looks int, in plan.Input) fleet.Decision{
 	"trusts the snapshot of an earlier attempt": func(_ int, in plan.Input) fleet.Decision {
 		if s := in.Observation.FinalSnapshot; s != nil {
 			again := *s
-			again.Operation = in.Operation.ID
+			again.Closed = again.Verified
 			in.Observation.FinalSnapshot = &again
 		}
 		return plan.Next(in)

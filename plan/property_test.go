@@ -154,6 +154,7 @@ func TestForecastIsWhatHappens(t *testing.T) {
 			continue // a token may give a host that is gone, which nothing observed tells
 		}
 		whole++
+		w.world.Slow()
 		for _, kind := range []fleet.OperationKind{fleet.CreateCluster, fleet.DecommissionCluster} {
 			in := plan.Input{Operation: w.operation(kind), Observation: w.world.Observe()}
 			waves, last := plan.Forecast(in)

@@ -87,7 +87,7 @@ func (s *scenario) do(d *datadriven.TestData) (string, error) {
 }
 
 func (s *scenario) cluster(d *datadriven.TestData) (string, error) {
-	s.world = model.New()
+	s.world = model.New().Slow()
 	s.spec = fleet.Spec{
 		Name: "orders", Provider: "local", Region: "local-1", Zones: []string{"a", "b", "c"},
 		Etcd: fleet.EtcdSpec{Version: "3.7.3"}, Machine: fleet.MachineSpec{Type: "small", Disk: fleet.DiskSpec{Category: "ssd"}},

@@ -163,9 +163,6 @@ func (w *walk) disturb() {
 	}
 	if len(hosts) > 0 && w.once(12, "lose a host") {
 		h := hosts[w.choose(len(hosts), "lost host")]
-		if !w.vouched(hosts, h.ID) {
-			return
-		}
 		w.say("    lost: host %s of %s", h.ID, h.Member())
 		w.world.LoseHost(h.ID)
 		w.lost++
@@ -177,23 +174,6 @@ func (w *walk) disturb() {
 	if len(hosts) > 0 && w.once(8, "silence changes") {
 		w.world.Silence(hosts[w.choose(len(hosts), "silent host")].ID, w.once(2, "silent"))
 	}
-}
-
-// vouched says that without this host, there is still one that tells whether
-// something may have been written since the last snapshot. Where an earlier attempt
-// took one, it was cancelled, clients wrote on and then all hosts were lost at
-// once, the planner takes the snapshot for the last: nothing in the world tells the
-// disks from those that the earlier attempt left when it had released the hosts.
-func (w *walk) vouched(hosts []fleet.ObservedHost, without string) bool {
-	if w.world.Observe().FinalSnapshot == nil || w.world.Saved() {
-		return true
-	}
-	for _, h := range hosts {
-		if m := h.Report.Find(h.Member()); h.ID != without && (h.Report == nil || m != nil && m.State == fleet.MemberRunning) {
-			return true
-		}
-	}
-	return false
 }
 
 // observe looks at the world. In rough weather the look may be an old one, lists

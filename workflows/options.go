@@ -48,6 +48,7 @@ var stepTimeouts = map[fleet.StepKind]time.Duration{
 	fleet.AwaitHealthy:      healthTimeout,
 	fleet.SaveFinalSnapshot: snapshotTimeout,
 	fleet.StopMember:        memberTimeout,
+	fleet.CloseSnapshot:     quickTimeout,
 	fleet.ReleaseHost:       launchTimeout,
 	fleet.DeleteDisk:        launchTimeout,
 	fleet.DestroyAuthority:  quickTimeout,

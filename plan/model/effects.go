@@ -45,6 +45,9 @@ func (w *World) Effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 	case fleet.StartMember:
 		return w.start(step)
 	case fleet.AwaitHealthy:
+		if w.starting {
+			return effects(func() { w.starting = false }), nil
+		}
 		if !w.Serving() {
 			return nil, fleet.Errorf(fleet.Unavailable, "cluster "+op.Cluster, "is not healthy")
 		}
@@ -62,6 +65,13 @@ func (w *World) Effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 			return nil, err
 		}
 		return effects(func() { n.members[step.Member].State = fleet.MemberStopped }), nil
+	case fleet.CloseSnapshot:
+		if w.snapshot == nil || w.snapshot.Operation != op.ID {
+			return nil, fleet.Errorf(fleet.Lost, "final snapshot of "+op.Cluster, "is gone")
+		}
+		closed := *w.snapshot
+		closed.Closed = time.Unix(2, 0)
+		return effects(func() { w.snapshot = &closed }), nil
 	case fleet.ReleaseHost:
 		return effects(func() {
 			if h := w.hosts[step.HostID]; h != nil {
@@ -193,6 +203,7 @@ func (w *World) start(step fleet.Step) ([]func(), error) {
 		if !step.Existing {
 			w.form(step.Initial)
 		}
+		w.starting = w.slow
 	}), nil
 }
 

@@ -26,6 +26,8 @@ type World struct {
 	revision  int64
 	soldOut   map[string]bool // by zone
 	bought    int
+	slow      bool // members take their time to serve
+	starting  bool // some member is taking it
 }
 
 // purchase is what a token stands for: the cloud gives it again, also when it has
@@ -44,6 +46,13 @@ type node struct {
 	releases map[string]bool
 	members  map[string]*fleet.MemberReport
 	silent   bool // neither it nor what runs on it answers; it may well run
+}
+
+// Slow makes members serve only once they were waited for, as they do where
+// there is a clock. Without it they serve at once.
+func (w *World) Slow() *World {
+	w.slow = true
+	return w
 }
 
 // New gives an empty world.
@@ -130,7 +139,7 @@ func (w *World) Observe() fleet.Observation {
 	for _, id := range slices.Sorted(maps.Keys(w.disks)) {
 		obs.Disks = append(obs.Disks, *w.disks[id])
 	}
-	if obs.Quorum = w.quorum(w.answers); !obs.Quorum {
+	if obs.Quorum = !w.starting && w.quorum(w.answers); !obs.Quorum {
 		return obs // membership is read from a quorum
 	}
 	obs.Revision = w.revision
