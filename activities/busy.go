@@ -1,0 +1,60 @@
+package activities
+
+import (
+	"context"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// stalled is how long something that shows its progress only by what it writes
+// may write nothing. Reading 16 GiB to check a sum, at 100 MB/s, takes three
+// minutes of it; longer is a hang, and a hang must not look like work.
+const stalled = 5 * time.Minute
+
+// busy runs something that gives no word of its own and beats while what it has
+// written grows. When that stands still for too long it says so, and the attempt
+// ends as one that hangs does: without a beat.
+func busy(ctx context.Context, words string, written func() int64, run func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- run() }()
+	var err error
+	last, grew := int64(-1), time.Now()
+	perr := poll(ctx, func(context.Context) (bool, int, string, error) {
+		select {
+		case err = <-ended:
+			return true, 100, "", nil
+		default:
+		}
+		now := written()
+		if now != last {
+			last, grew = now, time.Now()
+		}
+		if time.Since(grew) > stalled {
+			return false, -1, "", fleet.Errorf(fleet.Unavailable, words, "has written nothing for %s, at %s", stalled, fleet.Bytes(now).Human())
+		}
+		return false, -1, words + ", " + fleet.Bytes(now).Human() + " written", nil
+	})
+	if perr != nil {
+		<-ended // run has the same context, and what it works on is not to be taken from under it
+		return perr
+	}
+	return err
+}
+
+// sizeBelow is how much there is in a directory, as far as it can be seen.
+func sizeBelow(dir string) int64 {
+	var total int64
+	_ = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return nil //nolint:nilerr // files come and go while it is written
+		}
+		if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
+			total += info.Size()
+		}
+		return nil
+	})
+	return total
+}
