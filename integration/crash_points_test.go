@@ -123,3 +123,45 @@ func thinned(points []string) []string {
 		return members[activity] != member
 	})
 }
+
+// points gives the boundary of each cluster in one kind of operation.
+func (c *crowd) points(kind fleet.OperationKind) map[string]string {
+	all := map[string]string{}
+	for _, tr := range c.trials {
+		all[tr.cluster] = tr.boundary(kind)
+	}
+	return all
+}
+
+func (tr *trial) boundary(kind fleet.OperationKind) string {
+	if kind == fleet.CreateCluster {
+		return tr.create
+	}
+	return tr.decommission
+}
+
+// tell says what happens to the clusters from now on, for what fails.
+func (c *crowd) tell(what string, kind fleet.OperationKind) {
+	for _, tr := range c.trials {
+		tr.story = what + " " + tr.boundary(kind)
+	}
+}
+
+// missed says which clusters never came to their boundary: their trial was none.
+func (c *crowd) missed(clusters []string) {
+	c.each("expected that it comes there", func(tr *trial) error {
+		if slices.Contains(clusters, tr.cluster) {
+			return errors.New("its operation ended without passing it")
+		}
+		return nil
+	})
+}
+
+// release lets all clusters go that stand still.
+func (c *crowd) release(b *harness.Breaker) {
+	for _, tr := range c.trials {
+		if b.Stopped(tr.cluster) {
+			b.Release(tr.cluster)
+		}
+	}
+}

@@ -47,13 +47,14 @@ func seed(t *testing.T) uint64 {
 
 func random(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 
-// trial is one cluster and what happens to it, in words that end a sentence.
+// trial is one cluster and what happens to it; the story says that in words.
 type trial struct {
 	cluster              string
 	create, decommission string // boundaries, where the test has them
 	story                string
 	revision             int64
 	slow                 bool // a member of it is slow to answer
+	undone               bool // it never was whole, and has no write of ours
 }
 
 func (tr *trial) members() []string {
@@ -65,6 +66,9 @@ type crowd struct {
 	t      *testing.T
 	e      *harness.Env
 	trials []*trial
+	// loose lets operations take other steps than an undisturbed one: a host that did
+	// not answer a look is prepared again, say, which does no harm.
+	loose bool
 }
 
 // crowds runs each part of the trials in an environment of its own, some at once.
@@ -92,7 +96,7 @@ func (c *crowd) each(what string, f func(tr *trial) error) {
 	for _, tr := range c.trials {
 		group.Go(func() {
 			if err := f(tr); err != nil {
-				c.t.Errorf("cluster %s, %s: %s: %v", tr.cluster, tr.story, what, err)
+				c.t.Errorf("cluster %s: %s: %s: %v", tr.cluster, tr.story, what, err)
 			}
 		})
 	}
@@ -149,6 +153,7 @@ func (c *crowd) gone(operations map[string]*harness.Running) {
 		}
 		result, _ := operations[tr.cluster].Await()
 		switch snapshot := result.FinalSnapshot; {
+		case tr.undone:
 		case snapshot == nil:
 			return fmt.Errorf("expected a final snapshot; there is none")
 		case snapshot.Revision != tr.revision || result.Lost != "":
@@ -187,7 +192,7 @@ func (c *crowd) undisturbed(tr *trial, operation *harness.Running, phase fleet.P
 	if p := result.Progress; p.State != fleet.OperationDone || p.LastError != "" {
 		return fmt.Errorf("expected no error; it is %s with %q", p.State, p.LastError)
 	}
-	if did := stepsOf(tr.cluster, result); !slices.Equal(did, steps) {
+	if did := stepsOf(tr.cluster, result); !c.loose && !slices.Equal(did, steps) {
 		return fmt.Errorf("expected the steps %v; they were %v", steps, did)
 	}
 	return c.recorded(tr, fleet.OperationDone, phase)

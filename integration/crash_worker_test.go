@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"errors"
 	"slices"
 	"testing"
 
@@ -23,23 +22,19 @@ func TestWorkerDies(t *testing.T) {
 		tr.slow = slices.Contains(slow, tr.create)
 	}
 	crowds(t, trials, func(c *crowd) {
-		for _, tr := range c.trials {
-			tr.story = "whose worker is killed at " + tr.create
-		}
-		b := c.e.StartBreaker(c.points(func(tr *trial) string { return tr.create }))
+		c.tell("the worker is killed at", fleet.CreateCluster)
+		b := c.e.StartBreaker(c.points(fleet.CreateCluster))
 		operations := c.begin(fleet.CreateCluster)
 		c.slow(b)
 		c.missed(b.AwaitStops(operations))
 		b.Kill()
 
-		b = c.e.StartBreaker(c.points(func(tr *trial) string { return tr.decommission }))
+		b = c.e.StartBreaker(c.points(fleet.DecommissionCluster))
 		c.created(operations)
 		if c.t.Failed() {
 			return
 		}
-		for _, tr := range c.trials {
-			tr.story = "whose worker is killed at " + tr.decommission
-		}
+		c.tell("the worker is killed at", fleet.DecommissionCluster)
 		operations = c.begin(fleet.DecommissionCluster)
 		c.missed(b.AwaitStops(operations))
 		b.Kill()
@@ -65,26 +60,3 @@ func every(n int, points []string) []string {
 	}
 	return some
 }
-
-// points gives the boundary of each cluster.
-func (c *crowd) points(of func(tr *trial) string) map[string]string {
-	all := map[string]string{}
-	for _, tr := range c.trials {
-		all[tr.cluster] = of(tr)
-	}
-	return all
-}
-
-// missed says which clusters never came to their boundary: their trial was none.
-func (c *crowd) missed(clusters []string) {
-	c.each("expected that it comes there", func(tr *trial) error {
-		for _, cluster := range clusters {
-			if cluster == tr.cluster {
-				return errMissed
-			}
-		}
-		return nil
-	})
-}
-
-var errMissed = errors.New("its operation ended without passing it")
