@@ -2,6 +2,7 @@ package workers
 
 import (
 	"context"
+	"errors"
 	"maps"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -17,11 +18,7 @@ import (
 // ensureSearchAttributes adds the search attributes that are missing, so that an
 // installation needs no step of its own for them. A service that does not let us
 // (Temporal Cloud) is only warned about: its people add them there.
-func ensureSearchAttributes(ctx context.Context, temporal client.Client, c Config, log *zap.Logger) error {
-	namespace := c.Namespace
-	if namespace == "" {
-		namespace = client.DefaultNamespace
-	}
+func ensureSearchAttributes(ctx context.Context, temporal client.Client, namespace string, log *zap.Logger) error {
 	wanted := map[string]enumspb.IndexedValueType{}
 	for _, name := range workflows.SearchAttributes() {
 		wanted[name] = enumspb.INDEXED_VALUE_TYPE_KEYWORD
@@ -39,10 +36,13 @@ func ensureSearchAttributes(ctx context.Context, temporal client.Client, c Confi
 			Namespace: namespace, SearchAttributes: wanted,
 		})
 	}
-	switch err.(type) {
-	case nil, *serviceerror.AlreadyExists: // two workers at once
+	var there *serviceerror.AlreadyExists
+	var denied *serviceerror.PermissionDenied
+	var unknown *serviceerror.Unimplemented
+	switch {
+	case err == nil, errors.As(err, &there): // two workers at once
 		return nil
-	case *serviceerror.PermissionDenied, *serviceerror.Unimplemented:
+	case errors.As(err, &denied), errors.As(err, &unknown):
 		log.Warn("search attributes cannot be added from here; add them as keywords", zap.Strings("names", workflows.SearchAttributes()))
 		return nil
 	}

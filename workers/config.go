@@ -1,9 +1,13 @@
 package workers
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,7 +57,8 @@ const (
 	ServeActivities = "activities"
 )
 
-// Flags gives the flags that fill c, with their defaults.
+// Flags gives the flags that fill c, with their defaults. A BuildID that c has
+// already, as the program that was built knows it, is the default for that flag.
 func (c *Config) Flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("flotilla-worker", pflag.ContinueOnError)
 	f.StringVar(&c.Address, "address", "", "host:port of Temporal's frontend (default: as TEMPORAL_ADDRESS or Temporal's profile says)")
@@ -74,14 +79,15 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringVar(&c.LogFormat, "log-format", "json", "json or console")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.Deployment, "deployment", "", "worker deployment, as in flotilla; turns worker versioning on")
-	f.StringVar(&c.BuildID, "build-id", BuildID(), "build of this worker within its deployment")
+	f.StringVar(&c.BuildID, "build-id", cmp.Or(c.BuildID, BuildID()), "build of this worker within its deployment")
 	f.StringSliceVar(&c.Serve, "serve", []string{ServeWorkflows, ServeActivities}, "what this worker runs")
 	f.IntVar(&c.MaxSteps, "max-steps", 64, "how many steps run at a time")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", 20*time.Second, "how long steps in hand may go on after SIGTERM")
 	return f
 }
 
-// BuildID is the version of this program, from its own build information.
+// BuildID is what a build is called when the program was not told: the commit that
+// it was built from, else its module's version.
 func BuildID() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -92,66 +98,82 @@ func BuildID() string {
 			return s.Value[:12]
 		}
 	}
-	return strings.Trim(info.Main.Version, "()")
+	return cmp.Or(strings.Trim(info.Main.Version, "()"), "unknown")
 }
 
+// notSettings are the flags that say where settings are, or ask for something
+// else than a worker: neither the environment nor a file may set them.
+var notSettings = []string{"config", "help", "version"}
+
 // Fill gives every flag that was not set on the command line its value from the
-// environment, or else from the file, and checks the whole.
+// environment, or else from the file.
 func Fill(flags *pflag.FlagSet, file string, lookup func(string) (string, bool)) error {
 	values, err := readFile(file)
 	if err != nil {
 		return err
 	}
-	for name := range values {
-		if flags.Lookup(name) == nil {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if flags.Lookup(name) == nil || slices.Contains(notSettings, name) {
 			return fleet.Errorf(fleet.Invalid, "configuration file "+file, "there is no setting %q", name).
 				WithRemedy("flotilla-worker --help lists them")
 		}
 	}
 	var problem error
 	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Changed || problem != nil {
+		if f.Changed || problem != nil || slices.Contains(notSettings, f.Name) {
 			return
 		}
 		env := "FLOTILLA_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, from := "", ""
-		if v, ok := lookup(env); ok {
-			value, from = v, env
-		} else if v, ok := values[f.Name]; ok {
-			value, from = v, f.Name+" in "+file
-		}
-		if from == "" {
-			return
-		}
-		if err := flags.Set(f.Name, value); err != nil {
-			problem = fleet.Errorf(fleet.Invalid, from, "%q does not fit: %w", value, err)
+		if value, ok := lookup(env); ok {
+			problem = misfit(env, value, flags.Set(f.Name, value))
+		} else if value, ok := values[f.Name]; ok {
+			problem = misfit(f.Name+" in "+file, value, assign(flags, f, value))
 		}
 	})
 	return problem
 }
 
-func readFile(file string) (map[string]string, error) {
-	values := map[string]string{}
+// assign gives a flag a value of the file. A list goes in item by item, because
+// an item may have commas in it.
+func assign(flags *pflag.FlagSet, f *pflag.Flag, value any) error {
+	switch value := value.(type) {
+	case []any:
+		list, ok := f.Value.(pflag.SliceValue)
+		if !ok {
+			return errors.New("one value is expected, not a list")
+		}
+		items := make([]string, len(value))
+		for i, item := range value {
+			items[i] = fmt.Sprint(item)
+		}
+		f.Changed = true
+		return list.Replace(items)
+	case map[string]any:
+		return errors.New("one value is expected, not fields")
+	case nil:
+		return flags.Set(f.Name, "")
+	}
+	return flags.Set(f.Name, fmt.Sprint(value))
+}
+
+func misfit(from string, value any, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fleet.Errorf(fleet.Invalid, from, "%q does not fit: %w", fmt.Sprint(value), err)
+}
+
+func readFile(file string) (map[string]any, error) {
 	if file == "" {
-		return values, nil
+		return nil, nil
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, "configuration file "+file, "cannot be read: %w", err)
 	}
-	raw := map[string]any{}
-	if err := yaml.Unmarshal(data, &raw); err != nil {
+	values := map[string]any{}
+	if err := yaml.Unmarshal(data, &values); err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, "configuration file "+file, "is not YAML: %w", err)
-	}
-	for name, value := range raw {
-		if list, ok := value.([]any); ok {
-			items := make([]string, len(list))
-			for i, item := range list {
-				items[i] = fmt.Sprint(item)
-			}
-			value = strings.Join(items, ",")
-		}
-		values[name] = fmt.Sprint(value)
 	}
 	return values, nil
 }
@@ -179,17 +201,24 @@ func (c *Config) check() error {
 	if len(c.Serve) == 0 || !c.serves(ServeWorkflows) && !c.serves(ServeActivities) {
 		ps = append(ps, fleet.Problem{Path: "--serve", Message: "must name workflows, activities or both"})
 	}
+	for _, what := range c.Serve {
+		if what != ServeWorkflows && what != ServeActivities {
+			ps = append(ps, fleet.Problem{Path: "--serve", Message: fmt.Sprintf("%q is not workflows or activities", what)})
+		}
+	}
+	if c.MaxSteps < 1 {
+		ps = append(ps, fleet.Problem{Path: "--max-steps", Message: fmt.Sprintf("%d is less than 1: nothing would run", c.MaxSteps)})
+	}
+	if c.DrainTimeout < 0 {
+		ps = append(ps, fleet.Problem{Path: "--drain-timeout", Message: fmt.Sprintf("%s is negative", c.DrainTimeout)})
+	}
+	if c.Deployment != "" && c.BuildID == "" {
+		ps = append(ps, fleet.Problem{Path: "--build-id", Message: "is missing: a deployment tells its builds apart by it"})
+	}
 	if c.LogFormat != "json" && c.LogFormat != "console" {
 		ps = append(ps, fleet.Problem{Path: "--log-format", Message: fmt.Sprintf("%q is not json or console", c.LogFormat)})
 	}
 	return ps.Err("worker configuration")
 }
 
-func (c *Config) serves(what string) bool {
-	for _, s := range c.Serve {
-		if s == what {
-			return true
-		}
-	}
-	return false
-}
+func (c *Config) serves(what string) bool { return slices.Contains(c.Serve, what) }

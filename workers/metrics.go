@@ -69,7 +69,7 @@ func (i *stepInbound) ExecuteActivity(ctx context.Context, in *interceptor.Execu
 	return result, err
 }
 
-// outcome is done, cancelled, or the kind of the error.
+// outcome is done, cancelled, the kind of the error, or error for one of no kind.
 func outcome(err error) string {
 	var application *temporal.ApplicationError
 	switch {
@@ -77,6 +77,8 @@ func outcome(err error) string {
 		return "done"
 	case errors.As(err, &application):
 		return application.Type()
+	case errors.Is(err, context.Canceled), temporal.IsCanceledError(err):
+		return "cancelled"
 	}
-	return "cancelled"
+	return "error"
 }

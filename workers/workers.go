@@ -9,6 +9,8 @@ package workers
 import (
 	"context"
 	"errors"
+	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -29,6 +31,10 @@ import (
 
 // dialTimeout is how long a worker tries to reach Temporal before it says so.
 const dialTimeout = 10 * time.Second
+
+// beatInterval is how often a step's heartbeat reaches Temporal at most, and how
+// soon a cancellation reaches the step.
+const beatInterval = time.Second
 
 // Options are what a program that embeds a worker may add.
 type Options struct {
@@ -53,12 +59,12 @@ func Run(ctx context.Context, c Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	temporal, err := dial(ctx, c, log, metrics)
+	temporal, namespace, err := dial(ctx, c, log, metrics)
 	if err != nil {
 		return err
 	}
 	defer temporal.Close()
-	if err := ensureSearchAttributes(ctx, temporal, c, log); err != nil {
+	if err := ensureSearchAttributes(ctx, temporal, namespace, log); err != nil {
 		return err
 	}
 	set, err := assemble(ctx, c, o, temporal, log, metrics)
@@ -87,16 +93,20 @@ func Run(ctx context.Context, c Config, o Options) error {
 }
 
 // dial connects to Temporal as its own configuration says, with our flags on top.
-func dial(ctx context.Context, c Config, log *zap.Logger, m *metrics) (client.Client, error) {
+// It also gives the namespace that follows from both.
+func dial(ctx context.Context, c Config, log *zap.Logger, m *metrics) (client.Client, string, error) {
 	options, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{ConfigFileProfile: c.Profile})
 	if err != nil {
-		return nil, fleet.Errorf(fleet.Invalid, "Temporal's configuration", "%w", err)
+		return nil, "", fleet.Errorf(fleet.Invalid, "Temporal's configuration", "%w", err)
 	}
 	if c.Address != "" {
 		options.HostPort = c.Address
 	}
 	if c.Namespace != "" {
 		options.Namespace = c.Namespace
+	}
+	if options.Namespace == "" {
+		options.Namespace = client.DefaultNamespace
 	}
 	options.Logger = temporalLogger{log.Sugar().Named("temporal")}
 	options.MetricsHandler = m.temporal
@@ -108,22 +118,23 @@ func dial(ctx context.Context, c Config, log *zap.Logger, m *metrics) (client.Cl
 		if address == "" {
 			address = client.DefaultHostPort
 		}
-		return nil, fleet.Errorf(fleet.Unavailable, "Temporal at "+address, "does not answer: %w", err).
+		return nil, "", fleet.Errorf(fleet.Unavailable, "Temporal at "+address, "does not answer: %w", err).
 			WithRemedy("start it, or say where it is with --address or TEMPORAL_ADDRESS")
 	}
-	return temporal, nil
+	return temporal, options.Namespace, nil
 }
 
 // set is the workers of one process: one for workflows, one for the region's activities.
 type set struct {
 	workers []worker.Worker
 	started []worker.Worker
+	taking  atomic.Bool // all of them have started
 	fatal   chan error
 	healthy func(ctx context.Context) error
 }
 
 func assemble(ctx context.Context, c Config, o Options, temporal client.Client, log *zap.Logger, m *metrics) (*set, error) {
-	s := &set{fatal: make(chan error, 2), healthy: func(ctx context.Context) error {
+	s := &set{fatal: make(chan error, 1), healthy: func(ctx context.Context) error {
 		_, err := temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
 		return err
 	}}
@@ -131,7 +142,15 @@ func assemble(ctx context.Context, c Config, o Options, temporal client.Client, 
 		Interceptors:                       append(o.Interceptors, m.interceptor()),
 		WorkerStopTimeout:                  c.DrainTimeout,
 		MaxConcurrentActivityExecutionSize: c.MaxSteps,
-		OnFatalError:                       func(err error) { s.fatal <- err },
+		// The SDK holds beats back for most of the timeout by default; a step that
+		// beats each second is then one late beat away from being taken for dead.
+		MaxHeartbeatThrottleInterval: beatInterval,
+		OnFatalError: func(err error) {
+			select {
+			case s.fatal <- err:
+			default: // the first one ends the worker
+			}
+		},
 	}
 	if c.Deployment != "" {
 		options.DeploymentOptions = worker.DeploymentOptions{
@@ -197,7 +216,9 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger) (activities
 		return activities.Region{}, err // better now than in the middle of something
 	}
 	provider, err := local.Open(local.Config{
-		Root: c.Data, Region: c.Region, Zones: c.Zones, NodeBinary: c.NodeBinary, Env: c.NodeEnv, Log: log.Named("local"),
+		Root: c.Data, Region: c.Region, Zones: c.Zones, NodeBinary: c.NodeBinary, Log: log.Named("local"),
+		// All hosts are on one disk: a release is unpacked once for all of them.
+		Env: append([]string{"FLOTILLA_NODE_DEPOT=" + filepath.Join(c.Data, "releases")}, c.NodeEnv...),
 	})
 	if err != nil {
 		return activities.Region{}, err
@@ -219,12 +240,13 @@ func (s *set) start() error {
 		}
 		s.started = append(s.started, w)
 	}
+	s.taking.Store(true)
 	return nil
 }
 
 // ready says whether the worker takes work: started, and Temporal answers.
 func (s *set) ready(ctx context.Context) error {
-	if len(s.started) < len(s.workers) {
+	if !s.taking.Load() {
 		return errors.New("starting")
 	}
 	return s.healthy(ctx)

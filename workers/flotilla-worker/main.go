@@ -14,8 +14,8 @@ import (
 	"github.com/flotilla-etcd/flotilla/workers"
 )
 
-// version is set by the build.
-var version = "devel"
+// version is set by the build; without that it is what the program knows of itself.
+var version = ""
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -27,7 +27,10 @@ func main() {
 }
 
 func command() *cobra.Command {
-	var config workers.Config
+	if version == "" {
+		version = workers.BuildID()
+	}
+	config := workers.Config{BuildID: version}
 	var file string
 	c := &cobra.Command{
 		Use:   "flotilla-worker",
