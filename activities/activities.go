@@ -42,6 +42,7 @@ type Registry interface {
 
 // Register registers the activities of a region, each under its own name.
 func Register(registry Registry, r Region) {
+	r.Provider = patient{r.Provider}
 	planner, compute, hosts := &Planner{r}, &Compute{r}, &Hosts{r}
 	members, snapshots, authorities := &Members{r}, &Snapshots{r}, &Authorities{r}
 	for name, a := range map[string]any{

@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 
@@ -37,10 +38,7 @@ func decide(err error) error {
 	if expected[kind] {
 		options.Category = temporal.ApplicationErrorCategoryBenign
 	}
-	var e *fleet.Error
-	if errors.As(err, &e) {
-		options.NextRetryDelay = e.RetryAfter
-	}
+	options.NextRetryDelay = retryAfter(err)
 	return temporal.NewApplicationErrorWithOptions(err.Error(), string(kind), options)
 }
 
@@ -50,4 +48,13 @@ func reply[T any](value T, err error) (T, error) { return value, decide(err) }
 // note gives a step's reply with its error decided.
 func note(text string, err error) (fleet.StepReply, error) {
 	return reply(fleet.StepReply{Note: text}, err)
+}
+
+// retryAfter is how long the other side asked to wait, or zero.
+func retryAfter(err error) time.Duration {
+	var e *fleet.Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
 }
