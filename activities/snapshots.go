@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -163,7 +164,7 @@ func (s *Snapshots) sealed(r io.Reader) (sealed io.Reader, stop func()) {
 
 // verify reads back what was stored and restores it.
 func (s *Snapshots) verify(ctx context.Context, snapshot *fleet.Snapshot) error {
-	dir, err := os.MkdirTemp(s.Scratch, "verify-")
+	dir, err := s.workspace(snapshot.Operation)
 	if err != nil {
 		return fleet.Errorf(fleet.Unavailable, "scratch directory of the worker", "%w", err)
 	}
@@ -187,6 +188,20 @@ func (s *Snapshots) verify(ctx context.Context, snapshot *fleet.Snapshot) error 
 	snapshot.Revision, snapshot.Keys, snapshot.Hash = facts.Revision, facts.Keys, facts.Hash
 	snapshot.Verified = time.Now().UTC()
 	return nil
+}
+
+// workspace makes a directory for verifying an operation's snapshot, and deletes those
+// of its attempts that died here: what is in them is not sealed.
+func (s *Snapshots) workspace(operation string) (string, error) {
+	prefix := "verify-" + operation + "-"
+	left, err := filepath.Glob(filepath.Join(s.Scratch, prefix+"*"))
+	for _, dir := range left {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	if err != nil {
+		return "", err
+	}
+	return os.MkdirTemp(s.Scratch, prefix)
 }
 
 // fetch reads a sealed object into a file and gives its SHA-256, unsealed.

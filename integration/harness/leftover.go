@@ -61,7 +61,7 @@ func (e *Env) ExpectNothingLeft() {
 		}
 		return nil
 	})
-	for _, pattern := range []string{"local/hosts/*/fs", "local/disks/*/data", "objects/clusters/*"} {
+	for _, pattern := range []string{"local/hosts/*/fs", "local/disks/*/data", "objects/clusters/*", "verify-*"} {
 		left, err := filepath.Glob(filepath.Join(e.Dir, pattern))
 		require.NoError(e.t, err)
 		require.Empty(e.t, left, "directories are left")
