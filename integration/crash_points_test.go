@@ -2,8 +2,11 @@ package integration
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,6 +23,8 @@ type boundaries struct {
 	create, decommission []string
 	// slow are those that are passed besides while a member is slow to answer.
 	slow []string
+	// steps are what each kind of operation does, by wave.
+	steps map[fleet.OperationKind][]string
 }
 
 var (
@@ -36,16 +41,23 @@ func enumerate(t *testing.T) boundaries {
 			{cluster: "first", story: "with nothing dying"}, {cluster: "second", story: "with nothing dying"},
 			{cluster: "third", story: "with a slow member", slow: true},
 		}}
+		c.loose = true // this one says which steps there are
 		b := c.e.StartBreaker(nil)
 		operations := c.begin(fleet.CreateCluster)
 		c.slow(b)
 		c.created(operations)
-		c.gone(c.begin(fleet.DecommissionCluster))
+		steps := c.steps(operations)
+		operations = c.begin(fleet.DecommissionCluster)
+		c.gone(operations)
 		if t.Failed() {
 			t.FailNow()
 		}
-		one, other := b.Trace("first"), b.Trace("second")
-		for _, point := range slices.Concat(one, b.Trace("third")) {
+		maps.Copy(steps, c.steps(operations))
+		one, other, slow := b.Trace("first"), b.Trace("second"), b.Trace("third")
+		ofHealth := healthIn(slow)
+		require.ElementsMatch(t, slices.DeleteFunc(slices.Clone(one), ofHealth), slices.DeleteFunc(other, ofHealth),
+			"two clusters were expected to pass the same boundaries")
+		for _, point := range slices.Concat(one, slow) {
 			of := &found.create
 			switch {
 			case strings.HasPrefix(point, string(fleet.DecommissionCluster)):
@@ -57,17 +69,40 @@ func enumerate(t *testing.T) boundaries {
 				*of = append(*of, point)
 			}
 		}
-		require.ElementsMatch(t, slices.DeleteFunc(one, ofHealth), slices.DeleteFunc(other, ofHealth),
-			"two clusters were expected to pass the same boundaries")
+		found.steps = steps
 	})
 	require.NotEmpty(t, found.slow, "the boundaries could not be enumerated")
 	return found
 }
 
-// ofHealth says whether a boundary is of waiting for health or after it. Whether a
-// cluster passes it depends on how fast the members elect a leader.
-func ofHealth(point string) bool {
-	return strings.HasPrefix(point, "CreateCluster 5/AwaitHealthy/") || strings.HasPrefix(point, "CreateCluster 6/")
+// steps gives what the operations did, in which all clusters must agree.
+func (c *crowd) steps(operations map[string]*harness.Running) map[fleet.OperationKind][]string {
+	all := map[fleet.OperationKind][]string{}
+	for cluster, operation := range operations {
+		result, err := operation.Await()
+		require.NoError(c.t, err)
+		did := stepsOf(cluster, result)
+		if steps, again := all[operation.Ref.Kind]; again {
+			require.Equal(c.t, steps, did, "clusters were expected to take the same steps")
+		}
+		all[operation.Ref.Kind] = did
+	}
+	return all
+}
+
+var healthWave = regexp.MustCompile(`^CreateCluster (\d+)/AwaitHealthy/`)
+
+// healthIn gives what says whether a boundary is of waiting for health or after it.
+// Whether a cluster passes it depends on how fast the members elect a leader.
+func healthIn(trace []string) func(point string) bool {
+	at := 0
+	for _, point := range trace {
+		if m := healthWave.FindStringSubmatch(point); m != nil {
+			at, _ = strconv.Atoi(m[1])
+		}
+	}
+	after := fmt.Sprintf("CreateCluster %d/", at+1)
+	return func(point string) bool { return healthWave.MatchString(point) || strings.HasPrefix(point, after) }
 }
 
 // slow freezes a member of each slow cluster as soon as it runs, until the operation
@@ -86,7 +121,7 @@ func (c *crowd) slow(b *harness.Breaker) {
 		}
 		defer func() { _ = syscall.Kill(frozen, syscall.SIGCONT) }()
 		return c.e.Within(harness.Patience, func() error {
-			if !slices.Contains(b.Trace(tr.cluster), "CreateCluster 5/AwaitHealthy/ before") {
+			if !slices.ContainsFunc(b.Trace(tr.cluster), healthWave.MatchString) {
 				return errors.New("it does not wait yet")
 			}
 			return nil
