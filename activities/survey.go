@@ -29,7 +29,7 @@ func (p *Planner) Survey(ctx context.Context, r fleet.SurveyRequest) (fleet.Surv
 			endpoints[key] = append(endpoints[key], plan.EndpointOf(h))
 		}
 	}
-	answer := fleet.SurveyReply{Clusters: r.Clusters}
+	answer := fleet.SurveyReply(r)
 	var group errgroup.Group
 	group.SetLimit(surveyed)
 	for i := range answer.Clusters {

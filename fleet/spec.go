@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -142,7 +141,8 @@ func (s Spec) Clone() Spec {
 
 // Equal says whether two specs ask for the same.
 func (s Spec) Equal(other Spec) bool {
-	a, errA := json.Marshal(s)
-	b, errB := json.Marshal(other)
-	return errA == nil && errB == nil && string(a) == string(b)
+	return s.Name == other.Name && s.Provider == other.Provider && s.Region == other.Region &&
+		slices.Equal(s.Zones, other.Zones) && s.Voters == other.Voters && s.Learners == other.Learners &&
+		s.Etcd == other.Etcd && s.Machine == other.Machine && s.Class == other.Class &&
+		maps.Equal(s.Labels, other.Labels) && s.DeletionProtection == other.DeletionProtection
 }

@@ -86,7 +86,7 @@ func (w *walk) run(op fleet.Operation, waves int, rough bool) fleet.Decision {
 		case fleet.VerdictWait:
 			continue
 		case fleet.VerdictBlocked:
-			w.rules.blocked(op, d)
+			w.blocked(op, d)
 			return d
 		case fleet.VerdictDone:
 			return d

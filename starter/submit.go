@@ -36,7 +36,7 @@ func (c *Client) Plan(ctx context.Context, operation fleet.Operation) (workflows
 	exists := err == nil && view.Summary.Phase != fleet.PhaseGone
 	creating := operation.Kind == fleet.CreateCluster
 	switch {
-	case err != nil && !(creating && fleet.Is(err, fleet.NotFound)):
+	case err != nil && (!creating || !fleet.Is(err, fleet.NotFound)):
 		return workflows.PlanReply{}, err
 	case creating && !exists:
 		operation.UID = unborn

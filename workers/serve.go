@@ -24,7 +24,7 @@ type servers []*http.Server
 
 // serve opens the metrics and the health endpoint; either may be left out, and
 // both may be at one address.
-func serve(c Config, m *metrics, ready func(context.Context) error) (servers, error) {
+func serve(ctx context.Context, c Config, m *metrics, ready func(context.Context) error) (servers, error) {
 	muxes := map[string]*http.ServeMux{}
 	at := func(address string) *http.ServeMux {
 		if muxes[address] == nil {
@@ -50,9 +50,9 @@ func serve(c Config, m *metrics, ready func(context.Context) error) (servers, er
 	}
 	var all servers
 	for address, mux := range muxes {
-		listener, err := net.Listen("tcp", address)
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 		if err != nil {
-			all.close()
+			all.close(ctx)
 			return nil, fleet.Errorf(fleet.Invalid, "worker", "cannot listen on %s: %w", address, err).
 				WithRemedy("choose other addresses with --metrics-address and --health-address")
 		}
@@ -67,8 +67,9 @@ func serve(c Config, m *metrics, ready func(context.Context) error) (servers, er
 	return all, nil
 }
 
-func (s servers) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+// close ends the listeners, also when ctx has ended: that is when it is called.
+func (s servers) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	for _, server := range s {
 		_ = server.Shutdown(ctx)

@@ -71,11 +71,11 @@ func Run(ctx context.Context, c Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	servers, err := serve(c, metrics, set.ready)
+	servers, err := serve(ctx, c, metrics, set.ready)
 	if err != nil {
 		return err
 	}
-	defer servers.close()
+	defer servers.close(ctx)
 	if err := set.start(); err != nil {
 		return err
 	}
