@@ -121,13 +121,15 @@ func (d *directory) publishAs(key, temp string, publish func(from, to string) er
 	parent := path.Dir(key)
 	var err error
 	for range attempts {
-		if err = d.root.MkdirAll(parent, 0o700); err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if errors.Is(err, fs.ErrExist) { // what exists is an object, not a directory
-				return fmt.Errorf("%w: %w", syscall.ENOTDIR, err)
-			}
+		err = d.root.MkdirAll(parent, 0o700)
+		switch {
+		case err == nil:
+		case d.objectAbove(parent):
+			return fmt.Errorf("%w: %w", syscall.ENOTDIR, err)
+		// One that existed may be gone before MkdirAll looks what it is.
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist):
+			continue
+		default:
 			return err
 		}
 		if err = publish(temp, key); errors.Is(err, fs.ErrNotExist) {
@@ -137,7 +139,18 @@ func (d *directory) publishAs(key, temp string, publish func(from, to string) er
 		}
 		return d.syncUp(parent)
 	}
-	return err
+	// Not wrapped: it is neither a conflict nor a missing object.
+	return fmt.Errorf("its directory was removed again each of %d times it was made: %s", attempts, err.Error())
+}
+
+// objectAbove says whether an object stands where a directory is needed.
+func (d *directory) objectAbove(dir string) bool {
+	for ; dir != "."; dir = path.Dir(dir) {
+		if info, err := d.root.Lstat(dir); err == nil && !info.IsDir() {
+			return true
+		}
+	}
+	return false
 }
 
 // syncUp makes the names in a directory, and the directories above it, last.
