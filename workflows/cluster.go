@@ -128,7 +128,7 @@ func incarnation(info *workflow.Info) string {
 	if first == "" {
 		first = info.WorkflowExecution.RunID
 	}
-	return digest(info.WorkflowExecution.ID, first)[:10]
+	return digest(first)[:10]
 }
 
 func (c *cluster) listen(ctx workflow.Context) error {

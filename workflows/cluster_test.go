@@ -63,20 +63,6 @@ func TestClusterIsCreated(t *testing.T) {
 	require.Equal(t, string(fleet.PhaseRunning), phase)
 }
 
-func TestRunsOfOneNameAreDifferentClusters(t *testing.T) {
-	uids := map[string]bool{}
-	for _, name := range []string{"orders", "invoices"} {
-		e := newEntity(t, map[fleet.OperationKind]child{fleet.CreateCluster: done(0, workflows.OperationResult{Summary: summary(3, 3)})})
-		r := create("r1")
-		r.Spec.Name = name
-		e.env.SetStartWorkflowOptions(startOptions(name))
-		e.submitAt(0, r)
-		next, _ := e.run(workflows.ClusterState{Name: name})
-		uids[next.UID] = true
-	}
-	require.Len(t, uids, 2, "test environments have one run ID; the name still tells them apart")
-}
-
 func TestNobodyAsks(t *testing.T) {
 	e := newEntity(t, nil)
 	next, view := e.run(fresh())

@@ -33,7 +33,7 @@ func newEntity(t *testing.T, children map[fleet.OperationKind]child) *entity {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetDisableRegistrationAliasing(true)
 	e := &entity{t: t, env: suite.NewTestWorkflowEnvironment(), entry: workflows.ClusterType}
-	e.env.SetStartWorkflowOptions(startOptions("orders"))
+	e.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: workflows.ClusterID("orders"), TaskQueue: workflows.TaskQueue})
 	e.env.SetTestTimeout(30 * time.Second)
 	e.env.RegisterWorkflowWithOptions(workflows.Cluster, workflow.RegisterOptions{Name: workflows.ClusterType})
 	for kind, run := range children {
@@ -194,7 +194,3 @@ func running() workflows.ClusterState {
 }
 
 func fresh() workflows.ClusterState { return workflows.ClusterState{Name: "orders"} }
-
-func startOptions(cluster string) client.StartWorkflowOptions {
-	return client.StartWorkflowOptions{ID: workflows.ClusterID(cluster), TaskQueue: workflows.TaskQueue}
-}

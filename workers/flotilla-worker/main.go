@@ -67,7 +67,7 @@ Exit codes: 0 drained, 1 failed, 2 wrong configuration, 3 something is not reach
 
 func exitCode(err error) int {
 	switch fleet.KindOf(err) {
-	case fleet.Invalid, fleet.Denied:
+	case fleet.Invalid, fleet.Denied, fleet.NotFound: // a file that it names, say
 		return 2
 	case fleet.Unavailable:
 		return 3

@@ -1,0 +1,112 @@
+package workers
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// fill reads a configuration as the program does.
+func fill(t *testing.T, file string, env map[string]string, args ...string) (Config, error) {
+	t.Helper()
+	path := ""
+	if file != "" {
+		path = filepath.Join(t.TempDir(), "worker.yaml")
+		require.NoError(t, os.WriteFile(path, []byte(file), 0o600))
+	}
+	var c Config
+	flags := c.Flags()
+	flags.String("config", "", "")
+	flags.Bool("version", false, "")
+	require.NoError(t, flags.Parse(args))
+	err := Fill(flags, path, func(name string) (string, bool) {
+		value, ok := env[name]
+		return value, ok
+	})
+	return c, err
+}
+
+func TestPrecedence(t *testing.T) {
+	file := "region: from-file\nreleases: from-file\nmax-steps: 3\nzones: [x, y]\n" +
+		"drain-timeout: 3s\nnode-env: ['A=1,2', 'B=3']\nmetrics-address: ''\n"
+	env := map[string]string{"FLOTILLA_REGION": "from-env", "FLOTILLA_MAX_STEPS": "4", "FLOTILLA_OBJECT_STORE": "from-env"}
+	c, err := fill(t, file, env, "--region", "from-flag")
+	require.NoError(t, err)
+	require.Equal(t, "from-flag", c.Region, "a flag wins over all")
+	require.Equal(t, 4, c.MaxSteps, "the environment wins over the file")
+	require.Equal(t, "from-env", c.ObjectStore)
+	require.Equal(t, "from-file", c.Releases)
+	require.Equal(t, []string{"x", "y"}, c.Zones)
+	require.Equal(t, []string{"A=1,2", "B=3"}, c.NodeEnv, "a comma in an item parts nothing")
+	require.Equal(t, 3*time.Second, c.DrainTimeout)
+	require.Empty(t, c.MetricsAddress, "empty says nowhere; it is not left out")
+	require.Equal(t, "127.0.0.1:9465", c.HealthAddress)
+}
+
+// An image may have FLOTILLA_VERSION in its environment, for people to see.
+func TestWhatIsNoSetting(t *testing.T) {
+	_, err := fill(t, "", map[string]string{"FLOTILLA_VERSION": "v1.2.3", "FLOTILLA_CONFIG": "x", "FLOTILLA_HELP": "?"})
+	require.NoError(t, err)
+	_, err = fill(t, "config: other.yaml\n", nil)
+	require.ErrorContains(t, err, `there is no setting "config"`)
+}
+
+func TestWrongSettings(t *testing.T) {
+	for name, test := range map[string]struct {
+		file string
+		env  map[string]string
+		says string
+	}{
+		"unknown key":      {"regoin: a\n", nil, `there is no setting "regoin"`},
+		"not YAML":         {"a: [\n", nil, "is not YAML"},
+		"twice":            {"region: a\nregion: b\n", nil, "already defined"},
+		"wrong type":       {"max-steps: many\n", nil, `max-steps in`},
+		"list for one":     {"region: [a, b]\n", nil, "one value is expected, not a list"},
+		"fields for one":   {"region: {a: b}\n", nil, "one value is expected, not fields"},
+		"wrong in the env": {"", map[string]string{"FLOTILLA_DRAIN_TIMEOUT": "soon"}, `FLOTILLA_DRAIN_TIMEOUT: "soon" does not fit`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := fill(t, test.file, test.env)
+			require.ErrorContains(t, err, test.says)
+			require.Equal(t, fleet.Invalid, fleet.KindOf(err))
+		})
+	}
+	require.ErrorContains(t, Fill(new(Config).Flags(), "/does/not/exist", os.LookupEnv), "cannot be read")
+}
+
+func TestEverythingMissingIsNamedAtOnce(t *testing.T) {
+	c, err := fill(t, "", nil, "--serve", "workflows,activities,dishes", "--max-steps", "0", "--log-format", "xml")
+	require.NoError(t, err)
+	err = c.check()
+	require.Equal(t, fleet.Invalid, fleet.KindOf(err))
+	for _, name := range []string{"--object-store", "--fleet-key", "--releases", "--data", "--node-binary", "dishes", "--max-steps", "--log-format"} {
+		require.ErrorContains(t, err, name)
+	}
+	c, err = fill(t, "", nil, "--serve", "workflows")
+	require.NoError(t, err)
+	require.NoError(t, c.check(), "who only remembers needs no hosts")
+	c, err = fill(t, "", nil, "--serve", "workflows", "--provider", "aws", "--deployment", "flotilla", "--build-id", "")
+	require.NoError(t, err)
+	err = c.check()
+	require.ErrorContains(t, err, `"aws" is not one of: local`)
+	require.ErrorContains(t, err, "--build-id")
+}
+
+func TestBuildID(t *testing.T) {
+	require.NotEmpty(t, BuildID())
+	c := Config{BuildID: "v1.2.3"}
+	require.NoError(t, c.Flags().Parse(nil))
+	require.Equal(t, "v1.2.3", c.BuildID, "what the build knows is the default")
+	require.NoError(t, c.Flags().Parse([]string{"--build-id", "mine"}))
+	require.Equal(t, "mine", c.BuildID)
+}
+
+func TestEverySettingIsDescribed(t *testing.T) {
+	new(Config).Flags().VisitAll(func(f *pflag.Flag) { require.NotEmpty(t, f.Usage, f.Name) })
+}
