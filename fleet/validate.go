@@ -40,6 +40,8 @@ var minors = []string{"3.5", "3.6", "3.7"}
 // Validate gives everything that is wrong with the spec, every field by its
 // path. It checks what can be told from the document alone; whether a version is
 // in the catalogue or a machine type is sold is checked where that is known.
+//
+//workflowcheck:ignore
 func (s Spec) Validate() Problems {
 	var ps Problems
 	switch {
