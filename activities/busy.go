@@ -38,7 +38,7 @@ func busy(ctx context.Context, words string, written func() int64, run func() er
 		return false, -1, words + ", " + fleet.Bytes(now).Human() + " written", nil
 	})
 	if perr != nil {
-		<-ended // run has the same context, and what it works on is not to be taken from under it
+		_ = <-ended // run has the same context, and what it works on is not to be taken from under it
 		return perr
 	}
 	return err
