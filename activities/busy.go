@@ -18,13 +18,16 @@ const stalled = 5 * time.Minute
 // written grows. When that stands still for too long it says so, and the attempt
 // ends as one that hangs does: without a beat.
 func busy(ctx context.Context, words string, written func() int64, run func() error) error {
-	ended := make(chan error, 1)
-	go func() { ended <- run() }()
 	var err error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		err = run()
+	}()
 	last, grew := int64(-1), time.Now()
 	perr := poll(ctx, func(context.Context) (bool, int, string, error) {
 		select {
-		case err = <-ended:
+		case <-ended:
 			return true, 100, "", nil
 		default:
 		}
@@ -38,7 +41,7 @@ func busy(ctx context.Context, words string, written func() int64, run func() er
 		return false, -1, words + ", " + fleet.Bytes(now).Human() + " written", nil
 	})
 	if perr != nil {
-		_ = <-ended // run has the same context, and what it works on is not to be taken from under it
+		<-ended // run has the same context, and what it works on is not to be taken from under it
 		return perr
 	}
 	return err
