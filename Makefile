@@ -43,7 +43,7 @@ test-short: ## the tests that start nothing
 test-tools: # with the toolbox's own flags, so that what it compiled is used again
 	$(GO) -C tools test -trimpath ./...
 	$(TOOLBOX) temporal-server
-	$(GO) -C tools/temporal test -trimpath -timeout $(TIMEOUT) ./...
+	CGO_ENABLED=0 $(GO) -C tools/temporal test -trimpath -p 2 -timeout $(TIMEOUT) ./...
 
 lint: ## the rules that are held by a linter, not by goodwill
 	$(TOOLBOX) lint
@@ -56,8 +56,9 @@ vulnerabilities:
 	@"$$($(GO) -C tools run ./toolbox path lint)/govulncheck" ./... || { code=$$?; \
 		[ $$code -eq 3 ] && exit 1; echo "govulncheck: could not look (its database is not reachable); skipped"; }
 
-bench: ## benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem -timeout $(TIMEOUT) $(PACKAGES)
+bench: ## what creating clusters takes, beside a plain script, and what it costs
+	@$(TOOLBOX) run
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 10m ./integration/bench
 
 clean: ## remove what was built here; the toolbox's cache stays
 	rm -rf bin
