@@ -24,6 +24,8 @@ const (
 	pollFast  = 200 * time.Millisecond
 	pollSlow  = time.Second
 	fastWhile = 2 * time.Minute
+	// recordTimeout is how long a cluster may take to record the end of its operation.
+	recordTimeout = 5 * time.Second
 )
 
 // Progress says how an operation stands: what its workflow knows, with what the
@@ -146,6 +148,7 @@ func (c *Client) Watch(ctx context.Context, ref Ref, f func(fleet.Progress)) (wo
 		}
 		select {
 		case o := <-ended:
+			c.awaitRecord(ctx, ref)
 			return o.result, c.last(ctx, ref, o.result, o.err, f)
 		case <-time.After(pause):
 		}
@@ -155,6 +158,25 @@ func (c *Client) Watch(ctx context.Context, ref Ref, f func(fleet.Progress)) (wo
 			f(progress)
 		case fleet.Is(err, fleet.NotFound):
 			return workflows.OperationResult{}, err
+		}
+	}
+}
+
+// awaitRecord waits until the cluster knows that its operation has ended, which is
+// a moment later: who asks for the next one right away must not be told that this
+// one is running. It is not waited for long, because it changes no result.
+func (c *Client) awaitRecord(ctx context.Context, ref Ref) {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	for {
+		view, err := c.Describe(ctx, ref.Cluster)
+		if err != nil || view.Summary.Operation != ref.ID {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pollFast):
 		}
 	}
 }
