@@ -64,7 +64,7 @@ say "${bold}Flotilla: etcd clusters as durable workflows.${off}"
 
 scene "A control plane on this machine: Temporal, an object store, one worker"
 show flotilla dev --detach
-data="$PWD/.flotilla"
+data="$(pwd -P)/.flotilla"
 etcdctl="$(flotilla dev tool etcdctl)"
 etcdctl() { "$etcdctl" "$@"; }
 
@@ -116,8 +116,13 @@ show flotilla get clusters
 show flotilla operations
 left="$(find "$data/local/disks" -mindepth 2 -maxdepth 2 -name data 2>/dev/null || true)"
 [ -z "$left" ] || fail "disks are left: $left"
-# Every process of a host has its host's directory on its command line or in it.
-left="$(ps -Aww -o pid=,stat=,command= | awk '$2 !~ /^Z/' | grep -F "$data/local" | grep -v 'grep\|flotilla-worker' || true)"
+# Every process of a host names the directory of the hosts in its environment.
+left=""
+if [ -r /proc/self/environ ]; then
+  left="$(grep -lF "=$data/local" /proc/[0-9]*/environ 2>/dev/null || true)"
+else
+  left="$(ps -AwwE -o pid=,command= 2>/dev/null | grep -F "=$data/local" | grep -v grep || true)"
+fi
 [ -z "$left" ] || fail "processes are left: $left"
 [ -n "$(find "$data/objects/snapshots/orders" -type f 2>/dev/null)" ] || fail "the final snapshot of orders is missing"
 say "${green}No host, no disk and no process is left; the final snapshots are.${off}"

@@ -100,11 +100,11 @@ func (a *app) display(waves [][]fleet.Step, details string) (show func(fleet.Pro
 	var mu sync.Mutex
 	var last *fleet.Progress
 	live := terminal.NewLive(a.err)
-	draw := func() {
+	draw := func(footer string) {
 		mu.Lock()
 		defer mu.Unlock()
 		if last != nil {
-			live.Draw(progressText(a.err, *last, waves, a.now()) + a.err.Paint(terminal.Dim, details) + "\n")
+			live.Draw(progressText(a.err, *last, waves, a.now()) + a.err.Paint(terminal.Dim, footer))
 		}
 	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -117,7 +117,7 @@ func (a *app) display(waves [][]fleet.Step, details string) (show func(fleet.Pro
 			case <-stop:
 				return
 			case <-ticker.C:
-				draw()
+				draw(details)
 			}
 		}
 	}()
@@ -129,8 +129,9 @@ func (a *app) display(waves [][]fleet.Step, details string) (show func(fleet.Pro
 	return show, func() {
 		close(stop)
 		<-stopped
-		draw()
+		draw("")
 		live.Done()
+		a.say("%s", a.err.Paint(terminal.Dim, details)) // in full, so that the link can be followed
 	}
 }
 

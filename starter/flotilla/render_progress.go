@@ -185,7 +185,7 @@ func aboutStep(s *fleet.StepProgress) string {
 	if note == "" {
 		return s.Step.Member
 	}
-	return s.Step.Member + ": " + note
+	return s.Step.Member + ": " + strings.TrimPrefix(note, s.Step.Member+": ")
 }
 
 func join(parts ...string) string {

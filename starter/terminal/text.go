@@ -101,8 +101,8 @@ func Elapsed(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "0.0s"
-	case d < 9950*time.Millisecond:
-		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1fs", d.Truncate(100*time.Millisecond).Seconds())
 	case d < time.Minute:
 		return fmt.Sprintf("%.0fs", d.Truncate(time.Second).Seconds())
 	case d < time.Hour:
