@@ -15,6 +15,7 @@ import (
 // beginning to its end. One half is created again and goes on from there, the other
 // half is undone.
 func TestCreateIsCancelled(t *testing.T) {
+	t.Parallel()
 	points := enumerate(t)
 	var after []string
 	for _, point := range points.create {

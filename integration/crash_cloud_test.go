@@ -19,6 +19,7 @@ import (
 // TestZonesSellNothing has a cloud with room for one host. Creating stops with one
 // clear sentence; when there is room again, creating goes on from there.
 func TestZonesSellNothing(t *testing.T) {
+	t.Parallel()
 	crowds(t, []*trial{{story: "no zone has room for its second host"}}, func(c *crowd) {
 		tr := c.trials[0]
 		capacity := func(a, b, c3 int) {
@@ -59,6 +60,7 @@ func TestZonesSellNothing(t *testing.T) {
 // TestCloudIsBad has a cloud that throttles, fails or is slow all the time. That only
 // takes longer.
 func TestCloudIsBad(t *testing.T) {
+	t.Parallel()
 	ways := map[string]func(ctx context.Context, p *local.Provider) error{
 		"every third call is throttled": func(ctx context.Context, p *local.Provider) error { return p.SetThrottle(ctx, 3) },
 		"every fifth call fails":        func(ctx context.Context, p *local.Provider) error { return p.SetErrorRate(ctx, 0.2) },

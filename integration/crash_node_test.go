@@ -35,8 +35,9 @@ var verbs = map[fleet.OperationKind]map[string]time.Duration{
 // TestNodeDies kills flotilla-node with -9 at random moments in each verb, once in
 // each operation of each cluster.
 func TestNodeDies(t *testing.T) {
+	t.Parallel()
 	dice := random(seed(t))
-	trials := make([]*trial, 2*crowded)
+	trials := make([]*trial, 12)
 	if testing.Short() {
 		trials = trials[:2]
 	}
@@ -94,8 +95,9 @@ func chooseMoments(dice *rand.Rand) map[fleet.OperationKind]map[string]int {
 // TestInitDies kills a host's init, the machine's own process, with -9 at random
 // moments: while its cluster is created, while it serves, and while it goes.
 func TestInitDies(t *testing.T) {
+	t.Parallel()
 	dice := random(seed(t))
-	trials := make([]*trial, crowded)
+	trials := make([]*trial, 6)
 	if testing.Short() {
 		trials = trials[:2]
 	}

@@ -36,43 +36,46 @@ var (
 // a slow member, and writes down what they pass. It is done once for all tests that
 // need it.
 func enumerate(t *testing.T) boundaries {
-	enumerated.Do(func() {
-		c := &crowd{t: t, e: harness.Start(t), trials: []*trial{
-			{cluster: "first", story: "with nothing dying"}, {cluster: "second", story: "with nothing dying"},
-			{cluster: "third", story: "with a slow member", slow: true},
-		}}
-		c.loose = true // this one says which steps there are
-		b := c.e.StartBreaker(nil)
-		operations := c.begin(fleet.CreateCluster)
-		c.slow(b)
-		c.created(operations)
-		steps := c.steps(operations)
-		operations = c.begin(fleet.DecommissionCluster)
-		c.gone(operations)
-		if t.Failed() {
-			t.FailNow()
-		}
-		maps.Copy(steps, c.steps(operations))
-		one, other, slow := b.Trace("first"), b.Trace("second"), b.Trace("third")
-		ofHealth := healthIn(slow)
-		require.ElementsMatch(t, slices.DeleteFunc(slices.Clone(one), ofHealth), slices.DeleteFunc(other, ofHealth),
-			"two clusters were expected to pass the same boundaries")
-		for _, point := range slices.Concat(one, slow) {
-			of := &found.create
-			switch {
-			case strings.HasPrefix(point, string(fleet.DecommissionCluster)):
-				of = &found.decommission
-			case ofHealth(point):
-				of = &found.slow
-			}
-			if !slices.Contains(*of, point) {
-				*of = append(*of, point)
-			}
-		}
-		found.steps = steps
-	})
+	enumerated.Do(func() { t.Run("enumerate", found.find) })
 	require.NotEmpty(t, found.slow, "the boundaries could not be enumerated")
 	return found
+}
+
+// find does that.
+func (all *boundaries) find(t *testing.T) {
+	c := &crowd{t: t, e: harness.Start(t), trials: []*trial{
+		{cluster: "first", story: "with nothing dying"}, {cluster: "second", story: "with nothing dying"},
+		{cluster: "third", story: "with a slow member", slow: true},
+	}}
+	c.loose = true // this one says which steps there are
+	b := c.e.StartBreaker(nil)
+	operations := c.begin(fleet.CreateCluster)
+	c.slow(b)
+	c.created(operations)
+	steps := c.steps(operations)
+	operations = c.begin(fleet.DecommissionCluster)
+	c.gone(operations)
+	if t.Failed() {
+		t.FailNow()
+	}
+	maps.Copy(steps, c.steps(operations))
+	one, other, slow := b.Trace("first"), b.Trace("second"), b.Trace("third")
+	ofHealth := healthIn(slow)
+	require.ElementsMatch(t, slices.DeleteFunc(slices.Clone(one), ofHealth), slices.DeleteFunc(other, ofHealth),
+		"two clusters were expected to pass the same boundaries")
+	for _, point := range slices.Concat(one, slow) {
+		of := &all.create
+		switch {
+		case strings.HasPrefix(point, string(fleet.DecommissionCluster)):
+			of = &all.decommission
+		case ofHealth(point):
+			of = &all.slow
+		}
+		if !slices.Contains(*of, point) {
+			*of = append(*of, point)
+		}
+	}
+	all.steps = steps
 }
 
 // steps gives what the operations did, in which all clusters must agree.

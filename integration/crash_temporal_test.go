@@ -14,6 +14,7 @@ import (
 // TestTemporalDies kills the Temporal server with -9 before, inside and after one
 // activity of each kind, and starts it again. The worker lives on.
 func TestTemporalDies(t *testing.T) {
+	t.Parallel()
 	points := enumerate(t)
 	create, slow := kinds(points.create), kinds(points.slow)
 	slow = slices.DeleteFunc(slow, func(point string) bool { return strings.Contains(point, "/Look ") })
@@ -54,9 +55,10 @@ func TestTemporalDies(t *testing.T) {
 
 // TestWorkerAndTemporalDie kills both at once at random boundaries.
 func TestWorkerAndTemporalDie(t *testing.T) {
+	t.Parallel()
 	points, dice := enumerate(t), random(seed(t))
 	var trials []*trial
-	for range crowded {
+	for range 6 {
 		trials = append(trials, &trial{
 			create:       points.create[dice.IntN(len(points.create))],
 			decommission: points.decommission[dice.IntN(len(points.decommission))],

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/integration/harness"
@@ -26,12 +25,17 @@ import (
 // crashes in one environment at once, each stopped dead at a boundary of its own:
 // one death of the worker is then one crash for each of them.
 const (
-	crowded = 6 // clusters in one environment
+	// crowded is how many clusters share an environment at most. An environment costs
+	// as much as some clusters do, and more clusters than this wait for each other.
+	crowded = 8
 	// abreast is how many environments run at once: more than there are processors
-	// here, because much of a crash test is waiting for heartbeats to be missed.
+	// here, because a part of a crash test is waiting for heartbeats to be missed.
 	abreast = 3
 	minor   = "3.7.3"
 )
+
+// environments has a place for each that may run.
+var environments = make(chan struct{}, abreast)
 
 // seed makes the random choices of a run; FLOTILLA_SEED runs them again.
 func seed(t *testing.T) uint64 {
@@ -76,17 +80,18 @@ func crowds(t *testing.T, trials []*trial, run func(c *crowd), options ...harnes
 	for i, tr := range trials {
 		tr.cluster = fmt.Sprintf("c%03d", i)
 	}
-	var group errgroup.Group
-	group.SetLimit(abreast)
-	for part := range slices.Chunk(trials, crowded) {
-		group.Go(func() error {
+	many := (len(trials) + crowded - 1) / crowded
+	var group sync.WaitGroup
+	for part := range slices.Chunk(trials, (len(trials)+many-1)/many) {
+		environments <- struct{}{}
+		group.Go(func() {
+			defer func() { <-environments }()
 			t.Run(part[0].cluster+".."+part[len(part)-1].cluster, func(t *testing.T) {
 				run(&crowd{t: t, e: harness.Start(t, options...), trials: part})
 			})
-			return nil
 		})
 	}
-	_ = group.Wait()
+	group.Wait()
 }
 
 // each does something for all clusters at once. What is wrong with one is said in
@@ -176,7 +181,10 @@ func (c *crowd) undisturbed(tr *trial, operation *harness.Running, phase fleet.P
 	if p := result.Progress; p.State != fleet.OperationDone || p.LastError != "" {
 		return fmt.Errorf("expected no error; it is %s with %q", p.State, p.LastError)
 	}
-	if steps, did := found.steps[operation.Ref.Kind], stepsOf(tr.cluster, result); !c.loose && !slices.Equal(did, steps) {
+	if c.loose {
+		return c.recorded(tr, fleet.OperationDone, phase)
+	}
+	if steps, did := found.steps[operation.Ref.Kind], stepsOf(tr.cluster, result); !slices.Equal(did, steps) {
 		return fmt.Errorf("expected the steps %v; they were %v", steps, did)
 	}
 	return c.recorded(tr, fleet.OperationDone, phase)

@@ -10,6 +10,7 @@ import (
 // TestWorkerDies kills the worker with -9 at every boundary of create and
 // decommission: before and after each activity, and after each call out of one.
 func TestWorkerDies(t *testing.T) {
+	t.Parallel()
 	points := enumerate(t)
 	create, slow, decommission := thinned(points.create), thinned(points.slow), thinned(points.decommission)
 	if testing.Short() {

@@ -1,7 +1,7 @@
 package harness
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -51,7 +51,7 @@ func (b *Breaker) Stopped(cluster string) bool {
 func (b *Breaker) AwaitStops(operations map[string]*Running) (missed []string) {
 	b.e.t.Helper()
 	waiting := maps.Clone(b.points)
-	Eventually(b.e.t, "every cluster has come to its boundary", func(context.Context) error {
+	err := b.e.Within(Patience, func() error {
 		for cluster := range waiting {
 			switch {
 			case b.Stopped(cluster):
@@ -62,10 +62,16 @@ func (b *Breaker) AwaitStops(operations map[string]*Running) (missed []string) {
 			}
 		}
 		if len(waiting) > 0 {
-			return fmt.Errorf("still waiting: %v", waiting)
+			return errors.New("some have not")
 		}
 		return nil
 	})
+	for cluster, point := range waiting {
+		b.e.t.Errorf("cluster %s: expected that it comes to %s; it has not after %s: %s", cluster, point, Patience, operations[cluster].stands())
+	}
+	if err != nil {
+		b.e.t.FailNow()
+	}
 	return missed
 }
 

@@ -26,7 +26,7 @@ import (
 
 // Patience bounds every wait of a test. Nothing takes nearly as long; it only
 // turns a hang into a failure, on a machine that is busy with other tests too.
-const Patience = 2 * time.Minute
+const Patience = 4 * time.Minute
 
 // Env is one control plane and its machine.
 type Env struct {

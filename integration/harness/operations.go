@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -46,6 +47,7 @@ func (e *Env) Await(ref starter.Ref) workflows.OperationResult {
 // many at once cost nothing.
 type Running struct {
 	Ref    starter.Ref
+	e      *Env
 	ended  chan struct{}
 	result workflows.OperationResult
 	err    error
@@ -68,8 +70,8 @@ func (e *Env) Begin(cluster string, kind fleet.OperationKind, spec *fleet.Spec) 
 		}
 		switch {
 		case err == nil:
-			r := &Running{Ref: starter.RefOf(cluster, reply), ended: make(chan struct{})}
-			go r.wait(e)
+			r := &Running{Ref: starter.RefOf(cluster, reply), e: e, ended: make(chan struct{})}
+			go r.wait()
 			return r, nil
 		case ctx.Err() != nil || !fleet.Is(err, fleet.Unavailable):
 			return nil, err
@@ -77,11 +79,11 @@ func (e *Env) Begin(cluster string, kind fleet.OperationKind, spec *fleet.Spec) 
 	}
 }
 
-func (r *Running) wait(e *Env) {
+func (r *Running) wait() {
 	defer close(r.ended)
-	ctx := e.t.Context()
+	ctx := r.e.t.Context()
 	for {
-		r.err = e.waiter.GetWorkflow(ctx, r.Ref.WorkflowID, "").Get(ctx, &r.result)
+		r.err = r.e.waiter.GetWorkflow(ctx, r.Ref.WorkflowID, "").Get(ctx, &r.result)
 		var execution *temporal.WorkflowExecutionError
 		if r.err == nil || errors.As(r.err, &execution) || ctx.Err() != nil {
 			return
@@ -110,8 +112,25 @@ func (r *Running) Await() (workflows.OperationResult, error) {
 	case <-r.ended:
 		return r.result, r.err
 	case <-time.After(Patience):
-		return workflows.OperationResult{}, errors.New("it has not ended after " + Patience.String())
+		return workflows.OperationResult{}, fmt.Errorf("it has not ended after %s: %s", Patience, r.stands())
 	}
+}
+
+// stands says how it stands, for who waits in vain.
+func (r *Running) stands() string {
+	ctx, cancel := context.WithTimeout(r.e.t.Context(), 10*time.Second)
+	defer cancel()
+	progress, err := r.e.Client.Progress(ctx, r.Ref)
+	words := progress.Doing
+	for _, step := range progress.Steps {
+		if step.State != fleet.StepDone {
+			words += fmt.Sprintf("; %s, attempt %d, %s %s", step.Step, step.Attempt, step.Note, step.Error)
+		}
+	}
+	if err != nil {
+		words += "; " + err.Error()
+	}
+	return words
 }
 
 // silent keeps the lost connections of crash tests out of their output.
