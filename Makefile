@@ -11,7 +11,7 @@ RACE := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env 
 # Tests start real servers and clusters; more packages at a time than this only
 # makes each of them slow.
 PARALLEL ?= 2
-TIMEOUT  ?= 20m
+TIMEOUT  ?= 30m
 
 # One package, or one test of it: make test PACKAGES=./starter/... RUN=TestExitCodes
 PACKAGES ?= ./...
@@ -33,9 +33,15 @@ toolbox: ## build all that runs beside them in development and tests
 demo: build ## show it: a cluster is created, used, survives a killed worker, is taken down
 	tools/demo.sh
 
+# The tests of the whole come last and by themselves: they kill things and wait for
+# others to notice, which takes the machine.
 test: programs test-tools ## all tests, with real Temporal, etcd and S3
 	$(TOOLBOX) test
-	$(GO) test $(RACE) -timeout $(TIMEOUT) -p $(PARALLEL) $(if $(RUN),-run '$(RUN)') $(PACKAGES)
+	@set -e; packages=$$($(GO) list $(PACKAGES)); \
+	parts=$$(printf '%s\n' $$packages | grep -v '/integration' || true); \
+	whole=$$(printf '%s\n' $$packages | grep '/integration' || true); \
+	for some in "$$parts" "$$whole"; do [ -z "$$some" ] || \
+		$(GO) test $(RACE) -timeout $(TIMEOUT) -p $(PARALLEL) $(if $(RUN),-run '$(RUN)') $$some; done
 
 test-short: ## the tests that start nothing
 	$(GO) test -short -timeout 5m $(if $(RUN),-run '$(RUN)') $(PACKAGES)
@@ -47,7 +53,7 @@ test-tools: # with the toolbox's own flags, so that what it compiled is used aga
 
 lint: ## the rules that are held by a linter, not by goodwill
 	$(TOOLBOX) lint
-	"$$($(GO) -C tools run ./toolbox path lint)/golangci-lint" run ./...
+	"$$($(GO) -C tools run ./toolbox path lint)/golangci-lint" run --allow-parallel-runners ./...
 	"$$($(GO) -C tools run ./toolbox path lint)/workflowcheck" ./workflows/...
 	@$(MAKE) --no-print-directory vulnerabilities
 
