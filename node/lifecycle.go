@@ -51,7 +51,7 @@ func (n *Node) Restart(ctx context.Context, req MemberRequest) (*fleet.MemberRep
 	if err := n.Services.Restart(ctx, m.Member); err != nil {
 		return nil, err
 	}
-	if err := n.awaitProof(ctx, m.Member); err != nil {
+	if err := n.awaitProof(ctx, m); err != nil {
 		return nil, err
 	}
 	return n.reportOn(ctx, m), nil

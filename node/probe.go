@@ -25,7 +25,7 @@ const probeTimeout = time.Second
 
 // probe asks a running member whether it serves, and which version it is.
 func (n *Node) probe(ctx context.Context, m member, r *fleet.MemberReport) {
-	client, err := n.probeClient(m)
+	client, err := n.probeClient(m, serverCert, serverKey)
 	if err != nil {
 		r.NotReady = "it cannot be asked: " + err.Error()
 		return
@@ -62,15 +62,15 @@ func (n *Node) probe(ctx context.Context, m member, r *fleet.MemberReport) {
 	}
 }
 
-// probeClient uses the member's own server certificate, which is also a client's.
-func (n *Node) probeClient(m member) (*http.Client, error) {
+// probeClient uses one of the member's own certificates; both are also a client's.
+func (n *Node) probeClient(m member, cert, key string) (*http.Client, error) {
 	ca, err := os.ReadFile(n.pkiFile(m.Member, caCert))
 	if err != nil {
 		return nil, err
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
-	pair, err := tls.LoadX509KeyPair(n.pkiFile(m.Member, serverCert), n.pkiFile(m.Member, serverKey))
+	pair, err := tls.LoadX509KeyPair(n.pkiFile(m.Member, cert), n.pkiFile(m.Member, key))
 	if err != nil {
 		return nil, errors.New("its certificate and key do not fit")
 	}

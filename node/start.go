@@ -16,9 +16,12 @@ import (
 )
 
 const (
-	// provenAfter is how long a process must live to count as started. etcd checks
-	// its flags, opens its files and binds its ports in a few tenths of a second.
+	// provenAfter is how long a process must live to count as started when it does
+	// not prove it sooner. etcd checks its flags, opens its files and binds its ports
+	// in a few tenths of a second.
 	provenAfter = 1500 * time.Millisecond
+	// proofTimeout bounds one question to the peer port.
+	proofTimeout = 200 * time.Millisecond
 	// startPatience is how long that may take; a start does not wait for a quorum,
 	// which may need members that are started after this one.
 	startPatience = 5 * time.Second
@@ -78,7 +81,7 @@ func (n *Node) Start(ctx context.Context, req StartRequest) (*fleet.MemberReport
 	if err := n.Services.Start(ctx, req.Member); err != nil {
 		return nil, err
 	}
-	if err := n.awaitProof(ctx, req.Member); err != nil {
+	if err := n.awaitProof(ctx, m); err != nil {
 		return nil, err
 	}
 	return n.reportOn(ctx, m), nil
@@ -155,27 +158,44 @@ func checkPorts(ctx context.Context, req StartRequest, now *StartRequest, runnin
 	return nil
 }
 
-// awaitProof waits until the member's process has lived long enough.
-func (n *Node) awaitProof(ctx context.Context, name string) error {
+// awaitProof waits until the member's process has lived long enough, or serves
+// its peers.
+func (n *Node) awaitProof(ctx context.Context, m member) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	ticker := time.NewTicker(startPoll)
 	defer ticker.Stop()
 	for {
-		s, err := n.Services.Status(ctx, name)
-		switch proven := s.Running && time.Since(s.Started) >= provenAfter; {
+		s, err := n.Services.Status(ctx, m.Member)
+		switch proven := s.Running && (time.Since(s.Started) >= provenAfter || n.servesPeers(ctx, m)); {
 		case err != nil:
 			return err
 		case proven:
 			return nil
 		case s.LastExit != "":
-			return fleet.Errorf(fleet.Unavailable, resourceOf(name), "etcd ended right after its start: %s", exitInWords(s)).
+			return fleet.Errorf(fleet.Unavailable, resourceOf(m.Member), "etcd ended right after its start: %s", exitInWords(s)).
 				WithRemedy("it is started again and again; see its log on the host")
 		}
 		select {
 		case <-ctx.Done():
-			return fleet.Errorf(fleet.Unavailable, resourceOf(name), "etcd does not run yet")
+			return fleet.Errorf(fleet.Unavailable, resourceOf(m.Member), "etcd does not run yet")
 		case <-ticker.C:
 		}
 	}
+}
+
+// servesPeers says whether the member answers on its peer port. That it listens
+// there, or speaks TLS, would prove nothing: etcd does both first. It answers after
+// it has read its files, checked its data and started, and then nothing is left
+// that a start could fail by.
+func (n *Node) servesPeers(ctx context.Context, m member) bool {
+	client, err := n.probeClient(m, peerCert, peerKey)
+	if err != nil {
+		return false
+	}
+	defer client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
+	defer cancel()
+	_, _, err = ask(ctx, client, "https://"+net.JoinHostPort(m.Start.Address, strconv.Itoa(m.Start.PeerPort))+"/version")
+	return err == nil
 }
