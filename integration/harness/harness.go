@@ -35,6 +35,9 @@ type Env struct {
 	Temporal *Temporal
 	Client   *starter.Client
 	Provider *local.Provider // looks at the same hosts as the workers
+	Flags    []string        // more of them, for the workers that are started from now on
+	// Releases is the catalogue that workers read.
+	Releases string
 	key      string
 	objects  string
 	node     string // the program that hosts run
@@ -50,14 +53,18 @@ type Option func(*Env)
 // WithNode makes hosts run another program of ours than flotilla-node.
 func WithNode(program string) Option { return func(e *Env) { e.node = program } }
 
+// WithObjectStore keeps objects there, and not in a directory of the environment.
+func WithObjectStore(location string) Option { return func(e *Env) { e.objects = location } }
+
 // Start starts Temporal and connects to it. Workers are started with StartWorker.
 func Start(t testing.TB, options ...Option) *Env {
 	t.Helper()
 	e := &Env{t: t, Dir: tempDir(t), node: "flotilla-node"}
+	e.key, e.objects = filepath.Join(e.Dir, "fleet.key"), "file://"+filepath.Join(e.Dir, "objects")
+	e.Releases = filepath.Join(Root(), "bin", "releases.yaml")
 	for _, option := range options {
 		option(e)
 	}
-	e.key, e.objects = filepath.Join(e.Dir, "fleet.key"), "file://"+filepath.Join(e.Dir, "objects")
 	key, err := pki.GenerateFleetKey()
 	require.NoError(t, err)
 	require.NoError(t, key.WriteFile(e.key))
@@ -139,7 +146,7 @@ func (e *Env) StartWorker(program string, env ...string) *Process {
 	p := start(e.t, filepath.Join(e.Dir, fmt.Sprintf("worker-%d.log", len(e.workers))), env, Binary(program),
 		"--address", e.Temporal.Address, "--namespace", "default", "--region", Region,
 		"--data", filepath.Join(e.Dir, "local"), "--node-binary", Binary(e.node),
-		"--object-store", e.objects, "--fleet-key", e.key, "--releases", filepath.Join(Root(), "bin", "releases.yaml"),
+		"--object-store", e.objects, "--fleet-key", e.key, "--releases", e.Releases,
 		"--scratch", e.Dir, "--metrics-address", health, "--health-address", health, "--drain-timeout", "10s")
 	e.mu.Lock()
 	e.workers = append(e.workers, p)
@@ -147,6 +154,36 @@ func (e *Env) StartWorker(program string, env ...string) *Process {
 	p.awaitReady("http://" + health + "/readyz")
 	p.Metrics = "http://" + health + "/metrics"
 	return p
+}
+
+// WorkerFails runs a worker that is not to start, with nothing but these flags and
+// where Temporal is, unless args is for one that is complete otherwise. It gives its
+// exit code and what it said.
+func (e *Env) WorkerFails(args ...string) (int, string) {
+	e.t.Helper()
+	all := []string{"--address", e.Temporal.Address, "--metrics-address", "", "--health-address", ""}
+	if len(args) > 0 {
+		all = append(all, "--data", filepath.Join(e.Dir, "local"), "--node-binary", Binary(e.node),
+			"--object-store", e.objects, "--fleet-key", e.key, "--releases", e.Releases)
+	}
+	p := start(e.t, filepath.Join(e.Dir, "worker-fails.log"), nil, Binary("flotilla-worker"), append(all, args...)...)
+	select {
+	case <-p.ended:
+	case <-time.After(Patience):
+		e.t.Errorf("a worker was expected to refuse %v; it runs", args)
+		p.Kill()
+	}
+	return p.cmd.ProcessState.ExitCode(), p.Log()
+}
+
+// flags are what a worker is told; of those that are repeated, the last one counts.
+func (e *Env) flags(health string) []string {
+	return append([]string{
+		"--address", e.Temporal.Address, "--namespace", "default", "--region", Region,
+		"--data", filepath.Join(e.Dir, "local"), "--node-binary", Binary(e.node),
+		"--object-store", e.objects, "--fleet-key", e.key, "--releases", filepath.Join(Root(), "bin", "releases.yaml"),
+		"--scratch", e.Dir, "--metrics-address", health, "--health-address", health, "--drain-timeout", "10s",
+	}, e.Flags...)
 }
 
 // Spec is a small cluster.
