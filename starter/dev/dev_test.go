@@ -196,6 +196,31 @@ func TestPorts(t *testing.T) {
 	assert.NotEqual(t, taken, port, "another one is taken where nobody asked for it")
 }
 
+func TestEnvironmentsThatStartAtOnceTakeOtherPorts(t *testing.T) {
+	errs := make(chan error, 4)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var dirs []string
+	for range cap(errs) {
+		config := Config{DataDir: filepath.Join(t.TempDir(), ".flotilla"), BinDir: bin(t)}
+		dirs = append(dirs, config.DataDir)
+		go func() { errs <- Run(ctx, config) }()
+	}
+	addresses := map[string]bool{}
+	for _, dir := range dirs {
+		eventually(t, dir+" is ready", func() bool {
+			record, err := devenv.Read(dir)
+			return err == nil && record.Ready
+		})
+		addresses[read(t, dir).Address] = true
+	}
+	assert.Len(t, addresses, len(dirs))
+	stop()
+	for range dirs {
+		assert.NoError(t, <-errs)
+	}
+}
+
 func TestFindDataDir(t *testing.T) {
 	clone := t.TempDir()
 	below := filepath.Join(clone, "docs")

@@ -4,12 +4,16 @@ import (
 	"context"
 	"net"
 	"strconv"
+	"strings"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
 // loopback is where everything listens: there is no authentication in development.
 const loopback = "127.0.0.1"
+
+// portTries is how often a port may be lost to somebody else.
+const portTries = 5
 
 func hostPort(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
 
@@ -29,6 +33,16 @@ func choosePort(ctx context.Context, flag string, wanted int, others ...int) (in
 		}
 	}
 	return anyPort(ctx)
+}
+
+// withFreePorts starts something again that lost its port to another program in the
+// moment between our look and its own: two environments that start at once do.
+func withFreePorts(start func() error) error {
+	err := start()
+	for try := 1; try < portTries && err != nil && strings.Contains(err.Error(), "address already in use"); try++ {
+		err = start()
+	}
+	return err
 }
 
 func portFree(ctx context.Context, port int) bool {

@@ -100,12 +100,16 @@ func alreadyRuns(dataDir string) error {
 
 // start brings up Temporal, the object store and the worker, in this order.
 func (e *environment) start(ctx context.Context) error {
-	if err := e.startTemporal(ctx); err != nil {
+	if err := withFreePorts(func() error { return e.startTemporal(ctx) }); err != nil {
 		return err
 	}
 	env := childEnvironment()
 	if e.config.S3 {
-		more, err := e.startS3(ctx)
+		var more []string
+		err := withFreePorts(func() (err error) {
+			more, err = e.startS3(ctx)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -121,7 +125,7 @@ func (e *environment) start(ctx context.Context) error {
 		e.config.Say("%d hosts that flotilla dev down had stopped run again", n)
 		e.record.HostsStopped = false
 	}
-	if err := e.startWorker(ctx, env); err != nil {
+	if err := withFreePorts(func() error { return e.startWorker(ctx, env) }); err != nil {
 		return err
 	}
 	return e.change(func(r *devenv.Record) { r.Ready = true })
