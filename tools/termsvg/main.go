@@ -1,13 +1,13 @@
 // Command termsvg draws what a terminal showed as an SVG picture, for the README:
 //
-//	make demo 2>&1 | go -C tools run ./termsvg -from '── A cluster' -to '── Taken down' > docs/demo.svg
+//	script -qec 'stty cols 100 rows 50; make demo' demo.typescript
+//	go -C tools run ./termsvg -width 120 -from '── What would' -to '── Taken down' <demo.typescript >docs/demo.svg
 //
-// Commands (lines that begin with "$ ") and headings ("── ") stand out; nothing
-// else is interpreted.
+// It keeps what stood there at the end: lines that were drawn over, as a live
+// display does, show as they were last.
 package main
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
 	"html"
@@ -16,69 +16,95 @@ import (
 	"strings"
 )
 
-const (
-	fontSize   = 13
-	lineHeight = 18
-	charWidth  = 7.85 // of the font at this size
-	margin     = 16
-)
-
 func main() {
 	from := flag.String("from", "", "begin with the line that begins like this")
 	to := flag.String("to", "", "end before the line that begins like this")
-	width := flag.Int("width", 118, "characters in a line; longer ones are cut")
+	width := flag.Int("width", 100, "characters in a line; longer ones are cut")
 	flag.Parse()
-	lines, err := read(os.Stdin, *from, *to)
-	if err == nil {
-		_, err = io.WriteString(os.Stdout, draw(lines, *width))
-	}
-	if err != nil {
+	if err := run(os.Stdin, os.Stdout, *from, *to, *width); err != nil {
 		fmt.Fprintln(os.Stderr, "termsvg:", err)
 		os.Exit(1)
 	}
 }
 
-func read(r io.Reader, from, to string) ([]string, error) {
-	var lines []string
-	inside := from == ""
-	scanner := bufio.NewScanner(r)
-	for scanner.Scan() {
-		line := scanner.Text()
-		inside = inside || strings.HasPrefix(line, from)
-		if to != "" && inside && strings.HasPrefix(line, to) {
-			break
-		}
-		if inside {
-			lines = append(lines, line)
-		}
+func run(in io.Reader, out io.Writer, from, to string, width int) error {
+	data, err := io.ReadAll(in)
+	if err != nil {
+		return err
 	}
-	return lines, scanner.Err()
+	lines := choose(render(string(data)), from, to)
+	if len(lines) == 0 {
+		return fmt.Errorf("no line begins with %q", from)
+	}
+	_, err = io.WriteString(out, draw(lines, width))
+	return err
 }
 
-func draw(lines []string, width int) string {
+// choose gives the lines from one that begins with from to one that begins with to,
+// without blank ones at either end.
+func choose(lines []line, from, to string) []line {
+	first, last := -1, len(lines)
+	for i, l := range lines {
+		switch text := l.text(); {
+		case first < 0 && strings.HasPrefix(text, from):
+			first = i
+		case first >= 0 && to != "" && strings.HasPrefix(text, to):
+			last = i
+		}
+		if last < len(lines) {
+			break
+		}
+	}
+	if first < 0 {
+		return nil
+	}
+	lines = lines[first:last]
+	for len(lines) > 0 && strings.TrimSpace(lines[len(lines)-1].text()) == "" {
+		lines = lines[:len(lines)-1]
+	}
+	return lines
+}
+
+const (
+	fontSize   = 13
+	lineHeight = 18
+	charWidth  = 7.83 // of the font at this size
+	margin     = 16
+)
+
+func draw(lines []line, width int) string {
 	var b strings.Builder
 	w, h := int(float64(width)*charWidth)+2*margin, len(lines)*lineHeight+2*margin
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img">`+"\n", w, h, w, h)
-	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" rx="8" fill="#14181f"/>`+"\n")
-	fmt.Fprintf(&b, `<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace" font-size="%d" xml:space="preserve">`+"\n", fontSize)
-	for i, line := range lines {
-		if runes := []rune(line); len(runes) > width {
-			line = string(runes[:width-1]) + "…"
+	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" rx="8" fill="%s"/>`+"\n", background)
+	fmt.Fprintf(&b, `<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace" font-size="%d" fill="%s">`+"\n",
+		fontSize, plain)
+	for i, l := range lines {
+		if len(l) > width {
+			l = append(l[:width-1:width-1], cell{r: '…'})
 		}
-		fmt.Fprintf(&b, `<text x="%d" y="%d" fill="%s">%s</text>`+"\n", margin, margin+(i+1)*lineHeight-5, colour(line), html.EscapeString(line))
+		if strings.TrimSpace(l.text()) != "" {
+			fmt.Fprintf(&b, `<text x="%d" y="%d" xml:space="preserve">%s</text>`+"\n", margin, margin+(i+1)*lineHeight-5, spans(l))
+		}
 	}
 	b.WriteString("</g>\n</svg>\n")
 	return b.String()
 }
 
-func colour(line string) string {
-	switch {
-	case strings.HasPrefix(line, "── "):
-		return "#e6c07b"
-	case strings.HasPrefix(line, "$ "):
-		return "#ffffff"
-	case strings.HasPrefix(line, "killed "):
-		return "#ef6b73"
+// spans gives the runs of a line that look alike.
+func spans(l line) string {
+	var b strings.Builder
+	for len(l) > 0 {
+		n := 1
+		for n < len(l) && l[n].look == l[0].look {
+			n++
+		}
+		text := html.EscapeString(l[:n].text())
+		if attributes := l[0].look.attributes(); attributes != "" {
+			text = "<tspan" + attributes + ">" + text + "</tspan>"
+		}
+		b.WriteString(text)
+		l = l[n:]
 	}
-	return "#a9b4c2"
+	return b.String()
 }
