@@ -46,9 +46,11 @@ func (s *Snapshots) save(ctx context.Context, r fleet.StepRequest) (string, erro
 	if err := s.store(ctx, r.Operation, &snapshot); err != nil {
 		return "", err
 	}
+	beat(ctx, -1, "stored "+snapshot.Size.Human()+", verifying")
 	if err := s.verify(ctx, &snapshot); err != nil {
 		return "", err
 	}
+	beat(ctx, -1, "verified")
 	if err := s.record(ctx, snapshot); err != nil {
 		return "", err
 	}
@@ -92,10 +94,14 @@ func (s *Snapshots) store(ctx context.Context, op fleet.Operation, snapshot *fle
 		return err
 	}
 	defer client.Close()
+	// Each of these takes a second or two; on a busy machine, all of them together
+	// take longer than a heart may stand still.
+	beat(ctx, -1, "asking members")
 	source, size, err := s.source(client.Observe(ctx))
 	if err != nil {
 		return err
 	}
+	beat(ctx, -1, "asking "+source+" for a snapshot")
 	stream, err := client.Snapshot(ctx, source)
 	if err != nil {
 		return err
