@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 
 	"github.com/stretchr/testify/require"
 )
@@ -32,12 +33,6 @@ func (e *Env) StartCLI(args ...string) *Process {
 	return start(e.t, log.Name(), e.environment(), Binary("flotilla"), args...)
 }
 
-// FailWorker runs a worker that is expected to end by itself.
-func (e *Env) FailWorker(flags ...string) Answer {
-	e.t.Helper()
-	return e.run(Binary("flotilla-worker"), append(e.flags(FreeAddress(e.t)), flags...)...)
-}
-
 func (e *Env) environment() []string {
 	return []string{"TEMPORAL_ADDRESS=" + e.Temporal.Address, "XDG_STATE_HOME=" + filepath.Join(e.Dir, "state")}
 }
@@ -59,3 +54,6 @@ func (e *Env) run(program string, args ...string) Answer {
 	require.NoError(e.t, ctx.Err(), "expected that %s %v ends; it said:\n%s", filepath.Base(program), args, errs.String())
 	return Answer{Code: command.ProcessState.ExitCode(), Out: out.String(), Err: errs.String()}
 }
+
+// Interrupt does what Ctrl-C does, and gives the exit code.
+func (p *Process) Interrupt() int { return p.signal(syscall.SIGINT) }

@@ -166,7 +166,8 @@ func (e *Env) WorkerFails(args ...string) (int, string) {
 		all = append(all, "--data", filepath.Join(e.Dir, "local"), "--node-binary", Binary(e.node),
 			"--object-store", e.objects, "--fleet-key", e.key, "--releases", e.Releases)
 	}
-	p := start(e.t, filepath.Join(e.Dir, "worker-fails.log"), nil, Binary("flotilla-worker"), append(all, args...)...)
+	p := start(e.t, filepath.Join(e.Dir, "worker-fails.log"),
+		[]string{"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"}, Binary("flotilla-worker"), append(all, args...)...)
 	select {
 	case <-p.ended:
 	case <-time.After(Patience):
@@ -181,7 +182,7 @@ func (e *Env) flags(health string) []string {
 	return append([]string{
 		"--address", e.Temporal.Address, "--namespace", "default", "--region", Region,
 		"--data", filepath.Join(e.Dir, "local"), "--node-binary", Binary(e.node),
-		"--object-store", e.objects, "--fleet-key", e.key, "--releases", filepath.Join(Root(), "bin", "releases.yaml"),
+		"--object-store", e.objects, "--fleet-key", e.key, "--releases", e.Releases,
 		"--scratch", e.Dir, "--metrics-address", health, "--health-address", health, "--drain-timeout", "10s",
 	}, e.Flags...)
 }

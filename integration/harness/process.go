@@ -59,12 +59,14 @@ func (p *Process) Kill() {
 }
 
 // Terminate asks it to end, and gives its exit code.
-func (p *Process) Terminate() int {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+func (p *Process) Terminate() int { return p.signal(syscall.SIGTERM) }
+
+func (p *Process) signal(s syscall.Signal) int {
+	_ = p.cmd.Process.Signal(s)
 	select {
 	case <-p.ended:
 	case <-time.After(Patience):
-		p.t.Errorf("%s did not end after SIGTERM:\n%s", p.cmd.Path, p.Log())
+		p.t.Errorf("%s did not end after %s:\n%s", p.cmd.Path, s, p.Log())
 		p.Kill()
 	}
 	return p.cmd.ProcessState.ExitCode()
