@@ -14,10 +14,14 @@ import (
 	"github.com/flotilla-etcd/flotilla/integration/harness"
 )
 
-// What is measured. All of it is to end within four minutes on two cores.
+// What is measured. All of it ends within four minutes on two cores that have
+// nothing else to do; on a busy machine, what would begin too late is left out.
 const (
-	version = "3.7.3"
-	rounds  = 5
+	version    = "3.7.3"
+	rounds     = 5
+	fewest     = 3 // rounds, however slow
+	roundsEnd  = 90 * time.Second
+	lastFleets = 150 * time.Second
 )
 
 func TestMain(m *testing.M) {
@@ -61,6 +65,9 @@ func (s *stand) firstWrite(out *report) {
 	var hand, flotilla series
 	parts := &breakdown{}
 	for i := range rounds {
+		if i >= fewest && time.Since(s.began) > roundsEnd {
+			break
+		}
 		took := s.handmade(i)
 		hand = append(hand, took)
 		progress("by hand %d/%d: %s", i+1, rounds, short(took))
@@ -77,7 +84,7 @@ func (s *stand) firstWrite(out *report) {
 	}
 	ratio := float64(flotilla.median()) / float64(hand.median())
 	out.section("From asking to the first acknowledged write: 3 members, mutual TLS, etcd "+version,
-		fmt.Sprintf("%d rounds in turns", rounds))
+		fmt.Sprintf("%d rounds in turns", len(hand)))
 	out.row("", "median", "fastest", "slowest")
 	out.row("by hand", hand.columns()...)
 	out.row("by Flotilla", flotilla.columns()...)
@@ -122,6 +129,10 @@ func (s *stand) cost(out *report) {
 // atOnce creates many clusters at the same time, looks at the fleet, and takes
 // all of them down at the same time.
 func (s *stand) atOnce(out *report, count, voters int) {
+	if time.Since(s.began) > lastFleets {
+		out.note("%d clusters of %d at once: left out, this machine is too busy.", count, voters)
+		return
+	}
 	names := make([]string, count)
 	for i := range names {
 		names[i] = fmt.Sprintf("fleet%d-%02d", voters, i)

@@ -58,7 +58,7 @@ func (s *stand) handmade(round int) time.Duration {
 		s.certify(authority, home, name, net.ParseIP(address))
 		log, err := os.Create(filepath.Join(home, "log"))
 		require.NoError(t, err)
-		cmd := exec.Command(etcd, flags(home, name, address, strings.Join(initial, ","), pki.PeerName(cluster, uid))...)
+		cmd := exec.CommandContext(t.Context(), etcd, flags(home, name, address, strings.Join(initial, ","), pki.PeerName(cluster, uid))...)
 		cmd.Stderr = log
 		// As much of the processor as Flotilla's smallest local hosts give.
 		cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOMEMLIMIT=512MiB")

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +36,7 @@ type stand struct {
 
 func newStand(b *testing.B) *stand {
 	s := &stand{b: b, began: time.Now(), e: harness.Start(b)}
+	s.endWhenInterrupted()
 	s.worker = s.e.StartWorker("flotilla-worker")
 	var err error
 	s.temporal, err = client.DialContext(b.Context(), client.Options{
@@ -42,6 +45,31 @@ func newStand(b *testing.B) *stand {
 	require.NoError(b, err)
 	b.Cleanup(s.temporal.Close)
 	return s
+}
+
+// endWhenInterrupted ends what was started when a person does not want to wait:
+// tests that are interrupted do not clean up.
+func (s *stand) endWhenInterrupted() {
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	s.b.Cleanup(func() { signal.Stop(interrupted) })
+	go func() {
+		<-interrupted
+		for _, w := range s.e.Workers() {
+			w.Kill()
+		}
+		s.e.Temporal.Kill()
+		// A supervisor starts its members again while it lives, so once is not enough.
+		for left := s.e.Processes(); len(left) > 0; left = s.e.Processes() {
+			for _, pid := range left {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		_ = os.RemoveAll(s.e.Dir)
+		_ = os.RemoveAll(filepath.Dir(harness.Binary("flotilla"))) // TestMain will not
+		os.Exit(130)
+	}()
 }
 
 // warm lets everything be done once that is done once only: the release is
@@ -153,7 +181,7 @@ func (s *stand) shortOperations(live int) (listing, cli, planning series) {
 		require.Empty(t, list.Notes)
 
 		began = time.Now()
-		out, err := exec.Command(harness.Binary("flotilla"), "get", "clusters", "--address", s.e.Temporal.Address).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), harness.Binary("flotilla"), "get", "clusters", "--address", s.e.Temporal.Address).CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		cli = append(cli, time.Since(began))
 
