@@ -57,7 +57,7 @@ func (e *Env) bought(kind, cluster string) (ever, left []string, err error) {
 			left = append(left, r.Tags[fleet.TagMember])
 		}
 		if ended != errors.Is(gone, os.ErrNotExist) {
-			err = errors.Join(err, fmt.Errorf("%s %s is %s, and of its directory: %v", kind, r.ID, r.State, gone))
+			err = errors.Join(err, fmt.Errorf("%s %s is %s, and of its directory: %w", kind, r.ID, r.State, gone))
 		}
 	}
 	return ever, left, err
