@@ -178,9 +178,10 @@ func TestOneSupervisorPerRoot(t *testing.T) {
 	second := h.command()
 	require.NoError(t, second.Run(), "a second one ends at once, with 0")
 	require.True(t, h.initRuns())
-	text, err := os.ReadFile(h.files.pid())
-	require.NoError(t, err)
-	require.Equal(t, fmt.Sprintln(h.init.Process.Pid), string(text))
+	h.eventually("its pid is written", func() bool {
+		text, err := os.ReadFile(h.files.pid())
+		return err == nil && string(text) == fmt.Sprintln(h.init.Process.Pid)
+	})
 }
 
 func TestCrashLoopBacksOff(t *testing.T) {
