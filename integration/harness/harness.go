@@ -143,11 +143,7 @@ func (e *Env) Workers() []*Process {
 func (e *Env) StartWorker(program string, env ...string) *Process {
 	e.t.Helper()
 	health := FreeAddress(e.t)
-	p := start(e.t, filepath.Join(e.Dir, fmt.Sprintf("worker-%d.log", len(e.workers))), env, Binary(program),
-		"--address", e.Temporal.Address, "--namespace", "default", "--region", Region,
-		"--data", filepath.Join(e.Dir, "local"), "--node-binary", Binary(e.node),
-		"--object-store", e.objects, "--fleet-key", e.key, "--releases", e.Releases,
-		"--scratch", e.Dir, "--metrics-address", health, "--health-address", health, "--drain-timeout", "10s")
+	p := start(e.t, filepath.Join(e.Dir, fmt.Sprintf("worker-%d.log", len(e.workers))), env, Binary(program), e.flags(health)...)
 	e.mu.Lock()
 	e.workers = append(e.workers, p)
 	e.mu.Unlock()
