@@ -168,18 +168,18 @@ func reason(ctx context.Context, err error) string {
 }
 
 // surveyBatch writes to the given indexes only, so that batches may run together.
-func (c *Client) surveyBatch(ctx context.Context, provider, region string, clusters []fleet.Summary, indexes []int) error {
+func (c *Client) surveyBatch(ctx context.Context, provider, name string, clusters []fleet.Summary, indexes []int) error {
 	request := workflows.SurveyRequest{Clusters: make([]fleet.Summary, len(indexes))}
 	for i, at := range indexes {
 		request.Clusters[i] = clusters[at]
 	}
 	var reply workflows.SurveyReply
-	if err := c.run(ctx, "survey/"+provider+"/"+region, "survey of "+region, surveyTimeout,
-		workflows.SurveyType, request, &reply); err != nil {
+	if err := c.run(ctx, "survey/"+provider+"/"+name, "survey of "+name, surveyTimeout,
+		region{provider, name}, workflows.SurveyType, request, &reply); err != nil {
 		return err
 	}
 	if len(reply.Clusters) != len(indexes) {
-		return fleet.Errorf(fleet.Lost, "survey of "+region, "%d clusters were asked for and %d answered", len(indexes), len(reply.Clusters))
+		return fleet.Errorf(fleet.Lost, "survey of "+name, "%d clusters were asked for and %d answered", len(indexes), len(reply.Clusters))
 	}
 	for i, at := range indexes {
 		clusters[at] = reply.Clusters[i]

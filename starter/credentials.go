@@ -23,7 +23,8 @@ func (c *Client) Credentials(ctx context.Context, cluster, name string, csrPEM [
 		return workflows.CertificateReply{}, fleet.Errorf(fleet.NotFound, cluster, "is decommissioned: there is nothing left to connect to")
 	}
 	var reply workflows.CertificateReply
-	err = c.run(ctx, "certificate/"+cluster, "certificate for "+cluster, certificateTimeout, workflows.CertificateType,
+	err = c.run(ctx, "certificate/"+cluster, "certificate for "+cluster, certificateTimeout,
+		region{view.Summary.Provider, view.Summary.Region}, workflows.CertificateType,
 		workflows.CertificateRequest{
 			Cluster: cluster, UID: view.Summary.UID, Provider: view.Summary.Provider, Region: view.Summary.Region,
 			CSR: string(csrPEM), Name: name, Validity: fleet.Duration(validity),

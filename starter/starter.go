@@ -98,7 +98,7 @@ func NewRequestID() string { return uuid.NewString() }
 // ask runs something that a worker has to answer. When that takes long, it looks
 // whether a worker is there at all and says so early, instead of letting a person
 // wait for a timeout that names no cause.
-func (c *Client) ask(ctx context.Context, resource string, f func(context.Context) error) error {
+func (c *Client) ask(ctx context.Context, resource string, f func(context.Context) error, regions ...region) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	deadline := time.AfterFunc(answerTimeout, func() {
@@ -107,10 +107,17 @@ func (c *Client) ask(ctx context.Context, resource string, f func(context.Contex
 	})
 	defer deadline.Stop()
 	look := time.AfterFunc(patience, func() {
-		if served, err := c.served(ctx); err == nil && !served {
+		if served, err := c.served(ctx, workflows.TaskQueue, enums.TASK_QUEUE_TYPE_WORKFLOW); err == nil && !served {
 			cancel(fleet.Errorf(fleet.Unavailable, "task queue "+workflows.TaskQueue,
 				"no Flotilla worker serves namespace %s of %s", c.namespace, c.origin.Address).
 				WithRemedy("start flotilla-worker there, or flotilla dev for a control plane on this machine"))
+		}
+		for _, r := range regions {
+			queue := workflows.RegionQueue(r.provider, r.name)
+			if served, err := c.served(ctx, queue, enums.TASK_QUEUE_TYPE_ACTIVITY); err == nil && !served {
+				cancel(fleet.Errorf(fleet.Unavailable, resource, "no Flotilla worker serves region %s of provider %s", r.name, r.provider).
+					WithRemedy("start flotilla-worker with --provider %s --region %s, or choose another region", r.provider, r.name))
+			}
 		}
 	})
 	defer look.Stop()
@@ -123,9 +130,12 @@ func (c *Client) ask(ctx context.Context, resource string, f func(context.Contex
 	return c.explain(err, resource)
 }
 
-// served says whether a worker polls the queue of the workflows.
-func (c *Client) served(ctx context.Context) (bool, error) {
-	queue, err := c.temporal.DescribeTaskQueue(ctx, workflows.TaskQueue, enums.TASK_QUEUE_TYPE_WORKFLOW)
+// region is where the activities of a request run.
+type region struct{ provider, name string }
+
+// served says whether a worker polls a queue.
+func (c *Client) served(ctx context.Context, name string, kind enums.TaskQueueType) (bool, error) {
+	queue, err := c.temporal.DescribeTaskQueue(ctx, name, kind)
 	if err != nil {
 		return false, err
 	}

@@ -53,7 +53,7 @@ func (c *Client) Plan(ctx context.Context, operation fleet.Operation) (workflows
 	}
 	var reply workflows.PlanReply
 	err = c.run(ctx, "plan/"+operation.Cluster, "plan of "+operation.Cluster, planTimeout,
-		workflows.PlanType, workflows.PlanRequest{Operation: operation}, &reply)
+		region{operation.Spec.Provider, operation.Spec.Region}, workflows.PlanType, workflows.PlanRequest{Operation: operation}, &reply)
 	return reply, err
 }
 
@@ -141,7 +141,7 @@ func update(cluster, name, id string, request any) client.UpdateWorkflowOptions 
 
 // run starts a short workflow and waits for its result. It is ended by its own
 // timeout, also when nobody waits any more.
-func (c *Client) run(ctx context.Context, idPrefix, resource string, timeout time.Duration, workflowType string, request, reply any) error {
+func (c *Client) run(ctx context.Context, idPrefix, resource string, timeout time.Duration, where region, workflowType string, request, reply any) error {
 	return c.ask(ctx, resource, func(ctx context.Context) error {
 		run, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 			ID:                       idPrefix + "/" + uuid.NewString()[:8],
@@ -152,5 +152,5 @@ func (c *Client) run(ctx context.Context, idPrefix, resource string, timeout tim
 			return err
 		}
 		return run.Get(ctx, reply)
-	})
+	}, where)
 }
