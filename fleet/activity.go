@@ -20,7 +20,7 @@ const (
 // LookRequest asks for one look at a cluster and the next wave of an operation.
 type LookRequest struct {
 	Operation Operation `json:"operation"`
-	Failures  []Failure `json:"failures,omitempty"`
+	Memory
 }
 
 // Look is what was seen and what was decided from it; together they stand in the
@@ -29,9 +29,15 @@ type Look struct {
 	Observation Observation `json:"observation"`
 	Decision    Decision    `json:"decision"`
 	// Ahead is how many waves are forecast after this one.
-	Ahead     int        `json:"ahead"`
-	Summary   Summary    `json:"summary"`
+	Ahead   int     `json:"ahead"`
+	Summary Summary `json:"summary"`
+	// Endpoints are where clients should connect while the wave runs: a member that it
+	// takes away is not among them.
 	Endpoints []Endpoint `json:"endpoints,omitempty"`
+	// Policy is the one in force: the call's over the spec's over the fleet's.
+	Policy Policy `json:"policy,omitzero"`
+	// Plan are the waves that are forecast, where somebody has to approve them.
+	Plan [][]Step `json:"plan,omitempty"`
 }
 
 // Empty says that nothing of the cluster exists.
@@ -44,6 +50,7 @@ func (l Look) Empty() bool {
 type StepRequest struct {
 	Operation Operation `json:"operation"`
 	Step      Step      `json:"step"`
+	Policy    Policy    `json:"policy,omitzero"`
 }
 
 // StepReply says what a step did, for a person.

@@ -25,9 +25,71 @@ type Observation struct {
 	FinalSnapshot *Snapshot `json:"finalSnapshot,omitempty"`
 	// Secrets says that something sealed for this cluster is still in the store.
 	Secrets bool `json:"secrets"`
+	// Trust are the authorities that the cluster's own certificates may come from.
+	Trust Trust `json:"trust,omitzero"`
+	// Downgrade is the minor that etcd has a downgrade enabled for, or empty.
+	Downgrade string `json:"downgrade,omitempty"`
+	// Alarms are what members raised: NOSPACE, CORRUPT.
+	Alarms []Alarm `json:"alarms,omitempty"`
+	// Evidence is what witnesses say, over a while, of members that do not answer. Only
+	// a failover gathers it.
+	Evidence []Evidence `json:"evidence,omitempty"`
 	// Unknowns are the things that could not be seen, each in words. What is in
 	// here is not evidence of absence: what would follow from absence waits.
 	Unknowns []string `json:"unknowns,omitempty"`
+}
+
+// Trust are the fingerprints of a cluster's authorities.
+type Trust struct {
+	// Signer is the one that signs.
+	Signer string `json:"signer,omitempty"`
+	// Other is the one beside it while authorities are replaced: the next one before
+	// the switch, the last one after it.
+	Other string `json:"other,omitempty"`
+	// OtherUntil is when the last client certificate that Other signed ends.
+	OtherUntil time.Time `json:"otherUntil,omitzero"`
+}
+
+// Alarm is an alarm of etcd's, by the member that raised it.
+type Alarm struct {
+	Member string `json:"member"`
+	Alarm  string `json:"alarm"`
+}
+
+// Testimony is what a witness says of a member.
+type Testimony string
+
+// What witnesses say. Silence is never death: a witness that could not be asked, or
+// cannot tell, says unknown.
+const (
+	SaysAlive   Testimony = "alive"
+	SaysDead    Testimony = "dead"
+	SaysUnknown Testimony = "unknown"
+)
+
+// Evidence is what four witnesses said of a member, each at every look of a while.
+// A witness counts as saying alive if it did so once, and as saying dead only if it
+// did so every time.
+type Evidence struct {
+	Member string `json:"member"`
+	// Cloud is the cloud's word on its host: dead if it is terminated, failed or
+	// stopped, or absent from a list that is known to be whole.
+	Cloud Testimony `json:"cloud"`
+	// Host is the word of the host's own side: dead if it says that the process does
+	// not run, unknown if it does not answer.
+	Host Testimony `json:"host"`
+	// Peers is the word of the other voters: dead if a quorum of them answered and none
+	// has a connection to it.
+	Peers Testimony `json:"peers"`
+	// Client is its client port: dead if nothing answered there, alive if it did.
+	Client Testimony `json:"client"`
+	// Disk says that its data disk cannot be used any more: it is gone, or its zone is.
+	DiskLost bool `json:"diskLost,omitempty"`
+	// Looks is how often they were asked, and Over for how long in all.
+	Looks int      `json:"looks"`
+	Over  Duration `json:"over"`
+	// Words say it for a person.
+	Words string `json:"words"`
 }
 
 // ObservedHost is a host with what its own side says.

@@ -2,8 +2,7 @@ package fleet
 
 import (
 	"encoding/json"
-	"net"
-	"strconv"
+	"slices"
 	"time"
 )
 
@@ -15,7 +14,43 @@ type OperationKind string
 const (
 	CreateCluster       OperationKind = "CreateCluster"
 	DecommissionCluster OperationKind = "DecommissionCluster"
+	// UpscaleCluster changes machine type, disk and quota, up or down.
+	UpscaleCluster OperationKind = "UpscaleCluster"
+	// ScaleCluster changes the number of voters and learners.
+	ScaleCluster OperationKind = "ScaleCluster"
+	// FailoverMember replaces members that are dead.
+	FailoverMember OperationKind = "FailoverMember"
+	// MigrateByLearner moves members to new hosts, through learners.
+	MigrateByLearner OperationKind = "MigrateByLearner"
+	// StopCluster saves a snapshot and stops members and hosts; disks stay.
+	StopCluster OperationKind = "StopCluster"
+	// StartCluster starts a stopped cluster.
+	StartCluster OperationKind = "StartCluster"
+	// UpgradeCluster changes the release of etcd, up or down.
+	UpgradeCluster OperationKind = "UpgradeCluster"
+	// RollCluster restarts members with new settings, or renews certificates.
+	RollCluster OperationKind = "RollCluster"
+	// ChangeLeader has another member lead.
+	ChangeLeader OperationKind = "ChangeLeader"
+	// AdoptCluster takes over a cluster that something else created.
+	AdoptCluster OperationKind = "AdoptCluster"
 )
+
+// OperationKinds are all of them, in the order in which people meet them.
+var OperationKinds = []OperationKind{
+	CreateCluster, AdoptCluster, UpscaleCluster, ScaleCluster, MigrateByLearner, FailoverMember, UpgradeCluster,
+	RollCluster, ChangeLeader, StopCluster, StartCluster, DecommissionCluster,
+}
+
+// Planned says whether an operation can wait for a maintenance window: people ask
+// for it when they like. What repairs or brings back does not wait.
+func (k OperationKind) Planned() bool {
+	switch k {
+	case UpscaleCluster, ScaleCluster, MigrateByLearner, UpgradeCluster, RollCluster, StopCluster, AdoptCluster:
+		return true
+	}
+	return false
+}
 
 // Phase is where a cluster is in its life.
 type Phase string
@@ -31,14 +66,86 @@ const (
 	PhaseRunning Phase = "Running"
 	// PhaseDecommissioning: it is being taken down, or that stopped half way.
 	PhaseDecommissioning Phase = "Decommissioning"
+	// PhaseStopping: it is being stopped, or that stopped half way.
+	PhaseStopping Phase = "Stopping"
+	// PhaseStopped: its members and hosts do not run; its disks are kept.
+	PhaseStopped Phase = "Stopped"
+	// PhaseStarting: it is being started again, or that stopped half way.
+	PhaseStarting Phase = "Starting"
 	// PhaseGone: nothing is left of it.
 	PhaseGone Phase = "Gone"
 )
 
 // Options are what a user may choose for one operation.
 type Options struct {
-	// SkipFinalSnapshot waives the last snapshot of a decommission. The data is gone then.
+	// SkipFinalSnapshot waives the snapshot of a decommission or of a stop. After a
+	// decommission the data is gone.
 	SkipFinalSnapshot bool `json:"skipFinalSnapshot,omitempty"`
+	// Members are the ones to act on. Empty means all (migrate, roll), those that are
+	// dead (failover), or any that is fit (change of leader).
+	Members []string `json:"members,omitempty"`
+	// Leave is the member that is not to lead any more, where Members names none.
+	Leave string `json:"leave,omitempty"`
+	// AllowDowntime lets the only voter of a cluster be restarted.
+	AllowDowntime bool `json:"allowDowntime,omitempty"`
+	// Certificates is what a roll does to certificates.
+	Certificates CertificateChange `json:"certificates,omitempty"`
+	// AnyTime lets it run outside of the maintenance windows.
+	AnyTime bool `json:"anyTime,omitempty"`
+	// Policy overrides the spec's and the fleet's, field by field.
+	Policy Policy `json:"policy,omitzero"`
+	// Adopt is what an adoption takes over.
+	Adopt *Adoption `json:"adopt,omitempty"`
+}
+
+// CertificateChange is what a RollCluster does to certificates.
+type CertificateChange string
+
+// The changes of certificates. Replacing an authority takes the last three, in
+// their order: clients have to learn of the new one in between.
+const (
+	// RenewLeaves signs all members' certificates anew, without a restart.
+	RenewLeaves CertificateChange = "leaves"
+	// TrustNewCA makes a second authority and has members and clients trust both.
+	TrustNewCA CertificateChange = "trust-new-ca"
+	// UseNewCA has the second one sign members' and clients' certificates.
+	UseNewCA CertificateChange = "use-new-ca"
+	// DropOldCA has nobody trust the first one any more.
+	DropOldCA CertificateChange = "drop-old-ca"
+)
+
+// Equal says whether two calls choose the same.
+func (o Options) Equal(other Options) bool {
+	return o.SkipFinalSnapshot == other.SkipFinalSnapshot && slices.Equal(o.Members, other.Members) && o.Leave == other.Leave &&
+		o.AllowDowntime == other.AllowDowntime && o.Certificates == other.Certificates && o.AnyTime == other.AnyTime &&
+		o.Policy.Equal(other.Policy) && o.Adopt.equal(other.Adopt)
+}
+
+func (a *Adoption) equal(other *Adoption) bool {
+	if a == nil || other == nil {
+		return a == other
+	}
+	return slices.Equal(a.Members, other.Members) // the authority is sealed anew each time
+}
+
+// Adoption is a cluster that something else created.
+type Adoption struct {
+	// Members are all of its members.
+	Members []AdoptedMember `json:"members"`
+	// Authority is its certificate authority with its key, sealed to the fleet.
+	Authority []byte `json:"authority"`
+}
+
+// AdoptedMember is where something else runs a member, and how.
+type AdoptedMember struct {
+	Name     string   `json:"name"`
+	HostID   string   `json:"hostId"`
+	DiskID   string   `json:"diskId"`
+	Endpoint Endpoint `json:"endpoint"`
+	// DataDir is where its data is on the host; it must be on the disk.
+	DataDir string `json:"dataDir"`
+	// Unit is the service that runs it, empty when it is a process of its own.
+	Unit string `json:"unit,omitempty"`
 }
 
 // Operation is one thing being done to one cluster.
@@ -47,81 +154,18 @@ type Operation struct {
 	Kind    OperationKind `json:"kind"`
 	Cluster string        `json:"cluster"`
 	UID     string        `json:"uid"` // incarnation of the cluster
-	Spec    Spec          `json:"spec"`
-	Options Options       `json:"options"`
-}
-
-// MaxToken is the length of the longest token: the narrowest idempotency token of the
-// clouds (64 ASCII characters).
-const MaxToken = 64
-
-// StepKind names a step. It is also the name of the activity that does it.
-type StepKind string
-
-// The steps.
-const (
-	// CreateAuthority makes the cluster's certificate authority and seals its key.
-	CreateAuthority StepKind = "CreateAuthority"
-	// LaunchHost buys a member's host and waits until it runs.
-	LaunchHost StepKind = "LaunchHost"
-	// AttachDisk buys a member's data disk and attaches it to its host.
-	AttachDisk StepKind = "AttachDisk"
-	// PrepareHost installs the release, makes keys and brings certificates.
-	PrepareHost StepKind = "PrepareHost"
-	// StartMember writes a member's configuration and starts it.
-	StartMember StepKind = "StartMember"
-	// AddLearner adds a member to etcd's membership, as a learner.
-	AddLearner StepKind = "AddLearner"
-	// AwaitHealthy waits until the whole cluster serves.
-	AwaitHealthy StepKind = "AwaitHealthy"
-	// SaveFinalSnapshot stores and verifies a last snapshot.
-	SaveFinalSnapshot StepKind = "SaveFinalSnapshot"
-	// StopMember stops a member's process for good.
-	StopMember StepKind = "StopMember"
-	// CloseSnapshot records that every member was stopped after the final snapshot.
-	CloseSnapshot StepKind = "CloseSnapshot"
-	// ReleaseHost ends a host and waits until it is gone.
-	ReleaseHost StepKind = "ReleaseHost"
-	// DeleteDisk deletes a data disk.
-	DeleteDisk StepKind = "DeleteDisk"
-	// DestroyAuthority deletes the cluster's sealed secrets.
-	DestroyAuthority StepKind = "DestroyAuthority"
-)
-
-// Step is one small thing to do. Everything that decided it is in the
-// observation before it; everything needed to do it is in here, in the operation
-// and in the world.
-type Step struct {
-	Kind   StepKind `json:"kind"`
-	Member string   `json:"member,omitempty"` // which member, or empty for the cluster
-	Zone   string   `json:"zone,omitempty"`
-	// HostID and DiskID name what is there already.
-	HostID string `json:"hostId,omitempty"`
-	DiskID string `json:"diskId,omitempty"`
-	// Endpoint is where the member is, or will be.
-	Endpoint *Endpoint `json:"endpoint,omitempty"`
-	// Initial is the membership that a member starts with, itself included.
-	Initial []Endpoint `json:"initial,omitempty"`
-	// Existing says that the member joins a cluster that is there already.
-	Existing bool `json:"existing,omitempty"`
-	// Token is the step's idempotency token, at most MaxToken characters.
-	Token string `json:"token"`
-}
-
-// Endpoint is where a member is: an address, a client port and a peer port.
-type Endpoint struct {
-	Member     string `json:"member"`
-	Address    string `json:"address"`
-	ClientPort int    `json:"clientPort"`
-	PeerPort   int    `json:"peerPort"`
-}
-
-// String gives "LaunchHost orders-1".
-func (s Step) String() string {
-	if s.Member == "" {
-		return string(s.Kind)
-	}
-	return string(s.Kind) + " " + s.Member
+	// Spec is what the cluster is to be afterwards, Before what it was.
+	Spec    Spec    `json:"spec"`
+	Before  *Spec   `json:"before,omitempty"`
+	Options Options `json:"options"`
+	// Generation is the first of the operations that this one resumes, or its own ID.
+	Generation string `json:"generation,omitempty"`
+	// Since is the number of the first member that did not exist when the first of the
+	// operations that this one resumes began: members below it are the old ones.
+	Since int `json:"since,omitempty"`
+	// Purchases are the hosts that were bought by those before it and are not members
+	// yet, as the steps that bought them.
+	Purchases []Step `json:"purchases,omitempty"`
 }
 
 // Failure is a step that did not succeed and will not be tried again as it is.
@@ -202,8 +246,52 @@ type Progress struct {
 	Doing      string         `json:"doing,omitempty"`
 	Steps      []StepProgress `json:"steps,omitempty"`
 	LastError  string         `json:"lastError,omitempty"`
-	Started    time.Time      `json:"started"`
-	Ended      time.Time      `json:"ended,omitzero"`
+	// Waiting is what it waits for, other than its steps.
+	Waiting *Waiting `json:"waiting,omitempty"`
+	// Marks are what people did to it: who approved, paused, resumed it, and why.
+	Marks   []Mark    `json:"marks,omitempty"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended,omitzero"`
+}
+
+// WaitKind is what an operation waits for.
+type WaitKind string
+
+// What an operation may wait for.
+const (
+	WaitApproval WaitKind = "approval" // of its plan, by a person
+	WaitWindow   WaitKind = "window"   // the next maintenance window
+	WaitPaused   WaitKind = "paused"   // to be resumed
+	WaitPerson   WaitKind = "person"   // to say whether it goes on after a failed step
+)
+
+// Waiting is what an operation waits for, in words, and until when.
+type Waiting struct {
+	For   WaitKind  `json:"for"`
+	Why   string    `json:"why"`
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until,omitzero"` // when it stops waiting; zero: never
+	// Plan are the waves that an approver decides about.
+	Plan [][]Step `json:"plan,omitempty"`
+}
+
+// MarkKind is what a person did to an operation.
+type MarkKind string
+
+// What people do to operations.
+const (
+	MarkApproved MarkKind = "approved"
+	MarkRejected MarkKind = "rejected"
+	MarkPaused   MarkKind = "paused"
+	MarkResumed  MarkKind = "resumed"
+)
+
+// Mark is what a person did to an operation, for its record.
+type Mark struct {
+	Kind MarkKind  `json:"kind"`
+	By   string    `json:"by"`
+	Why  string    `json:"why,omitempty"`
+	At   time.Time `json:"at"`
 }
 
 // StepBeat is what a step's heartbeat carries: its progress, and where a next
@@ -234,14 +322,4 @@ type Summary struct {
 	Created   time.Time `json:"created"`
 	Operation string    `json:"operation,omitempty"` // the running one, if any
 	LastError string    `json:"lastError,omitempty"`
-}
-
-// ClientURL is where clients of the member connect.
-func (e Endpoint) ClientURL() string {
-	return "https://" + net.JoinHostPort(e.Address, strconv.Itoa(e.ClientPort))
-}
-
-// PeerURL is where its peers connect.
-func (e Endpoint) PeerURL() string {
-	return "https://" + net.JoinHostPort(e.Address, strconv.Itoa(e.PeerPort))
 }

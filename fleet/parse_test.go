@@ -66,7 +66,7 @@ func TestParseSpecFillsInDefaults(t *testing.T) {
 
 	spec, err = fleet.ParseSpec([]byte(with("", "learners: 2")), "orders.yaml")
 	require.NoError(t, err)
-	require.Equal(t, 2, spec.Etcd.MaxLearners, "as many learners are allowed as are asked for")
+	require.Equal(t, 3, spec.Etcd.MaxLearners, "one more learner is allowed than are asked for, to replace voters through")
 }
 
 // Every field of the document is wrong, and each problem is told, where it stands.

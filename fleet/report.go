@@ -37,6 +37,27 @@ type MemberReport struct {
 	DiskFree   Bytes       `json:"diskFree,omitempty"`
 	// CertifiedUntil is when its leaf certificate ends; zero before it has one.
 	CertifiedUntil time.Time `json:"certifiedUntil"`
+	// Configured is how it is to run; nil before it was first started. Version above
+	// is what runs.
+	Configured *MemberConfig `json:"configured,omitempty"`
+	// Up is for how long its process has run, zero when it does not.
+	Up Duration `json:"up,omitempty"`
+	// DiskSize is the size of the file system that its data is on.
+	DiskSize Bytes `json:"diskSize,omitempty"`
+	// Trusts are the fingerprints of the authorities in its bundle, and Issuer that of
+	// the one that signed its certificates.
+	Trusts []string `json:"trusts,omitempty"`
+	Issuer string   `json:"issuer,omitempty"`
+	// TrustIsOld says that its process began before the bundle was written, and so
+	// trusts another one: etcd reads it when it starts.
+	TrustIsOld bool `json:"trustIsOld,omitempty"`
+	// Certified is the generation of its certificates, as MemberConfig.Generation is of
+	// its process.
+	Certified string `json:"certified,omitempty"`
+	// MinorSince is when it was first started under the minor that is configured.
+	MinorSince time.Time `json:"minorSince,omitzero"`
+	// RaftSnapshot is when its newest raft snapshot was written; zero if it has none.
+	RaftSnapshot time.Time `json:"raftSnapshot,omitzero"`
 }
 
 // HostReport is what the host side (flotilla-node) says about its host.

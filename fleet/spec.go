@@ -34,6 +34,8 @@ type Spec struct {
 	Etcd     EtcdSpec    `yaml:"etcd" json:"etcd"`
 	Machine  MachineSpec `yaml:"machine" json:"machine"`
 	Class    Class       `yaml:"class" json:"class"`
+	// Policy is how operations on it are run.
+	Policy Policy `yaml:"policy,omitempty" json:"policy,omitzero"`
 	// Labels are the user's own, for finding clusters.
 	Labels map[string]string `yaml:"labels,omitempty" json:"labels,omitempty"`
 	// DeletionProtection makes a decommission refuse until it is turned off.
@@ -81,9 +83,23 @@ type AutoCompaction struct {
 // MachineSpec is what each member runs on.
 type MachineSpec struct {
 	// Type is a VM type of the provider.
-	Type string   `yaml:"type" json:"type"`
-	Disk DiskSpec `yaml:"disk" json:"disk"`
+	Type string `yaml:"type" json:"type"`
+	// Change is how the type of a running member is changed.
+	Change MachineChange `yaml:"change,omitempty" json:"change,omitempty"`
+	Disk   DiskSpec      `yaml:"disk" json:"disk"`
 }
+
+// MachineChange is how the machine type of a running member is changed.
+type MachineChange string
+
+// The ways to change a machine type. The default is to replace: its members go on
+// serving while a new one catches up.
+const (
+	// ReplaceMachine: through a learner on a new host.
+	ReplaceMachine MachineChange = "replace"
+	// ResizeMachine: stop the host, change its type, start it again.
+	ResizeMachine MachineChange = "inPlace"
+)
 
 // DiskSpec is a member's data disk.
 type DiskSpec struct {
@@ -119,6 +135,9 @@ func (s Spec) WithDefaults() Spec {
 	orDefault(&e.HeartbeatInterval, DefaultHeartbeat)
 	orDefault(&e.ElectionTimeout, DefaultElection)
 	orDefault(&e.AutoCompaction.Mode, "off")
+	if s.Learners > 0 && Minor(e.Version) != "3.5" {
+		orDefault(&e.MaxLearners, s.Learners+1) // one more, for a voter that is being replaced
+	}
 	orDefault(&e.MaxLearners, max(DefaultMaxLearners, s.Learners))
 	orDefault(&e.MaxRequest, DefaultMaxRequest)
 	orDefault(&e.MaxTxnOps, DefaultMaxTxnOps)
@@ -135,6 +154,7 @@ func orDefault[T comparable](field *T, value T) {
 // Clone returns a copy that shares nothing with s.
 func (s Spec) Clone() Spec {
 	s.Zones = slices.Clone(s.Zones)
+	s.Policy.Windows = slices.Clone(s.Policy.Windows)
 	s.Labels = maps.Clone(s.Labels)
 	return s
 }
@@ -146,6 +166,6 @@ func (s Spec) Clone() Spec {
 func (s Spec) Equal(other Spec) bool {
 	return s.Name == other.Name && s.Provider == other.Provider && s.Region == other.Region &&
 		slices.Equal(s.Zones, other.Zones) && s.Voters == other.Voters && s.Learners == other.Learners &&
-		s.Etcd == other.Etcd && s.Machine == other.Machine && s.Class == other.Class &&
+		s.Etcd == other.Etcd && s.Machine == other.Machine && s.Class == other.Class && s.Policy.Equal(other.Policy) &&
 		maps.Equal(s.Labels, other.Labels) && s.DeletionProtection == other.DeletionProtection
 }

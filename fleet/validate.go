@@ -70,6 +70,10 @@ func (s Spec) Validate() Problems {
 			s.Machine.Disk.Size, s.Etcd.Quota, need.Human())
 	}
 	oneOf(&ps, "class", string(s.Class), []string{string(Guaranteed), string(Burstable), string(BestEffort)})
+	if s.Machine.Change != "" {
+		oneOf(&ps, "machine.change", string(s.Machine.Change), []string{string(ReplaceMachine), string(ResizeMachine)})
+	}
+	ps = append(ps, s.Policy.Validate("policy")...)
 	for _, key := range slices.Sorted(maps.Keys(s.Labels)) {
 		if key == "" || strings.HasPrefix(key, "flotilla:") || len(key) > 63 || len(s.Labels[key]) > 255 {
 			ps.add("labels."+key, "a label has a name of 1 to 63 characters, not beginning with flotilla:, and a value of at most 255")

@@ -72,7 +72,7 @@ func (o *operation) loop(ctx workflow.Context) error {
 func (o *operation) look(ctx workflow.Context) error {
 	id := fmt.Sprintf("%d/%s", o.progress.Wave+1, fleet.ActivityLook)
 	ctx = workflow.WithActivityOptions(ctx, lookOptions(o.op, id))
-	request := fleet.LookRequest{Operation: o.op, Failures: o.failures}
+	request := fleet.LookRequest{Operation: o.op, Memory: fleet.Memory{Failures: o.failures}}
 	var look fleet.Look
 	if err := workflow.ExecuteActivity(ctx, fleet.ActivityLook, request).Get(ctx, &look); err != nil {
 		return err
@@ -199,7 +199,7 @@ func (o *operation) lastLook(ctx workflow.Context) {
 	options.ScheduleToCloseTimeout = forecastTimeout
 	ctx = workflow.WithActivityOptions(ctx, options)
 	var look fleet.Look
-	if workflow.ExecuteActivity(ctx, fleet.ActivityLook, fleet.LookRequest{Operation: o.op, Failures: o.failures}).Get(ctx, &look) == nil {
+	if workflow.ExecuteActivity(ctx, fleet.ActivityLook, fleet.LookRequest{Operation: o.op, Memory: fleet.Memory{Failures: o.failures}}).Get(ctx, &look) == nil {
 		o.saw(look)
 	}
 }

@@ -24,7 +24,7 @@ func (c *cluster) seen(requestID string) (SubmitReply, bool) {
 // lost the connection while creating and asks again must not be refused.
 func (c *cluster) joins(r SubmitRequest) (SubmitReply, bool) {
 	op := c.running
-	if op == nil || op.cancelled || op.Kind != r.Kind || op.Options != r.Options {
+	if op == nil || op.cancelled || op.Kind != r.Kind || !op.Options.Equal(r.Options) {
 		return SubmitReply{}, false
 	}
 	if r.Kind == fleet.CreateCluster && (r.Spec == nil || !c.wants(*r.Spec)) {

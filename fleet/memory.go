@@ -1,0 +1,56 @@
+package fleet
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Memory is what an operation remembers of its own steps, because no look can tell
+// it: what failed for good, and what was bought, which a list that lags behind may
+// not show yet. The workflow keeps it, in its history; the planner reads it.
+type Memory struct {
+	// Failures are the steps that failed and will not be tried again as they are.
+	Failures []Failure `json:"failures,omitempty"`
+	// Purchases are the steps that bought hosts, until the host is released.
+	Purchases []Step `json:"purchases,omitempty"`
+}
+
+// Begin notes that a step is about to be carried out.
+func (m *Memory) Begin(s Step) {
+	if s.Kind == LaunchHost && s.HostID == "" && !slices.ContainsFunc(m.Purchases, func(p Step) bool { return p.Token == s.Token }) {
+		m.Purchases = append(m.Purchases, s)
+	}
+}
+
+// Done notes that a step succeeded.
+func (m *Memory) Done(s Step) {
+	if s.Kind == ReleaseHost {
+		m.Purchases = slices.DeleteFunc(m.Purchases, func(p Step) bool { return p.Member == s.Member })
+	}
+}
+
+// Fail notes that a step failed for good.
+func (m *Memory) Fail(s Step, kind Kind, message string) {
+	m.Failures = append(m.Failures, Failure{Step: s, Kind: kind, Message: message})
+	if s.Kind == LaunchHost { // another purchase, if any, has another token
+		m.Purchases = slices.DeleteFunc(m.Purchases, func(p Step) bool { return p.Token == s.Token })
+	}
+}
+
+// MemberNumber gives the number of a member of a cluster, as 3 of orders-3; zero for
+// what is not named so. Numbers go up and are never used again.
+func MemberNumber(cluster, member string) int {
+	digits, ok := strings.CutPrefix(member, cluster+"-")
+	if !ok || digits == "" || digits[0] == '0' || digits[0] == '+' || digits[0] == '-' {
+		return 0
+	}
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// MemberName gives the name of a member by its number.
+func MemberName(cluster string, number int) string { return cluster + "-" + strconv.Itoa(number) }
