@@ -81,14 +81,15 @@ func TestMemberNumbers(t *testing.T) {
 func TestMemoryKeepsWhatNoLookCanTell(t *testing.T) {
 	var m Memory
 	buy := Step{Kind: LaunchHost, Member: "orders-4", Token: "t1"}
-	m.Begin(buy)
-	m.Begin(buy)
-	m.Begin(Step{Kind: LaunchHost, Member: "orders-1", HostID: "h-1", Token: "t0"}) // buys nothing
+	m.Begin("orders", buy)
+	m.Begin("orders", buy)
+	m.Begin("orders", Step{Kind: LaunchHost, Member: "orders-1", HostID: "h-1", Token: "t0"}) // buys nothing
 	require.Equal(t, []Step{buy}, m.Purchases)
+	require.Equal(t, 4, m.Highest)
 	m.Fail(buy, OutOfCapacity, "sold out")
 	require.Empty(t, m.Purchases, "what was not sold is not bought")
 	require.Len(t, m.Failures, 1)
-	m.Begin(buy)
+	m.Begin("orders", buy)
 	m.Done(Step{Kind: ReleaseHost, Member: "orders-4"})
 	require.Empty(t, m.Purchases)
 }

@@ -14,11 +14,17 @@ type Memory struct {
 	Failures []Failure `json:"failures,omitempty"`
 	// Purchases are the steps that bought hosts, until the host is released.
 	Purchases []Step `json:"purchases,omitempty"`
+	// Highest is the highest number of a member that was bought for.
+	Highest int `json:"highest,omitempty"`
 }
 
-// Begin notes that a step is about to be carried out.
-func (m *Memory) Begin(s Step) {
-	if s.Kind == LaunchHost && s.HostID == "" && !slices.ContainsFunc(m.Purchases, func(p Step) bool { return p.Token == s.Token }) {
+// Begin notes that a step of a cluster is about to be carried out.
+func (m *Memory) Begin(cluster string, s Step) {
+	if s.Kind != LaunchHost || s.HostID != "" {
+		return
+	}
+	m.Highest = max(m.Highest, MemberNumber(cluster, s.Member))
+	if !slices.ContainsFunc(m.Purchases, func(p Step) bool { return p.Token == s.Token }) {
 		m.Purchases = append(m.Purchases, s)
 	}
 }

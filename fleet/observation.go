@@ -46,6 +46,8 @@ type Trust struct {
 	// Other is the one beside it while authorities are replaced: the next one before
 	// the switch, the last one after it.
 	Other string `json:"other,omitempty"`
+	// Switched says that Other is the last one, not the next one.
+	Switched bool `json:"switched,omitempty"`
 	// OtherUntil is when the last client certificate that Other signed ends.
 	OtherUntil time.Time `json:"otherUntil,omitzero"`
 }
