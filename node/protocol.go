@@ -10,8 +10,10 @@ const (
 	VerbPrepare = "prepare" // PrepareRequest → PrepareResult
 	VerbCertify = "certify" // CertifyRequest → fleet.MemberReport
 	VerbStart   = "start"   // StartRequest → fleet.MemberReport
+	VerbAdopt   = "adopt"   // AdoptRequest → fleet.MemberReport
 	VerbStop    = "stop"    // MemberRequest → fleet.MemberReport
 	VerbRestart = "restart" // MemberRequest → fleet.MemberReport
+	VerbGrow    = "grow"    // GrowRequest → fleet.MemberReport
 	VerbReport  = "report"  // nothing → fleet.HostReport
 	VerbWipe    = "wipe"    // MemberRequest → nothing
 )
@@ -67,6 +69,8 @@ type CertifyRequest struct {
 	CA         string `json:"ca"`         // PEM bundle that is trusted from now on
 	ServerCert string `json:"serverCert"` // PEM
 	PeerCert   string `json:"peerCert"`   // PEM
+	// Generation is reported as fleet.MemberReport.Certified.
+	Generation string `json:"generation,omitempty"`
 }
 
 // Peer is a member of the initial cluster.
@@ -76,7 +80,8 @@ type Peer struct {
 }
 
 // StartRequest says how a member is to run from now on. Starting a member that
-// runs with the same request changes nothing.
+// runs with the same request changes nothing. Token, Initial and Existing are what
+// a member without data begins with; once it has some, they make no difference.
 type StartRequest struct {
 	Member     string             `json:"member"`
 	Version    string             `json:"version"`
@@ -86,8 +91,37 @@ type StartRequest struct {
 	Token      string             `json:"token"` // initial-cluster-token
 	Initial    []Peer             `json:"initial"`
 	Existing   bool               `json:"existing"` // initial-cluster-state is existing, not new
-	PeerCN     string             `json:"peerCn"`   // the only common name that peers may have
-	Settings   fleet.EtcdSettings `json:"settings"`
+	// PeerCN is the only common name that peers may have. Empty lets in whatever the
+	// authority signed for peers: what a cluster needs that is being adopted, as long
+	// as some of its members still have the certificates that they came with.
+	PeerCN   string             `json:"peerCn"`
+	Settings fleet.EtcdSettings `json:"settings"`
+	// Generation is reported as part of fleet.MemberReport.Configured; a member that
+	// runs with another one is restarted.
+	Generation string `json:"generation,omitempty"`
+}
+
+// AdoptRequest asks to take over a member that something else runs on this host:
+// to end its process, move its data to where ours is kept, and run it as Start
+// says. The member was prepared and certified before, like any other.
+type AdoptRequest struct {
+	Cluster string `json:"cluster"`
+	UID     string `json:"uid"`
+	DiskID  string `json:"diskId"`
+	// DataDir is its data directory as it is now (etcd's --data-dir): an absolute path
+	// of the host, on the disk.
+	DataDir string `json:"dataDir"`
+	// Unit is the systemd unit that runs it, as in etcd.service. Without one, whatever
+	// process has the data open is ended.
+	Unit  string       `json:"unit,omitempty"`
+	Start StartRequest `json:"start"`
+}
+
+// GrowRequest asks for the file system on a member's disk to be as large as the
+// disk is, which is to have at least Size. The member goes on running.
+type GrowRequest struct {
+	Member string      `json:"member"`
+	Size   fleet.Bytes `json:"size"`
 }
 
 // MemberRequest names a member.
