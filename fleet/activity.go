@@ -21,6 +21,9 @@ const (
 type LookRequest struct {
 	Operation Operation `json:"operation"`
 	Memory
+	// First says that the operation did nothing yet: what can be refused is refused
+	// now, and whoever has to approve it is shown the plan.
+	First bool `json:"first,omitempty"`
 }
 
 // Look is what was seen and what was decided from it; together they stand in the

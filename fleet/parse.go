@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bytes"
+	"cmp"
 	"encoding"
 	"encoding/json"
 	"errors"
@@ -62,6 +63,27 @@ func ParseSpecs(data []byte, source string) ([]Spec, error) {
 		return nil, err
 	}
 	return specs, nil
+}
+
+// ParsePolicy reads a policy from a YAML (or JSON) document, as strictly as a spec is
+// read. What it does not say stays open; an empty document is a policy too.
+func ParsePolicy(data []byte, source string) (Policy, error) {
+	const root = "policy"
+	var policy Policy
+	var node yaml.Node
+	if err := yaml.Unmarshal(data, &node); err != nil {
+		return policy, Errorf(Invalid, source, "is not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if len(node.Content) == 0 {
+		return policy, nil
+	}
+	d := decoder{lines: map[string]int{}}
+	d.decode(node.Content[0], reflect.ValueOf(&policy).Elem(), root)
+	problems := append(d.problems, policy.Validate(root)...)
+	for i := range problems {
+		problems[i].Line = cmp.Or(problems[i].Line, d.line(problems[i].Path))
+	}
+	return policy, problems.Err(source)
 }
 
 func decodeSpec(document *yaml.Node) (Spec, Problems) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
@@ -230,4 +231,29 @@ func FuzzParseSpec(f *testing.F) {
 			survives(t, spec)
 		}
 	})
+}
+
+func TestParsePolicy(t *testing.T) {
+	policy, err := fleet.ParsePolicy([]byte("approval: destructive\nsoak: 30s\nwindows: ['daily 01:00-05:00']\n"), "policy.yaml")
+	require.NoError(t, err)
+	require.Equal(t, fleet.Policy{
+		Approval: fleet.ApprovalDestructive, Soak: fleet.Duration(30 * time.Second), Windows: []string{"daily 01:00-05:00"},
+	}, policy)
+	policy, err = fleet.ParsePolicy([]byte("# nothing yet\n"), "policy.yaml")
+	require.NoError(t, err)
+	require.Equal(t, fleet.Policy{}, policy)
+
+	_, err = fleet.ParsePolicy([]byte("soak: 30\napproval: perhaps\nwindow: []\nwindows: [never]\n"), "policy.yaml")
+	require.Equal(t, fleet.Invalid, fleet.KindOf(err))
+	var problems fleet.Problems
+	require.True(t, errors.As(err, &problems))
+	lines := map[string]int{}
+	for _, p := range problems {
+		lines[p.Path] = p.Line
+	}
+	require.Equal(t, map[string]int{"policy.soak": 1, "policy.approval": 2, "policy.window": 3, "policy.windows[0]": 4}, lines)
+	for _, text := range []string{"a: [", "- soak: 1s", "soak"} {
+		_, err = fleet.ParsePolicy([]byte(text), "policy.yaml")
+		require.Equal(t, fleet.Invalid, fleet.KindOf(err), "%q: %v", text, err)
+	}
 }
