@@ -41,6 +41,12 @@ type Look struct {
 	Policy Policy `json:"policy,omitzero"`
 	// Plan are the waves that are forecast, where somebody has to approve them.
 	Plan [][]Step `json:"plan,omitempty"`
+	// Whole says that nothing is half done: no member is being replaced or restarted,
+	// so that an operation may wait here for hours, for a maintenance window say.
+	Whole bool `json:"whole,omitempty"`
+	// Left are the things that the operation would leave half done if it ended here,
+	// each in words: "orders-4 is a learner and was not promoted".
+	Left []string `json:"left,omitempty"`
 }
 
 // Empty says that nothing of the cluster exists.

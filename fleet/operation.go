@@ -163,6 +163,9 @@ type Operation struct {
 	// Since is the number of the first member that did not exist when the first of the
 	// operations that this one resumes began: members below it are the old ones.
 	Since int `json:"since,omitempty"`
+	// NextMember is the number of the first member that did not exist when this one
+	// began. What those before it bought is below it.
+	NextMember int `json:"nextMember,omitempty"`
 	// Purchases are the hosts that were bought by those before it and are not members
 	// yet, as the steps that bought them.
 	Purchases []Step `json:"purchases,omitempty"`

@@ -44,8 +44,30 @@ const (
 	UpdateCancel = "cancel"
 	// UpdateProtect turns a cluster's deletion protection on or off: ProtectRequest → nothing.
 	UpdateProtect = "protect"
+	// UpdateAmend changes of a cluster's spec what needs no operation: AmendRequest → nothing.
+	UpdateAmend = "amend"
 	// QueryDescribe asks the entity how it stands: → ClusterView.
 	QueryDescribe = "describe"
+	// QueryEndpoints asks the entity where clients should connect now: → []fleet.Endpoint.
+	QueryEndpoints = "endpoints"
+	// SignalEndpoints tells the entity where clients should connect from now on:
+	// EndpointsSignal. Its operation sends it, before it takes a member away.
+	SignalEndpoints = "endpoints"
+)
+
+// What the operations understand, each sent to the operation's own workflow.
+const (
+	// UpdateApprove lets an operation that waits for approval begin: MarkRequest →
+	// nothing. Refused unless it waits for that; approved twice is approved.
+	UpdateApprove = "approve"
+	// UpdateReject ends an operation that waits for approval: MarkRequest → nothing.
+	UpdateReject = "reject"
+	// UpdatePause has an operation wait after the steps in hand: MarkRequest → nothing.
+	UpdatePause = "pause"
+	// UpdateResume has an operation go on that is paused or that waits for a person after
+	// a failed step: MarkRequest → nothing. Refused unless it is. An operation that has
+	// ended is gone on with by another one (SubmitRequest.Resume).
+	UpdateResume = "resume"
 	// QueryProgress asks an operation how it stands: → fleet.Progress.
 	QueryProgress = "progress"
 )
@@ -84,10 +106,22 @@ const (
 type SubmitRequest struct {
 	// RequestID makes the request idempotent: the same one twice is one operation.
 	RequestID string              `json:"requestId"`
-	Kind      fleet.OperationKind `json:"kind"`
-	// Spec is what the cluster should be; only CreateCluster takes one.
+	Kind      fleet.OperationKind `json:"kind,omitempty"`
+	// Spec is what the cluster should be after it, as a whole. CreateCluster,
+	// AdoptCluster and the kinds of fleet.Changes take one. Of a cluster that exists it
+	// may change only what its kind changes: anything else that differs makes it a
+	// fleet.Conflict, because somebody else changed it meanwhile. What needs no operation
+	// is amended before (UpdateAmend). RollCluster and MigrateByLearner may leave it
+	// out: then it is as it is.
 	Spec    *fleet.Spec   `json:"spec,omitempty"`
 	Options fleet.Options `json:"options"`
+	// Resume goes on with the operation that did not end well (ClusterView.Unfinished):
+	// Kind, Spec and Options are that one's and are left out here, and so is Then.
+	Resume bool `json:"resume,omitempty"`
+	// Then are operations of the kinds of fleet.Changes to run after this one, in their
+	// order, each when the one before it is done. If one fails or is cancelled, those
+	// after it are dropped. They get the Policy, AnyTime and AllowDowntime of Options.
+	Then []fleet.Change `json:"then,omitempty"`
 	// By is who asks, for the record.
 	By string `json:"by,omitempty"`
 }
@@ -99,6 +133,15 @@ type SubmitReply struct {
 	WorkflowID string              `json:"workflowId"`
 	// Joined is set when the operation was there already.
 	Joined bool `json:"joined,omitempty"`
+	// Then are the operations that were queued to run after it.
+	Then []OperationRef `json:"then,omitempty"`
+}
+
+// OperationRef is which operation is meant, and where it is found.
+type OperationRef struct {
+	Operation  string              `json:"operation"` // its ID
+	Kind       fleet.OperationKind `json:"kind"`
+	WorkflowID string              `json:"workflowId"`
 }
 
 // CancelRequest asks the running operation to stop after the steps in hand.
@@ -115,6 +158,28 @@ type ProtectRequest struct {
 	By        string `json:"by,omitempty"`
 }
 
+// AmendRequest changes of a cluster's spec what needs no operation.
+type AmendRequest struct {
+	// Spec is the whole one; its labels, policy, deletion protection and machine.change
+	// are taken (fleet.Spec.Amended), and nothing else of it.
+	Spec fleet.Spec `json:"spec"`
+	By   string     `json:"by,omitempty"`
+}
+
+// MarkRequest is who does something to an operation, and why; an approval and a
+// rejection have to say who.
+type MarkRequest struct {
+	By  string `json:"by,omitempty"`
+	Why string `json:"why,omitempty"`
+}
+
+// EndpointsSignal says where the clients of a cluster should connect from now on.
+type EndpointsSignal struct {
+	// Operation is the ID of the one that says so; only the running one is heard.
+	Operation string           `json:"operation"`
+	Endpoints []fleet.Endpoint `json:"endpoints"`
+}
+
 // OperationRecord is one operation in a cluster's record.
 type OperationRecord struct {
 	ID         string               `json:"id"`
@@ -128,6 +193,15 @@ type OperationRecord struct {
 	Error      string               `json:"error,omitempty"`
 	ErrorKind  fleet.Kind           `json:"errorKind,omitempty"`
 	Cancelled  string               `json:"cancelled,omitempty"` // who cancelled it and why
+	// Resumes is the ID of the operation that this one goes on with.
+	Resumes string `json:"resumes,omitempty"`
+	// Marks are what people did to it: who approved, paused, resumed it, and why.
+	Marks []fleet.Mark `json:"marks,omitempty"`
+	// Left are the things that it left half done, each in words.
+	Left []string `json:"left,omitempty"`
+	// Dropped are the operations that were to run after it and do not, because it
+	// did not end well.
+	Dropped []OperationRef `json:"dropped,omitempty"`
 }
 
 // ClusterView is how a cluster stands: the answer to QueryDescribe.
@@ -140,6 +214,23 @@ type ClusterView struct {
 	Endpoints []fleet.Endpoint `json:"endpoints,omitempty"`
 	// FinalSnapshot is the last snapshot of a decommissioned cluster.
 	FinalSnapshot *fleet.Snapshot `json:"finalSnapshot,omitempty"`
+	// Unfinished is the operation that did not end well and can be gone on with, as it
+	// was asked for. Its Spec is the target, and Spec above is still what was before.
+	Unfinished *fleet.Operation `json:"unfinished,omitempty"`
+	// Queue are the operations that run after the running one, next first.
+	Queue []QueuedOperation `json:"queue,omitempty"`
+	// NextMember is the number of the first member that never existed: what a new
+	// operation gets as fleet.Operation's Since and NextMember.
+	NextMember int `json:"nextMember,omitempty"`
+}
+
+// QueuedOperation is an operation that runs when those before it are done.
+type QueuedOperation struct {
+	OperationRef
+	RequestID string        `json:"requestId"`
+	Spec      fleet.Spec    `json:"spec"`
+	Options   fleet.Options `json:"options"`
+	By        string        `json:"by,omitempty"`
 }
 
 // OperationResult is what an operation's workflow returns.
@@ -153,6 +244,13 @@ type OperationResult struct {
 	Lost string `json:"lost,omitempty"`
 	// Clean says that nothing of the cluster exists: there is nothing to undo.
 	Clean bool `json:"clean,omitempty"`
+	// Left are the things that it left half done, each in words.
+	Left []string `json:"left,omitempty"`
+	// Purchases are the hosts that it bought and did not release, as the steps that
+	// bought them: for the operation that resumes it.
+	Purchases []fleet.Step `json:"purchases,omitempty"`
+	// HighestMember is the highest number of a member that it saw or bought for.
+	HighestMember int `json:"highestMember,omitempty"`
 }
 
 // What the short workflows take and give is the vocabulary's.
