@@ -104,6 +104,10 @@ func (p patient) ResizeHost(ctx context.Context, id, machineType string) error {
 	return againErr(ctx, func() error { return p.Provider.ResizeHost(ctx, id, machineType) })
 }
 
+func (p patient) TagHost(ctx context.Context, id string, tags iaas.Tags) error {
+	return againErr(ctx, func() error { return p.Provider.TagHost(ctx, id, tags) })
+}
+
 func (p patient) TerminateHost(ctx context.Context, id string) error {
 	return againErr(ctx, func() error { return p.Provider.TerminateHost(ctx, id) })
 }
@@ -130,6 +134,10 @@ func (p patient) DetachDisk(ctx context.Context, id string) error {
 
 func (p patient) GrowDisk(ctx context.Context, id string, size fleet.Bytes) error {
 	return againErr(ctx, func() error { return p.Provider.GrowDisk(ctx, id, size) })
+}
+
+func (p patient) TagDisk(ctx context.Context, id string, tags iaas.Tags) error {
+	return againErr(ctx, func() error { return p.Provider.TagDisk(ctx, id, tags) })
 }
 
 func (p patient) DeleteDisk(ctx context.Context, id string) error {

@@ -72,6 +72,9 @@ type Hosts interface {
 	// ResizeHost changes the type of a stopped host; fleet.Conflict if it is not
 	// stopped, fleet.Invalid for an unknown type. The type it has is a success.
 	ResizeHost(ctx context.Context, id, machineType string) error
+	// TagHost adds tags to a host, in place of those of the same keys. The others
+	// stay. Errors: fleet.Invalid for a tag without a key.
+	TagHost(ctx context.Context, id string, tags Tags) error
 	// TerminateHost ends a host for good. Data disks are detached and stay. A host
 	// that does not exist is a success.
 	TerminateHost(ctx context.Context, id string) error
@@ -105,6 +108,8 @@ type Disks interface {
 	DetachDisk(ctx context.Context, diskID string) error
 	// GrowDisk makes it larger; fleet.Invalid if size is smaller than it is.
 	GrowDisk(ctx context.Context, diskID string, size fleet.Bytes) error
+	// TagDisk adds tags to a disk, as TagHost does to a host.
+	TagDisk(ctx context.Context, diskID string, tags Tags) error
 	// DeleteDisk ends a disk that is not attached (fleet.Conflict if it is). A
 	// disk that does not exist is a success.
 	DeleteDisk(ctx context.Context, diskID string) error

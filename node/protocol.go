@@ -83,14 +83,14 @@ type Peer struct {
 // runs with the same request changes nothing. Token, Initial and Existing are what
 // a member without data begins with; once it has some, they make no difference.
 type StartRequest struct {
-	Member     string             `json:"member"`
-	Version    string             `json:"version"`
-	Address    string             `json:"address"`
-	ClientPort int                `json:"clientPort"`
-	PeerPort   int                `json:"peerPort"`
-	Token      string             `json:"token"` // initial-cluster-token
-	Initial    []Peer             `json:"initial"`
-	Existing   bool               `json:"existing"` // initial-cluster-state is existing, not new
+	Member     string `json:"member"`
+	Version    string `json:"version"`
+	Address    string `json:"address"`
+	ClientPort int    `json:"clientPort"`
+	PeerPort   int    `json:"peerPort"`
+	Token      string `json:"token"` // initial-cluster-token
+	Initial    []Peer `json:"initial"`
+	Existing   bool   `json:"existing"` // initial-cluster-state is existing, not new
 	// PeerCN is the only common name that peers may have. Empty lets in whatever the
 	// authority signed for peers: what a cluster needs that is being adopted, as long
 	// as some of its members still have the certificates that they came with.

@@ -121,12 +121,32 @@ func testDiskTags(t *testing.T, s *suite) {
 	}
 }
 
+func testDiskIsTagged(t *testing.T, s *suite) {
+	d := s.create(s.createRequest("m1"))
+	more := iaas.Tags{fleet.TagMember: "m7", "colour": "red"}
+	s.succeeds("tag", func() error { return s.Provider.TagDisk(s.ctx, d.ID, more) })
+	s.succeeds("tag again", func() error { return s.Provider.TagDisk(s.ctx, d.ID, more) })
+	s.eventually("the disk is found by its new tags", func() bool {
+		disks, err := s.Provider.ListDisks(s.ctx, iaas.Tags{fleet.TagCluster: s.run, fleet.TagMember: "m7", "colour": "red"})
+		return s.passing(err) && err == nil && len(disks) == 1 && disks[0].ID == d.ID
+	})
+	s.eventually("the disk is not found by its old tag", func() bool {
+		disks, err := s.Provider.ListDisks(s.ctx, s.tags("m1"))
+		return s.passing(err) && err == nil && len(disks) == 0
+	})
+	require.Equal(t, s.run+"/m1/disk", s.awaitDisk(d.ID, fleet.DiskAvailable).Tags[fleet.TagToken], "other tags stay")
+	s.refused(fleet.Invalid, "a tag without a key", func() error {
+		return s.Provider.TagDisk(s.ctx, d.ID, iaas.Tags{"": "x"})
+	})
+}
+
 func testAbsentDisk(t *testing.T, s *suite) {
 	id := s.AbsentDisk
 	require.NoError(t, s.Provider.DeleteDisk(s.ctx, id), "what does not exist is deleted")
 	for name, call := range map[string]func() error{
 		"look":   func() error { _, err := s.Provider.Disk(s.ctx, id); return err },
 		"grow":   func() error { return s.Provider.GrowDisk(s.ctx, id, fleet.TiB) },
+		"tag":    func() error { return s.Provider.TagDisk(s.ctx, id, s.tags("m1")) },
 		"detach": func() error { return s.Provider.DetachDisk(s.ctx, id) },
 		"attach": func() error { return s.Provider.AttachDisk(s.ctx, id, s.AbsentHost) },
 	} {

@@ -186,6 +186,30 @@ func testHostTags(t *testing.T, s *suite) {
 	}
 }
 
+func testHostIsTagged(t *testing.T, s *suite) {
+	req := s.launchRequest("m1")
+	h := s.launched(req)
+	more := iaas.Tags{fleet.TagMember: "m7", "colour": "red"}
+	s.succeeds("tag", func() error { return s.Provider.TagHost(s.ctx, h.ID, more) })
+	s.succeeds("tag again", func() error { return s.Provider.TagHost(s.ctx, h.ID, more) })
+	s.succeeds("no tags", func() error { return s.Provider.TagHost(s.ctx, h.ID, nil) })
+	s.eventually("the host is found by its new tags", func() bool {
+		hosts, err := s.Provider.ListHosts(s.ctx, iaas.Tags{fleet.TagCluster: s.run, fleet.TagMember: "m7", "colour": "red"})
+		return s.passing(err) && err == nil && len(hosts) == 1 && hosts[0].ID == h.ID
+	})
+	s.eventually("the host is not found by its old tag", func() bool {
+		hosts, err := s.Provider.ListHosts(s.ctx, s.tags("m1"))
+		return s.passing(err) && err == nil && len(hosts) == 0
+	})
+	require.Equal(t, req.Token, s.awaitHost(h.ID, fleet.HostRunning).Tags[fleet.TagToken], "other tags stay")
+	again, err := s.Provider.LaunchHost(s.ctx, req)
+	require.NoError(t, err, "the token is that of the request, not of the tags")
+	require.Equal(t, h.ID, again.ID)
+	s.refused(fleet.Invalid, "a tag without a key", func() error {
+		return s.Provider.TagHost(s.ctx, h.ID, iaas.Tags{"": "x"})
+	})
+}
+
 func sameIDs(have map[string]bool, want []string) bool {
 	for _, id := range want {
 		if !have[id] {
@@ -204,6 +228,7 @@ func testAbsentHost(t *testing.T, s *suite) {
 		"stop":   func() error { return s.Provider.StopHost(s.ctx, id) },
 		"start":  func() error { return s.Provider.StartHost(s.ctx, id) },
 		"resize": func() error { return s.Provider.ResizeHost(s.ctx, id, large) },
+		"tag":    func() error { return s.Provider.TagHost(s.ctx, id, s.tags("m1")) },
 		"command": func() error {
 			_, err := s.Provider.RunCommand(s.ctx, iaas.CommandRequest{HostID: id, Token: s.run, Script: "true"})
 			return err

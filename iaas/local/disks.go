@@ -208,6 +208,21 @@ func (p *Provider) GrowDisk(ctx context.Context, diskID string, size fleet.Bytes
 	})
 }
 
+// TagDisk adds tags to a disk.
+func (p *Provider) TagDisk(ctx context.Context, diskID string, tags iaas.Tags) error {
+	return p.changeDisk(ctx, diskID, func(r *diskRecord, _ Faults) error {
+		if r.State == fleet.DiskDeleted || r.State == fleet.DiskDeleting {
+			return noDisk(*r)
+		}
+		changed, err := tagged(r.label(), r.Tags, tags)
+		if err != nil || changed == nil {
+			return err
+		}
+		r.Tags = changed
+		return p.writeDisk(*r)
+	})
+}
+
 // DeleteDisk destroys a disk that is not attached, with all that is on it.
 func (p *Provider) DeleteDisk(ctx context.Context, diskID string) error {
 	err := p.changeDisk(ctx, diskID, func(r *diskRecord, _ Faults) error {

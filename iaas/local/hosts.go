@@ -228,6 +228,21 @@ func (p *Provider) ResizeHost(ctx context.Context, id, machineType string) error
 	})
 }
 
+// TagHost adds tags to a host. Its token goes on to name it, whatever its tag says.
+func (p *Provider) TagHost(ctx context.Context, id string, tags iaas.Tags) error {
+	return p.change(ctx, id, func(r *hostRecord, _ Faults) error {
+		if r.State == fleet.HostTerminating || r.State == fleet.HostTerminated {
+			return gone(*r)
+		}
+		changed, err := tagged(r.label(), r.Tags, tags)
+		if err != nil || changed == nil {
+			return err
+		}
+		r.Tags = changed
+		return p.writeHost(*r)
+	})
+}
+
 // TerminateHost ends a host for good: its processes are killed, its disks
 // detached, its directory removed.
 func (p *Provider) TerminateHost(ctx context.Context, id string) error {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -267,6 +268,22 @@ func matches(have map[string]string, want iaas.Tags) bool {
 		}
 	}
 	return true
+}
+
+// tagged gives the tags of a resource with more of them; nil when it has them all.
+func tagged(resource string, have map[string]string, more iaas.Tags) (map[string]string, error) {
+	if _, ok := more[""]; ok {
+		return nil, fleet.Errorf(fleet.Invalid, resource, "a tag needs a key")
+	}
+	all := maps.Clone(have)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, more)
+	if maps.Equal(all, have) {
+		return nil, nil
+	}
+	return all, nil
 }
 
 // bought gives the tags of a new resource: those asked for, and its token.
