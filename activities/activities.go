@@ -50,6 +50,7 @@ func Register(registry Registry, r Region) {
 		fleet.ActivityForecast:         planner.Forecast,
 		fleet.ActivitySurvey:           planner.Survey,
 		fleet.ActivityIssueCertificate: authorities.IssueCertificate,
+		fleet.ActivityFleetRecipient:   authorities.FleetRecipient,
 
 		string(fleet.CreateAuthority):   authorities.CreateAuthority,
 		string(fleet.DestroyAuthority):  authorities.DestroyAuthority,

@@ -92,6 +92,12 @@ func (a *Authorities) issue(ctx context.Context, r fleet.CertificateRequest) (fl
 	}, nil
 }
 
+// FleetRecipient gives the public part of the fleet's key, for who has to send
+// something that workers alone may read.
+func (a *Authorities) FleetRecipient(context.Context) (fleet.FleetRecipientReply, error) {
+	return fleet.FleetRecipientReply{Recipient: a.Key.Recipient()}, nil
+}
+
 // authority opens a cluster's authority.
 func (r Region) authority(ctx context.Context, cluster, uid string) (*pki.Authority, error) {
 	object, err := r.Store.Get(ctx, authorityKey(cluster, uid))

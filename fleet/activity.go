@@ -15,6 +15,8 @@ const (
 	ActivitySurvey = "Survey"
 	// ActivityIssueCertificate signs: CertificateRequest → CertificateReply.
 	ActivityIssueCertificate = "IssueCertificate"
+	// ActivityFleetRecipient says whom to seal to: nothing → FleetRecipientReply.
+	ActivityFleetRecipient = "FleetRecipient"
 )
 
 // LookRequest asks for one look at a cluster and the next wave of an operation.
@@ -115,4 +117,10 @@ type CertificateReply struct {
 	Certificate string     `json:"certificate"` // PEM
 	Expires     time.Time  `json:"expires"`
 	Endpoints   []Endpoint `json:"endpoints"`
+}
+
+// FleetRecipientReply is the public part of the fleet's key: what is sealed to it
+// can be read by workers alone.
+type FleetRecipientReply struct {
+	Recipient string `json:"recipient"`
 }

@@ -102,7 +102,7 @@ func (k *FleetKey) WriteFile(path string) (err error) {
 		}
 	}()
 	var text strings.Builder
-	fmt.Fprintf(&text, "# public key: %s\n", k.recipient)
+	fmt.Fprintf(&text, "# public key: %s\n", k.Recipient())
 	for _, identity := range k.identities {
 		s, ok := identity.(fmt.Stringer)
 		if !ok {
@@ -122,10 +122,28 @@ func (k *FleetKey) WriteFile(path string) (err error) {
 	return nil
 }
 
+// Recipient gives what SealTo seals to: the public part of the first identity,
+// as age writes it ("age1…"). It is no secret.
+func (k *FleetKey) Recipient() string { return fmt.Sprint(k.recipient) }
+
 // Seal gives a writer that seals what is written to it into w. Nothing is whole
 // before its Close, which does not close w.
-func (k *FleetKey) Seal(w io.Writer) (io.WriteCloser, error) {
-	sealed, err := age.Encrypt(w, k.recipient)
+func (k *FleetKey) Seal(w io.Writer) (io.WriteCloser, error) { return sealInto(w, k.recipient) }
+
+// SealTo is Seal for who has no fleet key, but was told its Recipient. Errors:
+// fleet.Invalid for another text than that.
+func SealTo(recipient string, w io.Writer) (io.WriteCloser, error) {
+	// The text is not repeated: somebody may have taken the secret part for it.
+	parsed, err := age.ParseRecipients(strings.NewReader(recipient))
+	if err != nil || len(parsed) != 1 {
+		return nil, fleet.Errorf(fleet.Invalid, "recipient of sealed data", "is not the public part of a fleet key").
+			WithRemedy("ask the fleet for it; it begins with age1")
+	}
+	return sealInto(w, parsed[0])
+}
+
+func sealInto(w io.Writer, recipient age.Recipient) (io.WriteCloser, error) {
+	sealed, err := age.Encrypt(w, recipient)
 	if err != nil {
 		return nil, fleet.Errorf(fleet.Unavailable, fleetKeyResource, "nothing could be sealed: %w", err)
 	}
@@ -200,5 +218,5 @@ func about(err error, resource string) error {
 
 // Format prints the public part of the key, whatever the verb.
 func (k FleetKey) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "%s %v", fleetKeyResource, k.recipient)
+	_, _ = fmt.Fprintf(f, "%s %s", fleetKeyResource, k.Recipient())
 }

@@ -112,6 +112,32 @@ func TestFleetKeyRotation(t *testing.T) {
 	require.Len(t, copied.identities, 2)
 }
 
+func TestSealingWithoutTheKey(t *testing.T) {
+	hybrid := fleetKey(t)
+	plain, err := age.GenerateX25519Identity()
+	require.NoError(t, err)
+	older, err := parseFleetKey("older key", []byte(plain.String()))
+	require.NoError(t, err)
+	for _, k := range []*FleetKey{hybrid, older} {
+		require.True(t, strings.HasPrefix(k.Recipient(), "age1"), k.Recipient())
+		var sealed bytes.Buffer
+		w, err := SealTo(k.Recipient(), &sealed)
+		require.NoError(t, err)
+		_, err = io.WriteString(w, "for the fleet")
+		require.NoError(t, err)
+		require.NoError(t, w.Close())
+		text, err := open(k, sealed.Bytes())
+		require.NoError(t, err)
+		require.Equal(t, "for the fleet", text)
+	}
+	secret := plain.String()
+	for _, wrong := range []string{"", "age1", secret, hybrid.Recipient() + "\n" + older.Recipient()} {
+		_, err := SealTo(wrong, io.Discard)
+		require.Equal(t, fleet.Invalid, fleet.KindOf(err), "%v", err)
+		require.NotContains(t, fmt.Sprintf("%+v", err), secret[15:30])
+	}
+}
+
 func TestAuthoritySealed(t *testing.T) {
 	a, k := authority(t), fleetKey(t)
 	sealed, err := a.Seal(k)

@@ -66,7 +66,7 @@ func TestEveryStepIsRegistered(t *testing.T) {
 		require.Equal(t, reflect.TypeFor[fleet.StepRequest](), f.In(1), kind)
 		require.Equal(t, reflect.TypeFor[fleet.StepReply](), f.Out(0), kind)
 	}
-	others := []string{fleet.ActivityLook, fleet.ActivityForecast, fleet.ActivitySurvey, fleet.ActivityIssueCertificate}
+	others := []string{fleet.ActivityLook, fleet.ActivityForecast, fleet.ActivitySurvey, fleet.ActivityIssueCertificate, fleet.ActivityFleetRecipient}
 	for _, name := range others {
 		require.Contains(t, registered, name)
 	}
