@@ -2,6 +2,12 @@ package fleet
 
 import "time"
 
+// SyncLag is how many raft entries a member may be behind the leader and still count as
+// in sync. Both are asked within milliseconds, in which a busy cluster commits tens of
+// entries and a slow disk makes a follower late by hundreds. etcd itself refuses requests
+// at a member only when it has 5,000 committed entries still to apply.
+const SyncLag = 1000
+
 // Observation is what one look at a cluster saw: the cloud's resources, what the
 // hosts say, and what etcd itself answers. Nothing in it is remembered.
 type Observation struct {
@@ -117,6 +123,12 @@ type ObservedMember struct {
 	DBSize   Bytes  `json:"dbSize,omitempty"`
 	Applied  uint64 `json:"applied,omitempty"` // raft applied index
 	Revision int64  `json:"revision,omitempty"`
+	// Term is the raft term that it is in.
+	Term uint64 `json:"term,omitempty"`
+	// Storage is the version of its data's format, as in 3.6.0. 3.5 does not tell.
+	Storage string `json:"storage,omitempty"`
+	// Errors are what it complains of: that it has no leader, and alarms of any member.
+	Errors []string `json:"errors,omitempty"`
 }
 
 // Snapshot is a copy of a cluster's data in the object store.
