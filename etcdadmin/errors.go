@@ -38,6 +38,10 @@ func explain(resource string, err error) error {
 		return of(fleet.Lost, "the member's data is corrupt: ").WithRemedy("replace the member")
 	case says(err, rpctypes.ErrNoSpace):
 		return of(fleet.Denied, "the store is over its quota: ").WithRemedy("compact, defragment and disarm the alarm, or raise the quota")
+	case says(err, rpctypes.ErrUnhealthy):
+		return of(fleet.Unavailable, "refused for now: ").WithRemedy("it is asked again: members must have been connected to each other for 5 s")
+	case says(err, rpctypes.ErrMemberNotEnoughStarted):
+		return of(fleet.Conflict, "refused for now: ").WithRemedy("start the members that do not run, or remove one of them first")
 	case says(err, errLearner, rpctypes.ErrMemberLearnerNotReady, rpctypes.ErrMemberNotLearner):
 		return of(fleet.Conflict, "")
 	case says(err, rpctypes.ErrNotCapable):

@@ -1,5 +1,7 @@
 // Package etcdadmin is what an operator does to a running etcd cluster: look at
-// its members, ask for a quorum, take a snapshot and prove that it restores.
+// its members, ask for a quorum, change the membership, move the leader, see
+// whether a member is in sync and what its peers say of it, lower the version, take
+// a snapshot and prove that it restores.
 //
 // It does single things and returns; waiting and retrying belong to activities.
 // It speaks etcd's client API of 3.5, 3.6 and 3.7, and imports fleet of ours.
@@ -13,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -60,6 +63,7 @@ type Config struct {
 // then swallows every third one.
 type Client struct {
 	cfg Config
+	web *http.Client // for metrics and versions
 
 	mu      sync.Mutex
 	clients map[string]*clientv3.Client // by endpoint; nil after Close
@@ -80,7 +84,7 @@ func Connect(cfg Config) (*Client, error) {
 	// The library logs each retry of each call, and each connection that fails;
 	// what came of it is in our error.
 	cfg.Log = cfg.Log.WithOptions(zap.IncreaseLevel(zap.DPanicLevel))
-	c := &Client{cfg: cfg, clients: map[string]*clientv3.Client{}}
+	c := &Client{cfg: cfg, web: newWeb(cfg), clients: map[string]*clientv3.Client{}}
 	for _, endpoint := range cfg.Endpoints {
 		if _, err := c.at(endpoint); err != nil {
 			return nil, errors.Join(err, c.Close())
@@ -96,6 +100,7 @@ func (c *Client) Close() error {
 	clients := c.clients
 	c.clients = nil
 	c.mu.Unlock()
+	c.web.CloseIdleConnections()
 	var errs []error
 	for _, endpoint := range slices.Sorted(maps.Keys(clients)) {
 		if err := clients[endpoint].Close(); err != nil && !errors.Is(err, context.Canceled) {
@@ -166,13 +171,18 @@ func ask[T any](ctx context.Context, c *Client, endpoint string, call func(conte
 	timed, cancel := context.WithTimeout(ctx, c.cfg.AnswerTimeout)
 	defer cancel()
 	answer, err := call(timed, client)
-	switch {
-	case err == nil:
-		return answer, nil
-	case ctx.Err() == nil && timed.Err() != nil:
-		return none, fleet.Errorf(fleet.Unavailable, "etcd "+endpoint, "no answer within %s: %w", c.cfg.AnswerTimeout, err)
+	if err != nil {
+		return none, c.failed(ctx, timed, c.cfg.AnswerTimeout, endpoint, "etcd "+endpoint, err)
 	}
-	return none, c.because(timed, endpoint, "etcd "+endpoint, err)
+	return answer, nil
+}
+
+// failed explains a call that had its own time.
+func (c *Client) failed(ctx, timed context.Context, limit time.Duration, endpoint, resource string, err error) error {
+	if ctx.Err() == nil && timed.Err() != nil {
+		return fleet.Errorf(fleet.Unavailable, resource, "no answer within %s: %w", limit, err)
+	}
+	return c.because(timed, endpoint, resource, err)
 }
 
 // first asks all endpoints at once and gives the first answer. Without any, the

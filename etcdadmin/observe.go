@@ -29,6 +29,11 @@ type Observation struct {
 	Leader string
 	// Revision is that of the member that is furthest; zero if none answered.
 	Revision int64
+	// Downgrade is the minor that a downgrade is enabled for, or empty. Members of 3.5
+	// do not tell.
+	Downgrade string
+	// Alarms are those that the leader knows of, or any member if it does not answer.
+	Alarms []fleet.Alarm
 	// Why is what could not be seen, and why; empty when all of it was.
 	Why string
 }
@@ -38,26 +43,60 @@ type Observation struct {
 // and has Silent set. Errors: fleet.Unavailable when no quorum answers,
 // fleet.Denied when all endpoints refuse us.
 func (c *Client) Members(ctx context.Context) ([]fleet.ObservedMember, error) {
+	seen, err := c.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	members := make([]fleet.ObservedMember, len(seen))
+	for i, s := range seen {
+		members[i] = s.ObservedMember
+	}
+	return members, nil
+}
+
+// sight is a member as the membership has it, with its own answer.
+type sight struct {
+	fleet.ObservedMember
+	status   *clientv3.StatusResponse // nil when it did not answer
+	endpoint string                   // where it answered
+}
+
+// look asks for the membership, and each member of it for its status.
+func (c *Client) look(ctx context.Context) ([]sight, error) {
 	list, err := c.memberList(ctx)
 	if err != nil {
 		return nil, err
 	}
-	members := make([]fleet.ObservedMember, len(list.Members))
-	statuses := make([]*clientv3.StatusResponse, len(list.Members))
+	seen := make([]sight, len(list.Members))
 	var asked sync.WaitGroup
 	for i, m := range list.Members {
-		members[i] = fleet.ObservedMember{
-			ID: m.ID, Name: m.Name, Learner: m.IsLearner, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs,
-		}
-		asked.Go(func() {
-			status, err := c.status(ctx, m, list.Header.ClusterId)
-			statuses[i] = status
-			fill(&members[i], status, err)
-		})
+		asked.Go(func() { seen[i] = c.see(ctx, m, list.Header.ClusterId) })
 	}
 	asked.Wait()
-	markLeader(members, statuses)
-	return members, ctxError(ctx, c.resource())
+	markLeader(seen)
+	return seen, ctxError(ctx, c.resource())
+}
+
+// see asks one member for its status.
+func (c *Client) see(ctx context.Context, m *etcdserverpb.Member, cluster uint64) sight {
+	s := sight{ObservedMember: fleet.ObservedMember{
+		ID: m.ID, Name: m.Name, Learner: m.IsLearner, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs,
+	}}
+	var err error
+	s.status, s.endpoint, err = c.status(ctx, m, cluster)
+	if err != nil {
+		s.Silent = err.Error()
+		return s
+	}
+	s.Answers = true
+	s.Version = s.status.Version
+	s.Storage = s.status.StorageVersion
+	s.DBSize = fleet.Bytes(s.status.DbSize)
+	s.Applied = s.status.RaftAppliedIndex
+	s.Revision = s.status.Header.Revision
+	s.Term = s.status.RaftTerm
+	s.Errors = s.status.Errors
+	return s
 }
 
 // Quorum makes a linearizable read through any endpoint. Errors: fleet.Unavailable
@@ -84,7 +123,7 @@ func (c *Client) Observe(ctx context.Context) Observation {
 		asked     sync.WaitGroup
 	)
 	asked.Go(func() { quorumErr = c.Quorum(ctx) })
-	members, err := c.Members(ctx)
+	seen, err := c.look(ctx)
 	asked.Wait()
 	o.Quorum = quorumErr == nil
 	var why []string
@@ -94,10 +133,9 @@ func (c *Client) Observe(ctx context.Context) Observation {
 	case quorumErr != nil:
 		why = append(why, "no quorum answers reads: "+quorumErr.Error())
 	}
-	if err == nil {
-		o.Members = members
-	}
-	for _, m := range o.Members {
+	for _, s := range seen {
+		m := s.ObservedMember
+		o.Members = append(o.Members, m)
 		o.Revision = max(o.Revision, m.Revision)
 		if m.Leader {
 			o.Leader = m.Name
@@ -106,6 +144,7 @@ func (c *Client) Observe(ctx context.Context) Observation {
 			why = append(why, fmt.Sprintf("member %s: %s", called(m), m.Silent))
 		}
 	}
+	o.Downgrade, o.Alarms = downgrade(seen), alarms(seen)
 	o.Why = strings.Join(why, "; ")
 	return o
 }
@@ -116,14 +155,16 @@ func (c *Client) memberList(ctx context.Context) (*clientv3.MemberListResponse, 
 	})
 }
 
-// status asks one member how it is, at each of its addresses at once.
-func (c *Client) status(ctx context.Context, m *etcdserverpb.Member, cluster uint64) (*clientv3.StatusResponse, error) {
+// status asks one member how it is, at each of its addresses at once, and says
+// which of them answered first.
+func (c *Client) status(ctx context.Context, m *etcdserverpb.Member, cluster uint64) (*clientv3.StatusResponse, string, error) {
 	if m.Name == "" || len(m.ClientURLs) == 0 {
-		return nil, errors.New("it was added but has not started yet, so that nobody knows its client address")
+		return nil, "", errors.New("it was added but has not started yet, so that nobody knows its client address")
 	}
 	type result struct {
-		answer *clientv3.StatusResponse
-		err    error
+		answer   *clientv3.StatusResponse
+		endpoint string
+		err      error
 	}
 	results := make(chan result, len(m.ClientURLs))
 	for _, endpoint := range m.ClientURLs {
@@ -137,43 +178,31 @@ func (c *Client) status(ctx context.Context, m *etcdserverpb.Member, cluster uin
 			} else if err == nil && answer.Header.MemberId != m.ID {
 				err = fmt.Errorf("another member (ID %x) answers at %s", answer.Header.MemberId, endpoint)
 			}
-			results <- result{answer, err}
+			results <- result{answer, endpoint, err}
 		}()
 	}
 	var errs []string
 	for range m.ClientURLs {
 		r := <-results
 		if r.err == nil {
-			return r.answer, nil
+			return r.answer, r.endpoint, nil
 		}
 		errs = append(errs, r.err.Error())
 	}
-	return nil, errors.New(strings.Join(errs, "; "))
-}
-
-func fill(m *fleet.ObservedMember, s *clientv3.StatusResponse, err error) {
-	if err != nil {
-		m.Silent = err.Error()
-		return
-	}
-	m.Answers = true
-	m.Version = s.Version
-	m.DBSize = fleet.Bytes(s.DbSize)
-	m.Applied = s.RaftAppliedIndex
-	m.Revision = s.Header.Revision
+	return nil, "", errors.New(strings.Join(errs, "; "))
 }
 
 // markLeader marks the member that the answer of the highest term calls the
 // leader: one that was cut off may still take itself for it.
-func markLeader(members []fleet.ObservedMember, statuses []*clientv3.StatusResponse) {
+func markLeader(seen []sight) {
 	var leader, term uint64
-	for _, s := range statuses {
-		if s != nil && s.Leader != 0 && s.RaftTerm >= term {
-			leader, term = s.Leader, s.RaftTerm
+	for _, s := range seen {
+		if s.status != nil && s.status.Leader != 0 && s.status.RaftTerm >= term {
+			leader, term = s.status.Leader, s.status.RaftTerm
 		}
 	}
-	for i := range members {
-		members[i].Leader = leader != 0 && members[i].ID == leader
+	for i := range seen {
+		seen[i].Leader = leader != 0 && seen[i].ID == leader
 	}
 }
 

@@ -58,14 +58,8 @@ func (c *Client) addresses(ctx context.Context, member string) ([]string, error)
 	if slices.Contains(c.cfg.Endpoints, member) {
 		return []string{member}, nil
 	}
-	list, err := c.memberList(ctx)
-	if fleet.Is(err, fleet.Unavailable) && ctx.Err() == nil {
-		// What a member last knew is enough to find an address by. Learners do
-		// not even tell that.
-		list, err = first(ctx, c, c.resource(), func(ctx context.Context, client *clientv3.Client) (*clientv3.MemberListResponse, error) {
-			return client.MemberList(ctx, clientv3.WithSerializable())
-		})
-	}
+	// What a member last knew is enough to find an address by.
+	list, err := c.lastKnown(ctx)
 	if err != nil {
 		return nil, err
 	}
