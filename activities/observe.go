@@ -106,6 +106,7 @@ func (r Region) members(ctx context.Context, op fleet.Operation, endpoints []fle
 	defer client.Close()
 	seen := client.Observe(ctx)
 	obs.Members, obs.Quorum, obs.Leader, obs.Revision = seen.Members, seen.Quorum, seen.Leader, seen.Revision
+	obs.Downgrade, obs.Alarms = seen.Downgrade, seen.Alarms
 	if seen.Why != "" {
 		obs.Unknowns = append(obs.Unknowns, seen.Why)
 	}
