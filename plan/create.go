@@ -48,7 +48,7 @@ func create(in Input) fleet.Decision {
 	if len(wave) > 0 {
 		return act(wave...)
 	}
-	return in.start(names[:spec.Voters], names[spec.Voters:])
+	return in.begin(names[:spec.Voters], names[spec.Voters:])
 }
 
 // foreign blocks when something of another cluster of the same name is still
@@ -199,6 +199,9 @@ func (in Input) neverFormed() bool {
 	if obs.Quorum || len(obs.Members) > 0 || twins(obs) != nil {
 		return false
 	}
+	if newRoster(in).changed(in.Operation.Spec) {
+		return false // it was changed since it was created, and so it formed
+	}
 	fresh := 0
 	for _, name := range MemberNames(in.Operation.Spec)[:voters] {
 		host, disk := obs.Host(name), obs.Disk(name)
@@ -212,8 +215,8 @@ func (in Input) neverFormed() bool {
 // started says that a member was started on its host once.
 func started(m *fleet.MemberReport) bool { return m != nil && m.State != fleet.MemberPrepared }
 
-// start starts the voters together, then adds and starts the learners one by one.
-func (in Input) start(voters, learners []string) fleet.Decision {
+// begin starts the voters together, then adds and starts the learners one by one.
+func (in Input) begin(voters, learners []string) fleet.Decision {
 	obs := in.Observation
 	var wave []fleet.Step
 	for _, name := range voters {

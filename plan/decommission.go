@@ -72,7 +72,7 @@ func (in Input) secureData() *fleet.Decision {
 		d := act(in.step(fleet.SaveFinalSnapshot, ""))
 		return &d
 	}
-	if in.mayHoldData() && in.mayElect() {
+	if in.mayHoldData() && newRoster(in).mayElect() {
 		// An election or a busy machine passes; giving the data up does not.
 		d := wait("no quorum of %s answers, but enough of its members run to be one", in.Operation.Cluster)
 		return &d
@@ -83,22 +83,6 @@ func (in Input) secureData() *fleet.Decision {
 		return &d
 	}
 	return nil
-}
-
-// mayElect says that as many voters as a quorum needs are kept running by their
-// hosts, which say so themselves: they may answer at the next look.
-func (in Input) mayElect() bool {
-	voters, up := in.Operation.Spec.Voters, 0
-	for _, name := range MemberNames(in.Operation.Spec)[:voters] {
-		h := in.Observation.Host(name)
-		if h == nil {
-			continue
-		}
-		if m := h.Report.Find(name); m != nil && (m.State == fleet.MemberRunning || m.State == fleet.MemberRestarting) {
-			up++
-		}
-	}
-	return up >= voters/2+1
 }
 
 // secured says that the data may go: the user gave it up, or it is in a verified

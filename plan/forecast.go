@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/plan/model"
@@ -15,6 +16,7 @@ const maxForecast = 200
 // fails, and the verdict that it would end with.
 func Forecast(in Input) ([][]fleet.Step, fleet.Decision) {
 	world := model.From(in.Observation).Slow()
+	in.Purchases, in.Failures = slices.Clone(in.Purchases), slices.Clone(in.Failures)
 	var waves [][]fleet.Step
 	for range maxForecast {
 		d := Next(in)
@@ -23,7 +25,11 @@ func Forecast(in Input) ([][]fleet.Step, fleet.Decision) {
 		}
 		waves = append(waves, d.Wave)
 		for _, step := range d.Wave {
+			in.Begin(in.Operation.Cluster, step)
 			err := world.Apply(in.Operation, step)
+			if err == nil {
+				in.Done(step)
+			}
 			if err != nil && step.Kind == fleet.AwaitHealthy {
 				return waves, wait("%s would have to become healthy first", in.Operation.Cluster)
 			}

@@ -23,9 +23,10 @@ import (
 type Input struct {
 	Operation   fleet.Operation
 	Observation fleet.Observation
-	// Failures are the steps of this operation that failed and will not be tried
-	// again as they are.
-	Failures []fleet.Failure
+	// Memory is what the operation remembers of its own steps.
+	fleet.Memory
+	// Policy is the one in force.
+	Policy fleet.Policy
 }
 
 // Next decides what may be done now.
@@ -35,6 +36,24 @@ func Next(in Input) fleet.Decision {
 		return create(in)
 	case fleet.DecommissionCluster:
 		return decommission(in)
+	case fleet.StopCluster:
+		return stop(in)
+	case fleet.StartCluster:
+		return start(in)
+	case fleet.ChangeLeader:
+		return changeLeader(in)
+	case fleet.UpscaleCluster:
+		return upscale(in)
+	case fleet.ScaleCluster:
+		return scale(in)
+	case fleet.MigrateByLearner:
+		return migrate(in)
+	case fleet.FailoverMember:
+		return failover(in)
+	case fleet.UpgradeCluster:
+		return upgrade(in)
+	case fleet.RollCluster:
+		return roll(in)
 	}
 	return blocked(fleet.Invalid, "there is no operation %q", in.Operation.Kind)
 }
@@ -58,15 +77,25 @@ func EndpointOf(host fleet.Host) fleet.Endpoint {
 	}
 }
 
-// Endpoints are where the members of a cluster are, ordered by name.
-func Endpoints(spec fleet.Spec, obs fleet.Observation) []fleet.Endpoint {
-	var all []fleet.Endpoint
-	for _, name := range MemberNames(spec) {
-		if host := obs.Host(name); host != nil && host.Address != "" {
-			all = append(all, EndpointOf(host.Host))
+// Endpoints are where clients should connect while a wave runs: at the voters that
+// answer, without those that the wave takes away. Where none answers, at all hosts.
+func Endpoints(in Input, wave []fleet.Step) []fleet.Endpoint {
+	var all, serving []fleet.Endpoint
+	for _, s := range newRoster(in).seats {
+		if s.host == nil || s.host.Address == "" {
+			continue
+		}
+		endpoint := EndpointOf(s.host.Host)
+		all = append(all, endpoint)
+		leaves := slices.ContainsFunc(wave, func(step fleet.Step) bool { return step.Member == s.name && step.DisturbsMember() })
+		if s.voter() && s.etcd.Answers && !leaves {
+			serving = append(serving, endpoint)
 		}
 	}
-	return all
+	if len(serving) == 0 {
+		return all
+	}
+	return serving
 }
 
 // step makes a step of an operation with its token. The token follows from the

@@ -1,7 +1,7 @@
 package model
 
 import (
-	"fmt"
+	"cmp"
 	"strings"
 	"time"
 
@@ -25,13 +25,13 @@ func (w *World) Effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 			return nil, err
 		}
 		return effects(
-			func() { n.releases[op.Spec.Etcd.Version] = true },
+			func() { n.releases[cmp.Or(step.Version, op.Spec.Etcd.Version)] = true },
 			func() {
 				if n.members[step.Member] == nil {
 					n.members[step.Member] = &fleet.MemberReport{Name: step.Member, UID: op.UID, State: fleet.MemberPrepared}
 				}
 			},
-			func() { n.members[step.Member].CertifiedUntil = time.Unix(1<<40, 0) },
+			func() { w.certify(n.members[step.Member], op) },
 		), nil
 	case fleet.AddLearner:
 		if !w.quorum(w.answers) {
@@ -39,11 +39,11 @@ func (w *World) Effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		}
 		return effects(func() {
 			if _, ok := w.members[step.Member]; !ok {
-				w.members[step.Member] = &member{learner: true, peer: step.Endpoint.PeerURL()}
+				w.members[step.Member] = &member{learner: true, peer: step.Endpoint.PeerURL(), behind: true, young: true}
 			}
 		}), nil
 	case fleet.StartMember:
-		return w.start(step)
+		return w.start(op, step)
 	case fleet.AwaitHealthy:
 		if w.starting {
 			return effects(func() { w.starting = false }), nil
@@ -87,7 +87,7 @@ func (w *World) Effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 	case fleet.DestroyAuthority:
 		return effects(func() { w.authority = false }), nil
 	}
-	return nil, fmt.Errorf("model: no effects for step %q", step.Kind)
+	return w.changes(op, step)
 }
 
 // node gives the host side of a host, if it answers.
@@ -120,20 +120,21 @@ func (w *World) launch(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		}
 	}
 	bought, replay := w.tokens[step.Token]
-	id, request := bought.id, hostRequest(step.Zone, op.Spec.Machine.Type)
+	machine := cmp.Or(step.Type, op.Spec.Machine.Type)
+	id, request := bought.id, hostRequest(step.Zone, machine)
 	switch {
 	case step.HostID != "":
 		id = step.HostID
 	case replay && bought.request != request:
 		return nil, reused(step)
 	case !replay && w.soldOut[step.Zone]:
-		return nil, fleet.Errorf(fleet.OutOfCapacity, "zone "+step.Zone, "has no %s left", op.Spec.Machine.Type)
+		return nil, fleet.Errorf(fleet.OutOfCapacity, "zone "+step.Zone, "has no %s left", machine)
 	case !replay:
 		id = w.id("h")
 		return effects(func() {
 			w.tokens[step.Token] = purchase{id, request}
 			w.hosts[id] = &fleet.Host{
-				ID: id, Name: step.Member, Zone: step.Zone, Type: op.Spec.Machine.Type, State: fleet.HostPending,
+				ID: id, Name: step.Member, Zone: step.Zone, Type: machine, State: fleet.HostPending,
 				Address: id, Ports: fleet.PortRange{First: 2379, Count: 100}, Tags: tags(op, step),
 			}
 			w.nodes[id] = newNode()
@@ -163,7 +164,8 @@ func (w *World) attach(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		buy = func() {
 			w.tokens[step.Token] = purchase{id, request}
 			w.disks[id] = &fleet.Disk{
-				ID: id, Name: step.Member, Zone: step.Zone, Size: op.Spec.Machine.Disk.Size, State: fleet.DiskAvailable, Tags: tags(op, step),
+				ID: id, Name: step.Member, Zone: step.Zone, Size: op.Spec.Machine.Disk.Size,
+				Category: op.Spec.Machine.Disk.Category, State: fleet.DiskAvailable, Tags: tags(op, step),
 			}
 		}
 	}
@@ -181,7 +183,7 @@ func (w *World) attach(op fleet.Operation, step fleet.Step) ([]func(), error) {
 	}), nil
 }
 
-func (w *World) start(step fleet.Step) ([]func(), error) {
+func (w *World) start(op fleet.Operation, step fleet.Step) ([]func(), error) {
 	n, err := w.node(step.HostID)
 	d := w.disks[step.DiskID]
 	switch {
@@ -193,18 +195,38 @@ func (w *World) start(step fleet.Step) ([]func(), error) {
 		return nil, fleet.Errorf(fleet.Conflict, "disk "+step.DiskID, "is not attached to host %s", step.HostID)
 	}
 	return effects(func() {
+		w.configure(n.members[step.Member], op, step)
 		n.members[step.Member].State = fleet.MemberRunning
+		if m := w.members[step.Member]; m != nil {
+			m.named, m.young = true, true
+			m.behind = m.behind || step.Existing && w.data[step.DiskID] == ""
+		}
 		if w.data[step.DiskID] == "" {
 			w.data[step.DiskID] = Membership(step)
-		}
-		if m := w.members[step.Member]; m != nil {
-			m.named = true
 		}
 		if !step.Existing {
 			w.form(step.Initial)
 		}
-		w.starting = w.slow
+		w.starting = w.slow && (op.Kind == fleet.CreateCluster || op.Kind == fleet.StartCluster)
 	}), nil
+}
+
+// configure sets how a member runs, and what is written down with it.
+func (w *World) configure(m *fleet.MemberReport, op fleet.Operation, step fleet.Step) {
+	run := fleet.MemberConfig{Version: op.Spec.Etcd.Version, Settings: op.Spec.Etcd.EtcdSettings}
+	if step.Run != nil {
+		run = *step.Run
+	}
+	if m.Configured == nil || fleet.Minor(m.Configured.Version) != fleet.Minor(run.Version) {
+		m.MinorSince = w.now()
+	}
+	m.Configured, m.TrustIsOld = &run, false
+}
+
+// now is another time at each call.
+func (w *World) now() time.Time {
+	w.clock++
+	return time.Unix(w.clock, 0)
 }
 
 // form makes the first membership once a quorum of it runs. A second one cannot
@@ -220,7 +242,7 @@ func (w *World) form(initial []fleet.Endpoint) {
 		return
 	}
 	for _, e := range initial {
-		w.members[e.Member] = &member{peer: e.PeerURL(), named: true}
+		w.members[e.Member] = &member{peer: e.PeerURL(), named: true, young: true}
 	}
 }
 
@@ -230,7 +252,7 @@ func (w *World) form(initial []fleet.Endpoint) {
 func Membership(step fleet.Step) string {
 	var text strings.Builder
 	if step.Existing {
-		return step.Endpoint.PeerURL() // what it joins is in etcd, not in its configuration
+		return step.Member // what it joins is in etcd, not in its configuration
 	}
 	for _, e := range step.Initial {
 		text.WriteString(e.Member + "=" + e.PeerURL() + " ")

@@ -7,8 +7,10 @@ package model
 
 import (
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
@@ -26,8 +28,13 @@ type World struct {
 	revision  int64
 	soldOut   map[string]bool // by zone
 	bought    int
-	slow      bool // members take their time to serve
-	starting  bool // some member is taking it
+	slow      bool  // members take their time to serve
+	starting  bool  // some member is taking it
+	clock     int64 // goes up with all that is written down with its time
+	leader    string
+	downgrade string // the minor that etcd lowers its storage for
+	trust     fleet.Trust
+	bad       map[string]bool // releases whose members never serve
 }
 
 // purchase is what a token stands for: the cloud gives it again, also when it has
@@ -39,6 +46,8 @@ type member struct {
 	peer    string // its peer URL
 	learner bool
 	named   bool // it was started: etcd lists no name before that
+	behind  bool // it does not have yet what the others have
+	young   bool // it has not been healthy for as long as a policy asks
 }
 
 // node is what the host side knows.
@@ -60,6 +69,7 @@ func New() *World {
 	return &World{
 		hosts: map[string]*fleet.Host{}, disks: map[string]*fleet.Disk{}, tokens: map[string]purchase{},
 		nodes: map[string]*node{}, members: map[string]*member{}, data: map[string]string{}, soldOut: map[string]bool{},
+		trust: fleet.Trust{Signer: "ca-1"}, bad: map[string]bool{},
 	}
 }
 
@@ -67,8 +77,13 @@ func New() *World {
 // to be absent: a forecast says what happens if the observation is right.
 func From(obs fleet.Observation) *World {
 	w := New()
+	w.bought = observedIDs
 	w.authority = obs.Authority || obs.Secrets
 	w.snapshot, w.revision = obs.FinalSnapshot, obs.Revision
+	w.leader, w.downgrade = obs.Leader, obs.Downgrade
+	if obs.Trust.Signer != "" {
+		w.trust = obs.Trust
+	}
 	peers := map[string]string{} // peer URL → member
 	for _, h := range obs.Hosts {
 		host := h.Host
@@ -82,11 +97,16 @@ func From(obs fleet.Observation) *World {
 			}
 			for _, m := range h.Report.Members {
 				n.members[m.Name] = &m
+				w.clock = max(w.clock, m.MinorSince.Unix(), m.RaftSnapshot.Unix())
 			}
 		} else if m := obs.Member(host.Member()); m != nil && m.Answers {
 			n.members[m.Name] = &fleet.MemberReport{Name: m.Name, State: fleet.MemberRunning}
 		} else {
 			n.silent = host.State == fleet.HostRunning
+		}
+		if host.State == fleet.HostStopped && len(obs.Members) == 0 { // a stopped cluster, as it was
+			n.members[host.Member()] = &fleet.MemberReport{Name: host.Member(), State: fleet.MemberStopped}
+			w.members[host.Member()] = &member{peer: peerURL(host), named: true}
 		}
 		w.nodes[host.ID] = n
 	}
@@ -104,7 +124,11 @@ func From(obs fleet.Observation) *World {
 				name = peers[url]
 			}
 		}
-		entry := &member{learner: m.Learner, named: m.Name != ""}
+		entry := &member{learner: m.Learner, named: m.Name != "", behind: m.Applied+fleet.SyncLag < ahead(obs)}
+		if h := obs.Host(name); h != nil {
+			report := h.Report.Find(name)
+			entry.young = report != nil && report.State == fleet.MemberRunning && time.Duration(report.Up) < old
+		}
 		if len(m.PeerURLs) > 0 {
 			entry.peer = m.PeerURLs[0]
 		}
@@ -113,13 +137,27 @@ func From(obs fleet.Observation) *World {
 	return w
 }
 
+// observedIDs keeps what is bought in a forecast from having the ID, and so the
+// address, of something that is gone.
+const observedIDs = 500
+
+func ahead(obs fleet.Observation) (index uint64) {
+	for _, m := range obs.Members {
+		index = max(index, m.Applied)
+	}
+	return index
+}
+
+// old is for how long a process has run that has been waited for.
+const old = time.Hour
+
 func newNode() *node {
 	return &node{releases: map[string]bool{}, members: map[string]*fleet.MemberReport{}}
 }
 
 // Observe gives what a look at the world would see.
 func (w *World) Observe() fleet.Observation {
-	obs := fleet.Observation{Authority: w.authority, Secrets: w.authority, FinalSnapshot: w.snapshot}
+	obs := fleet.Observation{Authority: w.authority, Secrets: w.authority, FinalSnapshot: w.snapshot, Trust: w.trust, Downgrade: w.downgrade}
 	for _, id := range slices.Sorted(maps.Keys(w.hosts)) {
 		h := w.hosts[id]
 		seen := fleet.ObservedHost{Host: *h}
@@ -142,32 +180,128 @@ func (w *World) Observe() fleet.Observation {
 	if obs.Quorum = !w.starting && w.quorum(w.answers); !obs.Quorum {
 		return obs // membership is read from a quorum
 	}
-	obs.Revision = w.revision
+	obs.Revision, obs.Leader = w.revision, w.Leader()
 	for _, name := range slices.Sorted(maps.Keys(w.members)) {
 		m := w.members[name]
-		seen := fleet.ObservedMember{Learner: m.learner, Answers: w.answers(name), PeerURLs: []string{m.peer}}
+		seen := fleet.ObservedMember{
+			ID: memberID(name, m), Learner: m.learner, Answers: w.answers(name), PeerURLs: []string{m.peer}, Leader: name == obs.Leader,
+		}
 		if m.named {
 			seen.Name = name
 		}
+		if run := w.configured(name); seen.Answers {
+			seen.Version, seen.Applied, seen.Storage = run.Version, index, w.storage(run.Version)
+			if m.behind {
+				seen.Applied = 0
+			}
+		}
 		obs.Members = append(obs.Members, seen)
+		if !seen.Answers {
+			obs.Evidence = append(obs.Evidence, w.evidence(name))
+		}
 	}
 	return obs
+}
+
+// index is what members have applied that are in sync.
+const index = 100 * fleet.SyncLag
+
+// memberID is as good as etcd's: another one for each time that a member is added.
+func memberID(name string, m *member) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name + m.peer))
+	return h.Sum64()
+}
+
+// Leader gives the member that leads: the one that did as long as it can, then the
+// first that can.
+func (w *World) Leader() string {
+	fit := func(name string) bool { m := w.members[name]; return m != nil && !m.learner && w.up(name) }
+	if !w.quorum(w.up) {
+		return ""
+	}
+	if !fit(w.leader) {
+		w.leader = ""
+		for _, name := range slices.Sorted(maps.Keys(w.members)) {
+			if fit(name) && w.leader == "" {
+				w.leader = name
+			}
+		}
+	}
+	return w.leader
+}
+
+// evidence is what witnesses say of a member that does not answer, for long enough.
+func (w *World) evidence(name string) fleet.Evidence {
+	e := fleet.Evidence{
+		Member: name, Cloud: fleet.SaysDead, Host: fleet.SaysUnknown, Peers: fleet.SaysDead, Client: fleet.SaysDead,
+		Looks: 5, Over: fleet.Duration(old), Words: "by all witnesses of the model",
+	}
+	if w.up(name) {
+		e.Peers = fleet.SaysAlive
+	}
+	for id, h := range w.hosts {
+		n := w.nodes[id]
+		if h.Member() != name || n == nil || h.State != fleet.HostRunning && h.State != fleet.HostPending {
+			continue
+		}
+		e.Cloud = fleet.SaysAlive
+		if m := n.members[name]; !n.silent && h.State == fleet.HostRunning && (m == nil || m.State != fleet.MemberRunning) {
+			e.Host = fleet.SaysDead
+		}
+	}
+	return e
 }
 
 func (w *World) report(hostID string) *fleet.HostReport {
 	n := w.nodes[hostID]
 	r := &fleet.HostReport{Releases: slices.Sorted(maps.Keys(n.releases))}
 	for _, name := range slices.Sorted(maps.Keys(n.members)) {
-		r.Members = append(r.Members, *n.members[name])
+		m := *n.members[name]
+		if entry := w.members[name]; m.State == fleet.MemberRunning {
+			m.Up = fleet.Duration(old)
+			if entry != nil && entry.young {
+				m.Up = 0
+			}
+		}
+		for _, d := range w.disks {
+			if d.Member() == name && m.DiskSize == 0 {
+				m.DiskSize = d.Size
+			}
+		}
+		r.Members = append(r.Members, m)
 	}
 	return r
+}
+
+// configured is how a member is to run.
+func (w *World) configured(name string) fleet.MemberConfig {
+	for _, n := range w.nodes {
+		if m := n.members[name]; m != nil && m.Configured != nil {
+			return *m.Configured
+		}
+	}
+	return fleet.MemberConfig{}
+}
+
+// storage is the schema of a member's store: that of its minor, or of an older one
+// while etcd has a downgrade enabled.
+func (w *World) storage(version string) string {
+	if w.downgrade != "" {
+		return w.downgrade + ".0"
+	}
+	if fleet.Minor(version) == "3.5" || version == "" {
+		return ""
+	}
+	return fleet.Minor(version) + ".0"
 }
 
 // up says that a member runs where the membership says it is.
 func (w *World) up(name string) bool {
 	for id, n := range w.nodes {
 		m, h := n.members[name], w.hosts[id]
-		if m != nil && m.State == fleet.MemberRunning && h != nil && h.State == fleet.HostRunning {
+		if m != nil && m.State == fleet.MemberRunning && h != nil && h.State == fleet.HostRunning &&
+			(m.Configured == nil || !w.bad[m.Configured.Version]) {
 			entry := w.members[name]
 			return entry == nil || entry.peer == peerURL(*h)
 		}
@@ -208,6 +342,45 @@ func (w *World) Serving() bool {
 	}
 	return len(w.members) > 0
 }
+
+// healthy says that a member answers and has what the others have.
+func (w *World) healthy(name string) bool { return w.answers(name) && !w.members[name].behind }
+
+// Healthy counts the voters, and those of them that run and have what the others have.
+func (w *World) Healthy() (healthy, voters int) {
+	for name, m := range w.members {
+		if m.learner {
+			continue
+		}
+		voters++
+		if w.up(name) && !m.behind {
+			healthy++
+		}
+	}
+	return healthy, voters
+}
+
+// Voter says whether a member has a vote, and Member whether it is one at all.
+func (w *World) Voter(name string) bool  { m := w.members[name]; return m != nil && !m.learner }
+func (w *World) Member(name string) bool { return w.members[name] != nil }
+
+// Up says that a member's process runs, and Behind that it lacks what the others have.
+func (w *World) Up(name string) bool     { return w.up(name) }
+func (w *World) Behind(name string) bool { m := w.members[name]; return m != nil && m.behind }
+
+// Learners counts the members without a vote.
+func (w *World) Learners() int {
+	n := 0
+	for _, m := range w.members {
+		if m.learner {
+			n++
+		}
+	}
+	return n
+}
+
+// Bad makes members of a release never serve.
+func (w *World) Bad(version string) { w.bad[version] = true }
 
 // Silence sets whether a host and what runs on it give no answer.
 func (w *World) Silence(hostID string, silent bool) {

@@ -1,0 +1,135 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// failover replaces members that are dead: the named ones, or all that are. Whose
+// disk outlived its host comes back on it; the others are replaced through learners.
+func failover(in Input) fleet.Decision {
+	op := in.Operation
+	in.Observation = own(in.Observation, op.UID)
+	r := newRoster(in)
+	if d := r.refuseAlive(); d != nil {
+		return *d
+	}
+	return change(in, goal{
+		voters: op.Spec.Voters, learners: op.Spec.Learners,
+		dead: func(s seat) bool { return r.chosen(s) && !r.revived(s) && in.isDead(s.name) },
+		// What fails on a member that is being revived shows that its disk is no good; it
+		// is replaced then.
+		mended: func(f fleet.Failure) bool { return f.Step.Kind != fleet.RemoveMember && r.reviving(f.Step.Member) },
+		done:   "all members are alive",
+	})
+}
+
+// chosen says that a failover is about a member.
+func (r roster) chosen(s seat) bool {
+	members := r.in.Operation.Options.Members
+	return len(members) == 0 || slices.Contains(members, s.name)
+}
+
+// refuseAlive stops a failover of a member that is not known to be dead, before
+// anything was done.
+func (r roster) refuseAlive() *fleet.Decision {
+	in := r.in
+	for _, name := range in.Operation.Options.Members {
+		s, seen := r.find(name)
+		switch {
+		case !seen || !s.member() || r.reviving(name) || in.isDead(name):
+			continue // it left already, comes back, or is dead
+		case s.etcd.Answers:
+			d := blocked(fleet.Blocked, "%s is alive (it answers): failing it over would remove a healthy voter; "+
+				"to move it anyway: flotilla migrate %s --member %s", name, in.Operation.Cluster, name)
+			return &d
+		}
+		if evidence := in.evidence(name); evidence != nil {
+			d := blocked(fleet.Blocked, "%s does not answer, and is not known to be dead: %s; what is unknown is never taken for dead. "+
+				"If you know it is, stop its host in the cloud and ask again", name, evidence.Words)
+			return &d
+		}
+	}
+	return nil
+}
+
+func (in Input) evidence(member string) *fleet.Evidence {
+	for i := range in.Observation.Evidence {
+		if in.Observation.Evidence[i].Member == member {
+			return &in.Observation.Evidence[i]
+		}
+	}
+	return nil
+}
+
+// minLooks is how often witnesses must have been asked.
+const minLooks = 3
+
+// isDead judges the witnesses: for as long as the policy asks, nothing answered at the
+// member's port, no peer had a connection to it, and either its host's own side or
+// the cloud said that it does not run. Whoever says that it lives outweighs them; a
+// running host proves nothing of the process on it.
+func (in Input) isDead(member string) bool {
+	e := in.evidence(member)
+	return e != nil && e.Looks >= minLooks && e.Over >= in.Policy.DeadAfter &&
+		e.Client == fleet.SaysDead && e.Peers == fleet.SaysDead && e.Host != fleet.SaysAlive &&
+		(e.Host == fleet.SaysDead || e.Cloud == fleet.SaysDead)
+}
+
+// reviving says that a host was bought for a member that was there before: to bring it
+// back on its disk.
+func (r roster) reviving(member string) bool {
+	n := fleet.MemberNumber(r.in.Operation.Cluster, member)
+	if n == 0 || n >= r.in.Operation.Since {
+		return false
+	}
+	return r.bought(member) != nil || slices.ContainsFunc(r.in.Failures, func(f fleet.Failure) bool {
+		return f.Step.Kind == fleet.LaunchHost && f.Step.Member == member
+	})
+}
+
+// revivalFailed says that bringing a member back on its disk did not work.
+func (r roster) revivalFailed(member string) bool {
+	return r.reviving(member) && slices.ContainsFunc(r.in.Failures, func(f fleet.Failure) bool { return f.Step.Member == member })
+}
+
+// revived says that a member is on its new host, and is not to be judged by what was
+// seen of the old one; restore brings it all the way.
+func (r roster) revived(s seat) bool {
+	return r.bought(s.name) != nil && r.reviving(s.name) && !r.revivalFailed(s.name) && s.host != nil &&
+		s.host.Tags[fleet.TagToken] == r.bought(s.name).Token
+}
+
+// revive gives the next step towards a dead member's own disk on a new host, or nil
+// when that cannot be: its host is alive, or its disk is lost, or it was tried.
+func (r roster) revive(s seat) *fleet.Decision {
+	e := r.in.evidence(s.name)
+	if e == nil || e.Cloud != fleet.SaysDead || e.DiskLost || s.disk == nil || s.number == 0 || r.revivalFailed(s.name) {
+		return nil
+	}
+	answer := func(d fleet.Decision) *fleet.Decision { return &d }
+	if step := r.bought(s.name); step != nil {
+		return answer(act(*step)) // not visible yet, or lost: the same again tells which
+	}
+	if s.host != nil { // it must never run again beside the new one
+		return answer(act(r.step(fleet.ReleaseHost, s)))
+	}
+	spec := r.in.Operation.Spec
+	step := r.in.purchase(fleet.LaunchHost, s.name, strings.Join([]string{spec.Machine.Type, s.disk.Zone, r.in.Operation.Generation}, "/"))
+	step.Zone, step.Type = s.disk.Zone, spec.Machine.Type
+	return answer(act(step))
+}
+
+// WhyDead says in words why members count as dead, for the plan that a person sees.
+func WhyDead(in Input) []string {
+	var words []string
+	for _, e := range in.Observation.Evidence {
+		if in.isDead(e.Member) {
+			words = append(words, fmt.Sprintf("%s is dead: %s", e.Member, e.Words))
+		}
+	}
+	return words
+}
