@@ -32,7 +32,7 @@ func (p *Planner) look(ctx context.Context, r fleet.LookRequest) (fleet.Look, er
 		if err != nil {
 			return false, -1, "", err
 		}
-		input := plan.Input{Operation: r.Operation, Observation: obs, Failures: r.Failures}
+		input := plan.Input{Operation: r.Operation, Observation: obs, Memory: r.Memory, Policy: r.Operation.Options.Policy.Over(r.Operation.Spec.Policy).WithDefaults()}
 		decision, err := p.decide(ctx, input)
 		if err != nil {
 			return false, -1, "", err
@@ -40,7 +40,7 @@ func (p *Planner) look(ctx context.Context, r fleet.LookRequest) (fleet.Look, er
 		waves, _ := plan.Forecast(input)
 		look = fleet.Look{
 			Observation: obs, Decision: decision, Ahead: max(0, len(waves)-1),
-			Summary: Summarize(r.Operation, obs), Endpoints: plan.Endpoints(r.Operation.Spec, obs),
+			Summary: Summarize(r.Operation, obs), Endpoints: plan.Endpoints(input, decision.Wave), Policy: input.Policy, Left: plan.Left(input),
 		}
 		if decision.Verdict == fleet.VerdictWait && time.Since(began) > clearer {
 			look.Decision.Verdict, look.Decision.Kind = fleet.VerdictBlocked, fleet.Unavailable
@@ -124,7 +124,9 @@ func (p *Planner) forecast(ctx context.Context, op fleet.Operation) (fleet.PlanR
 	if err != nil {
 		return fleet.PlanReply{}, err
 	}
-	waves, end := plan.Forecast(plan.Input{Operation: op, Observation: obs})
+	waves, end := plan.Forecast(plan.Input{
+		Operation: op, Observation: obs, Memory: fleet.Memory{Purchases: op.Purchases}, Policy: op.Options.Policy.Over(op.Spec.Policy).WithDefaults(),
+	})
 	answer := fleet.PlanReply{
 		Exists: len(obs.Hosts)+len(obs.Disks) > 0, Waves: waves,
 		Buys: buys(op.Spec, waves), Destroys: destroys(obs, waves),
