@@ -1,7 +1,6 @@
 package pki
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -25,22 +24,54 @@ const (
 	pemPrivateKey  = "PRIVATE KEY" // PKCS #8
 )
 
-// Authority is the certificate authority of one incarnation of one cluster. It
-// holds the private key: it prints as its name only, and leaves a process only
-// sealed. It is safe for concurrent use.
+// Authority is the certificate authority of one incarnation of one cluster: the
+// one that signs and, while it is being replaced, a second one that is trusted as
+// well (replace.go). It holds private keys: it prints as its name only, and leaves
+// a process only sealed. It never changes, and is safe for concurrent use.
 type Authority struct {
 	cluster, uid string
-	cert         *x509.Certificate
-	key          crypto.Signer // always a pointer inside: fmt does not follow those
+	// Pointers, because fmt does not follow those: keys are inside.
+	signer *issuer
+	other  *issuer // nil unless authorities are being replaced
+	// switched says that other is the one that signed before, not the next one.
+	switched bool
+}
+
+// issuer is a certificate that signs others, and its key.
+type issuer struct {
+	cert *x509.Certificate
+	key  crypto.Signer
+	// clientsUntil is when the last of those client certificates ends that it signed
+	// without a record; zero when nobody can tell.
+	clientsUntil time.Time
 }
 
 // NewAuthority makes the authority of a cluster, valid for AuthorityValidity
 // from now. It signs leaves only (path length 0). Errors: fleet.Invalid without
 // a cluster or a UID.
 func NewAuthority(cluster, uid string, now time.Time) (*Authority, error) {
-	if cluster == "" || uid == "" {
-		return nil, fleet.Errorf(fleet.Invalid, "certificate authority", "needs the name and the UID of its cluster")
+	if err := validCluster(cluster, uid); err != nil {
+		return nil, err
 	}
+	signer, err := newIssuer(cluster, uid, fmt.Sprintf("flotilla %s %s", cluster, uid), now)
+	if err != nil {
+		return nil, err
+	}
+	return &Authority{cluster: cluster, uid: uid, signer: signer}, nil
+}
+
+func validCluster(cluster, uid string) error {
+	const resource = "certificate authority"
+	if cluster == "" || uid == "" {
+		return fleet.Errorf(fleet.Invalid, resource, "needs the name and the UID of its cluster")
+	}
+	if err := validName(resource, cluster); err != nil {
+		return err
+	}
+	return validName(resource, uid)
+}
+
+func newIssuer(cluster, uid, commonName string, now time.Time) (*issuer, error) {
 	resource := authorityResource(cluster)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -50,7 +81,7 @@ func NewAuthority(cluster, uid string, now time.Time) (*Authority, error) {
 	// name to pieces.
 	template := &x509.Certificate{
 		Subject: pkix.Name{
-			CommonName:         fmt.Sprintf("flotilla %s %s", cluster, uid),
+			CommonName:         commonName,
 			Organization:       []string{cluster},
 			OrganizationalUnit: []string{uid},
 		},
@@ -69,15 +100,35 @@ func NewAuthority(cluster, uid string, now time.Time) (*Authority, error) {
 	if err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, resource, "its certificate could not be made: %w", err)
 	}
-	return &Authority{cluster: cluster, uid: uid, cert: cert, key: key}, nil
+	return &issuer{cert: cert, key: key, clientsUntil: now}, nil
 }
 
 func authorityResource(cluster string) string { return "certificate authority of " + cluster }
 
 func (a *Authority) resource() string { return authorityResource(a.cluster) }
 
-// CertificatePEM gives the authority's certificate: what members and clients trust.
-func (a *Authority) CertificatePEM() []byte { return encodeCertificate(a.cert.Raw) }
+// trusted gives what is trusted, older first: then a switch does not change a
+// byte of the bundle, and nobody takes it for another one.
+func (a *Authority) trusted() []*issuer {
+	switch {
+	case a.other == nil:
+		return []*issuer{a.signer}
+	case a.switched:
+		return []*issuer{a.other, a.signer}
+	default:
+		return []*issuer{a.signer, a.other}
+	}
+}
+
+// CertificatePEM gives what members and clients trust: the authority's certificate,
+// or both while it is being replaced.
+func (a *Authority) CertificatePEM() []byte {
+	var bundle []byte
+	for _, i := range a.trusted() {
+		bundle = append(bundle, encodeCertificate(i.cert.Raw)...)
+	}
+	return bundle
+}
 
 // Format prints the authority's name, whatever the verb.
 func (a Authority) Format(f fmt.State, _ rune) {
@@ -101,76 +152,13 @@ func (a *Authority) ClientTLS(name string, now time.Time) (*tls.Config, error) {
 		return nil, fleet.Errorf(fleet.Invalid, "client certificate "+name, "does not fit its key")
 	}
 	roots := x509.NewCertPool()
-	roots.AddCert(a.cert)
+	for _, i := range a.trusted() {
+		roots.AddCert(i.cert)
+	}
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS12,
 		RootCAs:      roots,
 		Certificates: []tls.Certificate{pair},
-	}, nil
-}
-
-// Seal gives the authority, with its private key, sealed with the fleet's key.
-func (a *Authority) Seal(k *FleetKey) ([]byte, error) {
-	key, err := x509.MarshalPKCS8PrivateKey(a.key)
-	if err != nil {
-		return nil, fleet.Errorf(fleet.Invalid, a.resource(), "its key could not be encoded")
-	}
-	var sealed bytes.Buffer
-	w, err := k.Seal(&sealed)
-	if err != nil {
-		return nil, err
-	}
-	for _, block := range []*pem.Block{
-		{Type: pemCertificate, Bytes: a.cert.Raw},
-		{Type: pemPrivateKey, Bytes: key},
-	} {
-		if err := pem.Encode(w, block); err != nil {
-			return nil, fleet.Errorf(fleet.Unavailable, a.resource(), "could not be sealed: %w", err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		return nil, fleet.Errorf(fleet.Unavailable, a.resource(), "could not be sealed: %w", err)
-	}
-	return sealed.Bytes(), nil
-}
-
-// OpenAuthority gives back what Seal sealed. Errors: fleet.Denied when it was
-// sealed with another key, fleet.Lost when it is damaged or is no authority.
-func OpenAuthority(sealed []byte, k *FleetKey) (*Authority, error) {
-	const resource = "sealed certificate authority"
-	r, err := k.Open(bytes.NewReader(sealed))
-	if err != nil {
-		return nil, about(err, resource)
-	}
-	text, err := io.ReadAll(r)
-	if err != nil {
-		return nil, about(err, resource)
-	}
-	// From here on errors never wrap what parsers say: they had the key before them.
-	wrong := fleet.Errorf(fleet.Lost, resource, "it was opened, but does not hold an authority").
-		WithRemedy("restore it from a copy")
-	certBlock, rest := pem.Decode(text)
-	keyBlock, _ := pem.Decode(rest)
-	if certBlock == nil || keyBlock == nil || certBlock.Type != pemCertificate || keyBlock.Type != pemPrivateKey {
-		return nil, wrong
-	}
-	cert, err := x509.ParseCertificate(certBlock.Bytes)
-	if err != nil || !cert.IsCA || len(cert.Subject.Organization) != 1 || len(cert.Subject.OrganizationalUnit) != 1 {
-		return nil, wrong
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(keyBlock.Bytes)
-	if err != nil {
-		return nil, wrong
-	}
-	key, ok := parsed.(*ecdsa.PrivateKey)
-	if !ok || !key.PublicKey.Equal(cert.PublicKey) {
-		return nil, wrong
-	}
-	return &Authority{
-		cluster: cert.Subject.Organization[0],
-		uid:     cert.Subject.OrganizationalUnit[0],
-		cert:    cert,
-		key:     key,
 	}, nil
 }
 

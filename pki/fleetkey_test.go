@@ -149,7 +149,7 @@ func TestAuthoritySealed(t *testing.T) {
 	require.Equal(t, "orders", opened.cluster)
 	require.Equal(t, "u1", opened.uid)
 	server := opened.server(t, loopback, time.Now())
-	require.NoError(t, server.Leaf.CheckSignatureFrom(a.cert))
+	require.NoError(t, server.Leaf.CheckSignatureFrom(a.signer.cert))
 
 	_, err = OpenAuthority(sealed, fleetKey(t))
 	require.Equal(t, fleet.Denied, fleet.KindOf(err))
@@ -226,7 +226,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 
 func mustPKCS8(t *testing.T, a *Authority) []byte {
 	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(a.key)
+	der, err := x509.MarshalPKCS8PrivateKey(a.signer.key)
 	require.NoError(t, err)
 	return der
 }

@@ -21,10 +21,44 @@ func authority(t *testing.T) *Authority {
 	return a
 }
 
+// pool is what a member or client makes of the bundle that it is given.
 func pool(a *Authority) *x509.CertPool {
 	p := x509.NewCertPool()
-	p.AddCert(a.cert)
+	p.AppendCertsFromPEM(a.CertificatePEM())
 	return p
+}
+
+// clientPort is the TLS of a member's client port: a leaf, and the bundle it trusts.
+func clientPort(trusted *Authority, leaf tls.Certificate) *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{leaf}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(trusted)}
+}
+
+// peerPort is that of its peer port, with what etcd does for --peer-cert-allowed-cn.
+func peerPort(trusted *Authority, leaf tls.Certificate) *tls.Config {
+	c := clientPort(trusted, leaf)
+	c.VerifyPeerCertificate = func(_ [][]byte, chains [][]*x509.Certificate) error {
+		for _, chain := range chains {
+			if chain[0].Subject.CommonName == PeerName("orders", "u1") {
+				return nil
+			}
+		}
+		return errors.New("client certificate authentication failed")
+	}
+	return c
+}
+
+// asks is the TLS of who dials. It sends its certificate whatever the server asks for.
+func asks(trusted *Authority, leaf tls.Certificate) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, RootCAs: pool(trusted),
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &leaf, nil },
+	}
+}
+
+// client makes a client's certificate for an hour.
+func (a *Authority) client(t *testing.T) tls.Certificate {
+	t.Helper()
+	return leaf(t, func(csr []byte) ([]byte, error) { return a.SignClient(csr, "alice", time.Hour, time.Now()) })
 }
 
 // leaf makes a key and has it signed, as a host and the control plane do together.
@@ -91,30 +125,15 @@ func TestHandshakes(t *testing.T) {
 		require.NoError(t, err)
 		return c
 	}
-	clientPort := func(cert tls.Certificate) *tls.Config {
-		return &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(a)}
-	}
+	clientPort := func(cert tls.Certificate) *tls.Config { return clientPort(a, cert) }
 	good := a.server(t, loopback, now)
-	peerPort := clientPort(a.peer(t))
-	// What etcd does for --peer-cert-allowed-cn.
-	peerPort.VerifyPeerCertificate = func(_ [][]byte, chains [][]*x509.Certificate) error {
-		for _, chain := range chains {
-			if chain[0].Subject.CommonName == PeerName("orders", "u1") {
-				return nil
-			}
-		}
-		return errors.New("client certificate authentication failed")
-	}
+	peerPort := peerPort(a, a.peer(t))
 	with := func(c *tls.Config, certs ...tls.Certificate) *tls.Config {
 		c = c.Clone()
 		c.Certificates = certs
 		return c
 	}
-	foreignClient := client(a)
-	foreignClient.Certificates = client(other).Certificates
-	// Sends its certificate although the server does not list its authority.
-	foreign := foreignClient.Certificates[0]
-	foreignClient.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &foreign, nil }
+	foreignClient := asks(a, other.client(t))
 
 	for name, c := range map[string]struct {
 		server, client *tls.Config
@@ -154,9 +173,7 @@ func TestExpiredCertificatesAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	stale, err := a.ClientTLS("flotilla", time.Now().Add(-OwnClientValidity-time.Minute))
 	require.NoError(t, err)
-	server := func(cert tls.Certificate) *tls.Config {
-		return &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool(a)}
-	}
+	server := func(cert tls.Certificate) *tls.Config { return clientPort(a, cert) }
 
 	_, clientErr := handshake(t, server(a.server(t, loopback, past)), fresh)
 	require.ErrorContains(t, clientErr, "expired")

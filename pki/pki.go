@@ -2,6 +2,9 @@
 // the leaf certificates it signs from requests, and the sealing of what must be
 // kept secret at rest with the fleet's key (age, https://age-encryption.org/v1).
 //
+// An authority is replaced through a bundle of the old one and a new one
+// (replace.go), and one that something else made can be taken over (import.go).
+//
 // Private keys of members are made on the host that uses them (NewKeyAndRequest)
 // and never come here: an Authority sees only their requests. Where sealed bytes
 // are stored, and when certificates are renewed, is not decided here.
@@ -20,6 +23,9 @@ const (
 	// restart, so it could be hours; a year is for the other side: a control plane
 	// that is down for months must not take its clusters with it.
 	LeafValidity = 365 * 24 * time.Hour
+	// MaxClientValidity is the longest life of a client's certificate: longer than a
+	// quarter is a key that will be forgotten somewhere.
+	MaxClientValidity = 90 * 24 * time.Hour
 	// OwnClientValidity is how long the control plane's own client certificate
 	// lasts. It lives in memory only and is made anew for each piece of work.
 	OwnClientValidity = time.Hour

@@ -86,25 +86,31 @@ func (a *Authority) sign(what string, csrPEM []byte, now time.Time, validity tim
 	if err := validName(what, leaf.Subject.CommonName); err != nil {
 		return nil, err
 	}
-	if now.Before(a.cert.NotBefore) || !now.Before(a.cert.NotAfter) {
+	ca := a.signer.cert
+	if now.Before(ca.NotBefore) || !now.Before(ca.NotAfter) {
 		return nil, fleet.Errorf(fleet.Denied, what, "the %s is valid from %s to %s only",
-			a.resource(), a.cert.NotBefore.Format(time.DateOnly), a.cert.NotAfter.Format(time.DateOnly)).
+			a.resource(), ca.NotBefore.Format(time.DateOnly), ca.NotAfter.Format(time.DateOnly)).
 			WithRemedy("check this machine's clock")
 	}
 	public, err := requestedKey(what, csrPEM)
 	if err != nil {
 		return nil, err
 	}
-	// No serial number: the library draws one of 160 random bits.
-	leaf.NotBefore = later(now.Add(-Backdating), a.cert.NotBefore)
-	leaf.NotAfter = earlier(now.Add(validity), a.cert.NotAfter)
-	leaf.KeyUsage = x509.KeyUsageDigitalSignature
-	leaf.BasicConstraintsValid = true
-	der, err := x509.CreateCertificate(rand.Reader, leaf, a.cert, public, a.key)
+	leaf.NotBefore = later(now.Add(-Backdating), ca.NotBefore)
+	leaf.NotAfter = earlier(now.Add(validity), ca.NotAfter)
+	der, err := a.signer.certify(leaf, public)
 	if err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, what, "could not be signed: %w", err)
 	}
 	return encodeCertificate(der), nil
+}
+
+// certify signs a leaf with what all leaves have in common.
+func (i *issuer) certify(leaf *x509.Certificate, public any) ([]byte, error) {
+	// No serial number: the library draws one of 160 random bits.
+	leaf.KeyUsage = x509.KeyUsageDigitalSignature
+	leaf.BasicConstraintsValid = true
+	return x509.CreateCertificate(rand.Reader, leaf, i.cert, public, i.key)
 }
 
 // requestedKey gives the public key of a request that proves to hold the private one.
@@ -120,20 +126,25 @@ func requestedKey(what string, csrPEM []byte) (any, error) {
 	if err := csr.CheckSignature(); err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, what, "the request is not signed with the key that it is for: %w", err)
 	}
-	switch key := csr.PublicKey.(type) {
-	case *ecdsa.PublicKey:
-		if key.Curve != elliptic.P224() {
-			return key, nil
-		}
-	case ed25519.PublicKey:
-		return key, nil
-	case *rsa.PublicKey:
-		if key.N.BitLen() >= minRSABits {
-			return key, nil
-		}
+	if !strong(csr.PublicKey) {
+		return nil, fleet.Errorf(fleet.Invalid, what, "the key in the request is too weak").WithRemedy(strongRemedy, minRSABits)
 	}
-	return nil, fleet.Errorf(fleet.Invalid, what, "the key in the request is too weak").
-		WithRemedy("use ECDSA P-256 or larger, Ed25519, or RSA of at least %d bits", minRSABits)
+	return csr.PublicKey, nil
+}
+
+const strongRemedy = "use ECDSA P-256 or larger, Ed25519, or RSA of at least %d bits"
+
+// strong says whether a public key can be relied on for years.
+func strong(public any) bool {
+	switch key := public.(type) {
+	case *ecdsa.PublicKey:
+		return key.Curve != elliptic.P224()
+	case ed25519.PublicKey:
+		return true
+	case *rsa.PublicKey:
+		return key.N.BitLen() >= minRSABits
+	}
+	return false
 }
 
 func later(a, b time.Time) time.Time {

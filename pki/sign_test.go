@@ -131,9 +131,9 @@ func TestLeavesDoNotOutliveTheirAuthority(t *testing.T) {
 	a := authority(t)
 	_, csr, err := NewKeyAndRequest("x")
 	require.NoError(t, err)
-	certPEM, err := a.SignServer(csr, "m", loopback, a.cert.NotAfter.Add(-time.Hour))
+	certPEM, err := a.SignServer(csr, "m", loopback, a.signer.cert.NotAfter.Add(-time.Hour))
 	require.NoError(t, err)
-	require.Equal(t, a.cert.NotAfter, parse(t, certPEM).NotAfter)
+	require.Equal(t, a.signer.cert.NotAfter, parse(t, certPEM).NotAfter)
 }
 
 func TestRequestForAnExistingKey(t *testing.T) {
