@@ -148,6 +148,9 @@ type MemberConfig struct {
 	Settings EtcdSettings `json:"settings"`
 	// Generation is the operation that had it restarted last; another one restarts it again.
 	Generation string `json:"generation,omitempty"`
+	// AnyPeer lets it accept any peer of the cluster's authority, whatever its name, as
+	// long as members of a cluster that is being adopted have names of their own.
+	AnyPeer bool `json:"anyPeer,omitempty"`
 }
 
 // Endpoint is where a member is: an address, a client port and a peer port.

@@ -36,6 +36,8 @@ func Next(in Input) fleet.Decision {
 		return create(in)
 	case fleet.DecommissionCluster:
 		return decommission(in)
+	case fleet.AdoptCluster:
+		return adopt(in)
 	case fleet.StopCluster:
 		return stop(in)
 	case fleet.StartCluster:

@@ -73,6 +73,12 @@ func (w *World) changes(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		}), nil
 	case fleet.RetireAuthority:
 		return effects(func() { w.trust = fleet.Trust{Signer: w.trust.Signer} }), nil
+	case fleet.ImportAuthority:
+		return effects(func() { w.authority = true }), nil
+	case fleet.AdoptHost:
+		return w.adoptHost(op, step)
+	case fleet.AdoptMember:
+		return w.restart(op, step)
 	case fleet.ReopenSnapshot:
 		return effects(func() {
 			if w.snapshot != nil {
@@ -83,6 +89,15 @@ func (w *World) changes(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		}), nil
 	}
 	return nil, fmt.Errorf("model: no effects for step %q", step.Kind)
+}
+
+// adoptHost tags a host and a disk that something else bought.
+func (w *World) adoptHost(op fleet.Operation, step fleet.Step) ([]func(), error) {
+	h, d := w.hosts[step.HostID], w.disks[step.DiskID]
+	if h == nil || d == nil {
+		return nil, gone("host", step.HostID)
+	}
+	return effects(func() { h.Tags = tags(op, step) }, func() { d.Tags = tags(op, step) }), nil
 }
 
 func away(member string) error {
