@@ -188,3 +188,12 @@ func (s Step) DisturbsMember() bool {
 	}
 	return false
 }
+
+// Destroys says whether a step gives up something that no later step brings back.
+func (s Step) Destroys() bool {
+	switch s.Kind {
+	case ReleaseHost, DeleteDisk, DestroyAuthority:
+		return true
+	}
+	return false
+}

@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,6 +36,14 @@ type ClusterState struct {
 	Requests      []SeenRequest     `json:"requests,omitempty"`   // oldest first
 	Endpoints     []fleet.Endpoint  `json:"endpoints,omitempty"`
 	FinalSnapshot *fleet.Snapshot   `json:"finalSnapshot,omitempty"`
+	// Unfinished is the latest operation that changed something and did not end well, with
+	// what the next one has to know to go on with it.
+	Unfinished *fleet.Operation `json:"unfinished,omitempty"`
+	// Queue are the operations to run next, in their order.
+	Queue []QueuedOperation `json:"queue,omitempty"`
+	// NextMember is the number of the first member that never existed; zero in the state
+	// of a cluster that no operation has changed since it was created by an early version.
+	NextMember int `json:"nextMember,omitempty"`
 }
 
 // SeenRequest is a request ID and the operation that it led to.
@@ -66,8 +73,8 @@ type inHand struct {
 }
 
 // Cluster is the entity workflow: it stands for one cluster for its whole life,
-// runs one operation at a time as a child workflow, and sleeps in between. It
-// continues as new after every operation, so its history stays short and a new
+// runs one operation at a time as a child workflow, then those that are queued, and
+// sleeps in between. It continues as new after every operation, so its history stays short and a new
 // version of this code takes over at a quiet moment. It ends when nothing of the
 // cluster is left, and not before: cancelling it from outside cancels the
 // operation in hand, because without it nobody knows what the cluster was to be.
@@ -87,6 +94,8 @@ func Cluster(ctx workflow.Context, state ClusterState) (ClusterView, error) {
 			c.stop("by a cancellation of the cluster's workflow")
 		}
 	})
+	workflow.Go(ctx, c.hearEndpoints)
+	c.takeNext(ctx)
 	if err := c.awaitRequest(ctx, outside); err != nil {
 		return ClusterView{}, err
 	}
@@ -135,6 +144,9 @@ func (c *cluster) listen(ctx workflow.Context) error {
 	if err := workflow.SetQueryHandler(ctx, QueryDescribe, func() (ClusterView, error) { return c.view(), nil }); err != nil {
 		return err
 	}
+	if err := workflow.SetQueryHandler(ctx, QueryEndpoints, func() ([]fleet.Endpoint, error) { return slices.Clone(c.Endpoints), nil }); err != nil {
+		return err
+	}
 	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateSubmit, c.submit,
 		workflow.UpdateHandlerOptions{Validator: c.validate}); err != nil {
 		return err
@@ -143,20 +155,31 @@ func (c *cluster) listen(ctx workflow.Context) error {
 		workflow.UpdateHandlerOptions{Validator: c.validateCancel}); err != nil {
 		return err
 	}
-	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateProtect, c.protect,
-		workflow.UpdateHandlerOptions{Validator: c.validateProtect})
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateProtect, c.protect,
+		workflow.UpdateHandlerOptions{Validator: c.validateProtect}); err != nil {
+		return err
+	}
+	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateAmend, c.amend,
+		workflow.UpdateHandlerOptions{Validator: c.validateAmend})
+}
+
+// hearEndpoints keeps what the running operation says of where clients should connect.
+func (c *cluster) hearEndpoints(ctx workflow.Context) {
+	said := workflow.GetSignalChannel(ctx, SignalEndpoints)
+	for {
+		var signal EndpointsSignal
+		said.Receive(ctx, &signal)
+		if c.running != nil && c.running.ID == signal.Operation {
+			c.Endpoints = signal.Endpoints
+		}
+	}
 }
 
 // run runs the operation in hand as a child and settles what it leads to.
 func (c *cluster) run(ctx workflow.Context) error {
 	op := c.running
 	before := c.Summary.Phase
-	switch op.Kind {
-	case fleet.CreateCluster:
-		c.Summary.Phase = fleet.PhaseCreating
-	case fleet.DecommissionCluster:
-		c.Summary.Phase = fleet.PhaseDecommissioning
-	}
+	c.Summary.Phase = phaseDuring(op.Kind, before)
 	c.Summary.Operation, c.Summary.LastError = op.ID, ""
 	if err := c.publish(ctx); err != nil {
 		return err
@@ -191,91 +214,6 @@ func (c *cluster) child(ctx workflow.Context, op *inHand) (OperationResult, erro
 	return result, err
 }
 
-// settle records how the operation ended and what the cluster is now.
-func (c *cluster) settle(ctx workflow.Context, op *inHand, before fleet.Phase, result OperationResult, err error) {
-	record := &c.Operations[0]
-	record.Ended, record.State = workflow.Now(ctx), fleet.OperationDone
-	if err != nil {
-		failure := asError(err)
-		record.State, record.Error, record.ErrorKind = fleet.OperationFailed, failure.Error(), failure.Kind
-		detailsOf(err, &result)
-		if temporal.IsCanceledError(err) {
-			record.State, record.Error, record.ErrorKind = fleet.OperationCancelled, "", ""
-		}
-	}
-	if !result.Summary.At.IsZero() {
-		s := result.Summary
-		s.Phase, s.Created = c.Summary.Phase, c.Summary.Created
-		c.Summary, c.Endpoints = s, result.Endpoints
-	}
-	if result.FinalSnapshot != nil {
-		c.FinalSnapshot = result.FinalSnapshot
-	}
-	c.Summary.Operation, c.Summary.LastError = "", record.Error
-	c.Summary.Phase = phaseAfter(op.Kind, before, record.State, result)
-	if op.failed != nil {
-		c.Summary.Phase = phaseUnstarted(op.Kind, before, op.failed)
-		c.forget(op.ID)
-	}
-	c.running = nil
-}
-
-// phaseAfter says what a cluster is after an operation.
-func phaseAfter(kind fleet.OperationKind, before fleet.Phase, state fleet.OperationState, result OperationResult) fleet.Phase {
-	done := state == fleet.OperationDone
-	switch {
-	case result.Clean, kind == fleet.DecommissionCluster && done:
-		return fleet.PhaseGone
-	case kind == fleet.CreateCluster && done:
-		return fleet.PhaseRunning
-	case kind == fleet.CreateCluster:
-		return fleet.PhaseIncomplete
-	case kind == fleet.DecommissionCluster && !result.touched():
-		return before
-	case kind == fleet.DecommissionCluster:
-		return fleet.PhaseDecommissioning
-	}
-	return before
-}
-
-// phaseUnstarted says what a cluster is when an operation's workflow did not start.
-func phaseUnstarted(kind fleet.OperationKind, before fleet.Phase, err error) fleet.Phase {
-	var twin *temporal.ChildWorkflowExecutionAlreadyStartedError
-	switch {
-	case errors.As(err, &twin) && kind == fleet.CreateCluster:
-		return fleet.PhaseIncomplete // whatever the other one made stays known
-	case errors.As(err, &twin) && kind == fleet.DecommissionCluster:
-		return fleet.PhaseDecommissioning
-	case before == "":
-		return fleet.PhaseGone // nothing was ever made
-	}
-	return before
-}
-
-// touched says whether an operation changed anything that a decommission ends. One
-// that did not say what it did may have done everything.
-func (r OperationResult) touched() bool {
-	if r.Progress.Operation == "" {
-		return true
-	}
-	return slices.ContainsFunc(r.Progress.Steps, func(p fleet.StepProgress) bool {
-		return p.Step.Kind != fleet.SaveFinalSnapshot
-	})
-}
-
-// detailsOf reads the result that a failed or cancelled operation carries. One
-// without leaves it as it is.
-func detailsOf(err error, result *OperationResult) {
-	var application *temporal.ApplicationError
-	var cancelled *temporal.CanceledError
-	switch {
-	case errors.As(err, &cancelled) && cancelled.HasDetails():
-		_ = cancelled.Details(result)
-	case errors.As(err, &application) && application.HasDetails():
-		_ = application.Details(result)
-	}
-}
-
 // publish puts the cluster's row where lists see it.
 func (c *cluster) publish(ctx workflow.Context) error {
 	if err := workflow.UpsertMemo(ctx, map[string]any{MemoSummary: c.Summary}); err != nil {
@@ -295,6 +233,7 @@ func (c *cluster) view() ClusterView {
 	v := ClusterView{
 		Summary: c.Summary, Operations: slices.Clone(c.Operations),
 		Endpoints: slices.Clone(c.Endpoints), FinalSnapshot: c.FinalSnapshot,
+		Unfinished: c.unfinished(), Queue: slices.Clone(c.Queue), NextMember: c.nextMember(),
 	}
 	if c.Spec != nil {
 		v.Spec = c.Spec.Clone()

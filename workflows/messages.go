@@ -193,7 +193,7 @@ type OperationRecord struct {
 	Error      string               `json:"error,omitempty"`
 	ErrorKind  fleet.Kind           `json:"errorKind,omitempty"`
 	Cancelled  string               `json:"cancelled,omitempty"` // who cancelled it and why
-	// Resumes is the ID of the operation that this one goes on with.
+	// Resumes is the ID of the first of the operations that this one goes on with.
 	Resumes string `json:"resumes,omitempty"`
 	// Marks are what people did to it: who approved, paused, resumed it, and why.
 	Marks []fleet.Mark `json:"marks,omitempty"`

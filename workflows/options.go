@@ -30,28 +30,59 @@ const (
 	healthTimeout = 5 * time.Minute
 	// snapshotTimeout covers 16 GiB at 10 MB/s, stored and restored.
 	snapshotTimeout = 60 * time.Minute
+	// syncTimeout covers 16 GiB at 10 MB/s, which a member gets from the leader and then
+	// loads, twice: while it gets them, the leader may have to send a newer copy.
+	syncTimeout = 60 * time.Minute
+	// raftSnapshotTimeout covers ten thousand small entries at a few a second, so that
+	// no client feels them: after so many a quiet member writes a raft snapshot.
+	raftSnapshotTimeout = 60 * time.Minute
+	// growTimeout: clouds lay out a larger disk within minutes, and say so late when
+	// they are busy; the file system takes seconds.
+	growTimeout = 60 * time.Minute
+	// restartMargin is what a restart takes beside the member's own start, which the
+	// policy bounds: stopping it, writing its configuration, asking a busy host.
+	restartMargin = 5 * time.Minute
 	// quickTimeout is for what takes a second and may have to wait out throttling.
 	quickTimeout = 5 * time.Minute
+	// newerTimeout is for a step that a newer planner knows: as long as what takes
+	// minutes, because nothing is known of it.
+	newerTimeout = 10 * time.Minute
 	// forecastTimeout: a person waits for the answer.
 	forecastTimeout = 30 * time.Second
 )
 
-// stepTimeouts is how long a step may go on in all, retries included. After that
-// it counts as failed and the planner says what follows.
-var stepTimeouts = map[fleet.StepKind]time.Duration{
-	fleet.CreateAuthority:   quickTimeout,
-	fleet.LaunchHost:        launchTimeout,
-	fleet.AttachDisk:        launchTimeout,
-	fleet.PrepareHost:       prepareTimeout,
-	fleet.StartMember:       memberTimeout,
-	fleet.AddLearner:        memberTimeout,
-	fleet.AwaitHealthy:      healthTimeout,
-	fleet.SaveFinalSnapshot: snapshotTimeout,
-	fleet.StopMember:        memberTimeout,
-	fleet.CloseSnapshot:     quickTimeout,
-	fleet.ReleaseHost:       launchTimeout,
-	fleet.DeleteDisk:        launchTimeout,
-	fleet.DestroyAuthority:  quickTimeout,
+// stepTimeout is how long a step may go on in all, retries included. After that it
+// counts as failed and the planner says what follows. One that is not known is of a
+// newer planner.
+func stepTimeout(kind fleet.StepKind, policy fleet.Policy) (timeout time.Duration, known bool) {
+	policy = policy.WithDefaults()
+	switch kind {
+	case fleet.LaunchHost, fleet.AttachDisk, fleet.ReleaseHost, fleet.DeleteDisk, fleet.StopHost, fleet.StartHost, fleet.ResizeHost:
+		return launchTimeout, true
+	case fleet.PrepareHost:
+		return prepareTimeout, true
+	case fleet.StartMember, fleet.StopMember, fleet.AddLearner, fleet.Promote, fleet.RemoveMember, fleet.UpdateMember:
+		return memberTimeout, true
+	case fleet.AwaitHealthy:
+		return healthTimeout, true
+	case fleet.AwaitSettled:
+		return time.Duration(policy.Soak) + healthTimeout, true
+	case fleet.AwaitInSync:
+		return syncTimeout, true
+	case fleet.RestartMember, fleet.RollBackMember, fleet.AdoptMember:
+		return time.Duration(policy.ReadyWithin) + restartMargin, true
+	case fleet.TakeRaftSnapshot:
+		return raftSnapshotTimeout, true
+	case fleet.SaveFinalSnapshot:
+		return snapshotTimeout, true
+	case fleet.GrowDisk:
+		return growTimeout, true
+	case fleet.CreateAuthority, fleet.ExtendAuthority, fleet.SwitchAuthority, fleet.RetireAuthority, fleet.DestroyAuthority,
+		fleet.ImportAuthority, fleet.RenewCertificates, fleet.MoveLeader, fleet.EnableDowngrade, fleet.CancelDowngrade,
+		fleet.CloseSnapshot, fleet.ReopenSnapshot, fleet.AdoptHost:
+		return quickTimeout, true
+	}
+	return newerTimeout, false
 }
 
 // retries is how a step is tried again. Which errors are worth it is said by the
@@ -63,11 +94,8 @@ var retries = &temporal.RetryPolicy{
 }
 
 // stepOptions are the options of a step's activity, on the queue of its region.
-func stepOptions(op fleet.Operation, step fleet.Step, id string) workflow.ActivityOptions {
-	timeout, known := stepTimeouts[step.Kind]
-	if !known {
-		timeout = launchTimeout // a step that a newer planner knows
-	}
+func stepOptions(op fleet.Operation, step fleet.Step, policy fleet.Policy, id string) workflow.ActivityOptions {
+	timeout, _ := stepTimeout(step.Kind, policy)
 	return workflow.ActivityOptions{
 		TaskQueue:              RegionQueue(op.Spec.Provider, op.Spec.Region),
 		ActivityID:             id,

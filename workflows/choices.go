@@ -1,0 +1,91 @@
+package workflows
+
+import (
+	"slices"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// checkOptions: the options are of the operation, and right.
+func (c *cluster) checkOptions(r SubmitRequest) error {
+	if r.Resume {
+		return nil // they were checked when it was asked for first
+	}
+	o := r.Options
+	for _, option := range []struct {
+		name  string
+		set   bool
+		kinds []fleet.OperationKind
+	}{
+		{"skipFinalSnapshot", o.SkipFinalSnapshot, []fleet.OperationKind{fleet.DecommissionCluster, fleet.StopCluster}},
+		{"members", len(o.Members) > 0, []fleet.OperationKind{
+			fleet.MigrateByLearner, fleet.RollCluster, fleet.FailoverMember, fleet.ChangeLeader}},
+		{"leave", o.Leave != "", []fleet.OperationKind{fleet.ChangeLeader}},
+		{"allowDowntime", o.AllowDowntime, []fleet.OperationKind{fleet.UpscaleCluster, fleet.ScaleCluster,
+			fleet.MigrateByLearner, fleet.UpgradeCluster, fleet.RollCluster, fleet.AdoptCluster}},
+		{"certificates", o.Certificates != "", []fleet.OperationKind{fleet.RollCluster}},
+		{"adopt", o.Adopt != nil, []fleet.OperationKind{fleet.AdoptCluster}},
+	} {
+		if option.set && !slices.Contains(option.kinds, r.Kind) {
+			return fleet.Errorf(fleet.Invalid, "request", "options.%s has no meaning for %s", option.name, r.Kind)
+		}
+	}
+	if err := o.Policy.Validate("options.policy").Err("request"); err != nil {
+		return err
+	}
+	switch {
+	case o.Leave != "" && len(o.Members) > 0:
+		return fleet.Errorf(fleet.Invalid, "request", "options.leave has no meaning where members names who is to lead")
+	case r.Kind == fleet.AdoptCluster:
+		return checkAdoption(r)
+	}
+	return checkCertificates(o)
+}
+
+// checkCertificates: authorities are replaced on all members, or none could talk to
+// some of the others.
+func checkCertificates(o fleet.Options) error {
+	switch o.Certificates {
+	case "", fleet.RenewLeaves:
+		return nil
+	case fleet.TrustNewCA, fleet.UseNewCA, fleet.DropOldCA:
+		if len(o.Members) > 0 {
+			return fleet.Errorf(fleet.Invalid, "request", "options.members: an authority is replaced on all members, not on some")
+		}
+		return nil
+	}
+	return fleet.Errorf(fleet.Invalid, "request", "options.certificates: %q is not one of %s, %s, %s, %s",
+		o.Certificates, fleet.RenewLeaves, fleet.TrustNewCA, fleet.UseNewCA, fleet.DropOldCA)
+}
+
+// checkAdoption: all that is needed to find the members, and as many of them as the
+// spec has.
+func checkAdoption(r SubmitRequest) error {
+	a := r.Options.Adopt
+	switch {
+	case a == nil:
+		return fleet.Errorf(fleet.Invalid, "request", "options.adopt is missing: it says where the members are")
+	case len(a.Authority) == 0:
+		return fleet.Errorf(fleet.Invalid, "request", "options.adopt.authority is missing")
+	case r.Spec != nil && len(a.Members) != r.Spec.WithDefaults().Voters+r.Spec.Learners:
+		return fleet.Errorf(fleet.Invalid, "request", "options.adopt.members: %d are named, and the spec has %d voters and %d learners",
+			len(a.Members), r.Spec.WithDefaults().Voters, r.Spec.Learners)
+	}
+	for i, m := range a.Members {
+		for _, field := range []struct {
+			name  string
+			empty bool
+		}{
+			{"name", m.Name == ""}, {"hostId", m.HostID == ""}, {"diskId", m.DiskID == ""}, {"dataDir", m.DataDir == ""},
+			{"endpoint", m.Endpoint.Address == "" || m.Endpoint.ClientPort == 0 || m.Endpoint.PeerPort == 0},
+		} {
+			if field.empty {
+				return fleet.Errorf(fleet.Invalid, "request", "options.adopt.members[%d].%s is missing", i, field.name)
+			}
+		}
+		if slices.ContainsFunc(a.Members[:i], func(other fleet.AdoptedMember) bool { return other.Name == m.Name }) {
+			return fleet.Errorf(fleet.Invalid, "request", "options.adopt.members[%d].name: %s is named twice", i, m.Name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package workflows
+
+import (
+	"fmt"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// end settles the operation's progress and result. After a failure or a
+// cancellation it looks once more, to say what is left.
+func (o *operation) end(ctx workflow.Context, err error) (OperationResult, error) {
+	// What was done before the cancellation arrived is done.
+	cancelled := err != nil && (temporal.IsCanceledError(err) || ctx.Err() != nil)
+	o.ending = true
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	state, failure := fleet.OperationDone, (*fleet.Error)(nil)
+	if err != nil {
+		failure = asError(err)
+		state, o.progress.LastError = fleet.OperationFailed, failure.Error()
+		if cancelled {
+			state, o.progress.LastError = fleet.OperationCancelled, "cancelled"
+		}
+		o.lastLook(ctx)
+		o.progress.Doing = ""
+	}
+	if terr := o.tellEndpoints(ctx); terr != nil && err == nil {
+		return OperationResult{}, terr
+	}
+	o.progress.State, o.progress.Ended = state, workflow.Now(ctx)
+	result := OperationResult{
+		Progress: o.progress, Summary: o.last.Summary, Endpoints: o.last.Endpoints,
+		FinalSnapshot: o.last.Observation.FinalSnapshot, Lost: o.lost(),
+		Clean: o.looked() && o.last.Empty(), Purchases: o.memory.Purchases, HighestMember: o.memory.Highest,
+	}
+	if err != nil {
+		result.Left = o.left()
+	}
+	if perr := o.publish(ctx); perr != nil && err == nil {
+		return result, perr
+	}
+	switch {
+	case cancelled:
+		return result, temporal.NewCanceledError(result)
+	case err != nil:
+		return result, temporal.NewApplicationErrorWithOptions(failure.Error(), string(failure.Kind),
+			temporal.ApplicationErrorOptions{NonRetryable: true, Details: []any{result}, Cause: err})
+	}
+	return result, nil
+}
+
+// looked says that the last look shows how things are now.
+func (o *operation) looked() bool { return !o.last.Observation.At.IsZero() && !o.acted }
+
+// lastLook is a look that may fail: then the one before stands.
+func (o *operation) lastLook(ctx workflow.Context) {
+	o.progress.Doing = "looking at what is left"
+	options := lookOptions(o.op, "last/"+fleet.ActivityLook)
+	options.ScheduleToCloseTimeout = forecastTimeout
+	ctx = workflow.WithActivityOptions(ctx, options)
+	var look fleet.Look
+	if workflow.ExecuteActivity(ctx, fleet.ActivityLook, o.question()).Get(ctx, &look) == nil {
+		o.saw(look)
+	}
+}
+
+// left says what an operation that did not end well leaves half done.
+func (o *operation) left() []string {
+	if !o.looked() {
+		return []string{"what it left could not be looked at"}
+	}
+	return o.last.Left
+}
+
+// lost says what a decommission destroyed that is in no snapshot.
+func (o *operation) lost() string {
+	snapshot := o.last.Observation.FinalSnapshot
+	if o.op.Kind != fleet.DecommissionCluster || o.furthest == 0 {
+		return ""
+	}
+	if snapshot == nil {
+		return fmt.Sprintf("all data, up to revision %d: the final snapshot was waived", o.furthest)
+	}
+	if o.furthest > snapshot.Revision {
+		return fmt.Sprintf("at least %d revisions, written after the final snapshot at revision %d",
+			o.furthest-snapshot.Revision, snapshot.Revision)
+	}
+	return ""
+}
