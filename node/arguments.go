@@ -100,14 +100,18 @@ func (n *Node) arguments(m member, req StartRequest) ([]string, error) {
 		"--peer-trusted-ca-file=" + n.pkiFile(req.Member, caCert),
 		"--peer-cert-file=" + n.pkiFile(req.Member, peerCert),
 		"--peer-key-file=" + n.pkiFile(req.Member, peerKey),
-		"--peer-cert-allowed-cn=" + req.PeerCN,
+	}
+	if req.PeerCN != "" {
+		args = append(args, "--peer-cert-allowed-cn="+req.PeerCN)
+	}
+	args = append(args,
 		"--tls-min-version=TLS1.2",
 
 		"--logger=zap",
 		"--log-level=info",
 		"--log-outputs=stderr",
 		"--metrics=basic",
-	}
+	)
 	// All of 127.0.0.0/8 dials from 127.0.0.1, which is in no certificate but that
 	// one's. The common name still says who is a peer.
 	if address.IsLoopback() {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,10 +10,10 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/node/internal/durable"
+	"github.com/flotilla-etcd/flotilla/node/service"
 )
 
 // Certify stores a member's certificates, after checking that they fit its keys
@@ -41,7 +42,19 @@ func (n *Node) Certify(ctx context.Context, req CertifyRequest) (*fleet.MemberRe
 	}
 	// The authority goes first: between two of these writes, and after a kill there,
 	// a leaf of the old authority is still trusted as long as the bundle holds it.
-	err = durable.WriteFile(n.pkiFile(m.Member, caCert), []byte(req.CA), 0o644)
+	old, err := os.ReadFile(n.pkiFile(m.Member, caCert))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, onHost("certificates of "+resourceOf(m.Member), err)
+	}
+	err = nil
+	if !bytes.Equal(old, []byte(req.CA)) {
+		// Whatever runs or starts from here on until the end, may have read either.
+		m.TrustsSince = new(service.Moment)
+		if err := n.writeMember(m); err != nil {
+			return nil, err
+		}
+		err = durable.WriteFile(n.pkiFile(m.Member, caCert), []byte(req.CA), 0o644)
+	}
 	for _, leaf := range leaves {
 		if err == nil {
 			err = durable.WriteFile(n.pkiFile(m.Member, leaf.cert), []byte(leaf.pem), 0o644)
@@ -49,6 +62,14 @@ func (n *Node) Certify(ctx context.Context, req CertifyRequest) (*fleet.MemberRe
 	}
 	if err != nil {
 		return nil, onHost("certificates of "+resourceOf(m.Member), err)
+	}
+	m.Certified = req.Generation
+	if m.TrustsSince == nil || m.TrustsSince.IsZero() {
+		now := service.Now()
+		m.TrustsSince = &now
+	}
+	if err := n.writeMember(m); err != nil {
+		return nil, err
 	}
 	return n.reportOn(ctx, m), nil
 }
@@ -103,7 +124,7 @@ func (n *Node) checkCertified(req StartRequest) error {
 			return fleet.Errorf(fleet.Conflict, resourceOf(req.Member), "its %s is for %s, not for %s", leaf.cert, x.IPAddresses, ip).
 				WithRemedy("certify it for that address")
 		}
-		if leaf.cert == peerCert && x.Subject.CommonName != req.PeerCN {
+		if leaf.cert == peerCert && req.PeerCN != "" && x.Subject.CommonName != req.PeerCN {
 			return fleet.Errorf(fleet.Conflict, resourceOf(req.Member), "its peer certificate is for %q, but peers must be %q",
 				x.Subject.CommonName, req.PeerCN).WithRemedy("certify it again")
 		}
@@ -121,24 +142,4 @@ func parseLeaf(certPEM []byte) (*x509.Certificate, error) {
 		return nil, errors.New("not a PEM block")
 	}
 	return x509.ParseCertificate(block.Bytes)
-}
-
-// certifiedUntil gives when the first of a member's leaf certificates ends; zero
-// while it has none.
-func (n *Node) certifiedUntil(member string) time.Time {
-	var until time.Time
-	for _, file := range []string{serverCert, peerCert} {
-		text, err := os.ReadFile(n.pkiFile(member, file))
-		if err != nil {
-			return time.Time{}
-		}
-		cert, err := parseLeaf(text)
-		if err != nil {
-			return time.Time{}
-		}
-		if until.IsZero() || cert.NotAfter.Before(until) {
-			until = cert.NotAfter
-		}
-	}
-	return until
 }

@@ -8,14 +8,20 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/node/internal/durable"
+	"github.com/flotilla-etcd/flotilla/node/service"
 )
 
 // member is what this host knows of a member: the content of its member.json.
 type member struct {
 	Owner
 	DiskID string `json:"diskId"`
-	// Start is how it is to run; nil until it was first started.
+	// Start is how it is to run; nil until it was first started on this host.
 	Start *StartRequest `json:"start,omitempty"`
+	// Certified is the generation of its certificates.
+	Certified string `json:"certified,omitempty"`
+	// TrustsSince is when the bundle of authorities last became another one. It is
+	// the zero Moment while that is being done, and nil before the first bundle.
+	TrustsSince *service.Moment `json:"trustsSince,omitempty"`
 }
 
 // Owner says whose a data directory is: the content of owner.json on the disk. A

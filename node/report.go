@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/node/service"
 )
 
 // Report says how the host and every member on it stands. It changes nothing,
@@ -51,23 +53,15 @@ func (n *Node) Report(ctx context.Context) (*fleet.HostReport, error) {
 func (n *Node) reportOn(ctx context.Context, m member) *fleet.MemberReport {
 	r := &fleet.MemberReport{
 		Name: m.Member, Cluster: m.Cluster, UID: m.UID, DiskID: m.DiskID,
-		State:          fleet.MemberPrepared,
-		CertifiedUntil: n.certifiedUntil(m.Member),
+		State: fleet.MemberPrepared,
 	}
-	if m.Start != nil {
-		r.Version, r.ClientPort, r.PeerPort = m.Start.Version, m.Start.ClientPort, m.Start.PeerPort
-	}
-	if used, free, err := n.diskSpace(m.DiskID); err == nil {
-		r.DiskUsed, r.DiskFree = used, free
-	}
-	if info, err := os.Stat(filepath.Join(m.dataDir(n), "member/snap/db")); err == nil {
-		r.DBSize = fleet.Bytes(info.Size())
-	}
+	n.data(m, r)
 	s, err := n.Services.Status(ctx, m.Member)
 	if err != nil {
 		r.NotReady = "its process cannot be looked at: " + err.Error()
 		return r
 	}
+	n.trust(m, s, r)
 	r.PID, r.Restarts = s.PID, s.Restarts
 	if s.LastExit != "" {
 		r.LastExit = exitInWords(s)
@@ -75,6 +69,9 @@ func (n *Node) reportOn(ctx context.Context, m member) *fleet.MemberReport {
 	switch {
 	case !s.Installed || m.Start == nil:
 		r.NotReady = "it was never started"
+		if r.Configured != nil {
+			r.NotReady += " on this host"
+		}
 	case !s.Wanted && !s.Running:
 		r.State = fleet.MemberStopped
 		r.NotReady = "it is stopped"
@@ -86,7 +83,50 @@ func (n *Node) reportOn(ctx context.Context, m member) *fleet.MemberReport {
 		}
 	default:
 		r.State = fleet.MemberRunning
+		r.Up = fleet.Duration(s.Began.Until(service.Now()))
+		if version := n.releaseOf(s.PID); version != "" {
+			r.Version = version
+		}
 		n.probe(ctx, m, r)
 	}
 	return r
+}
+
+// data fills in what a report says of a member's disk and what is on it.
+func (n *Node) data(m member, r *fleet.MemberReport) {
+	if m.Start != nil {
+		config := m.Start.config()
+		r.Configured = &config
+		r.ClientPort, r.PeerPort = m.Start.ClientPort, m.Start.PeerPort
+	}
+	last, err := n.lastRun(m)
+	if err == nil && last != nil {
+		r.Configured, r.MinorSince = &last.MemberConfig, last.MinorSince
+	}
+	if r.Configured != nil {
+		r.Version = r.Configured.Version
+		if r.MinorSince.IsZero() {
+			r.MinorSince = n.Now().UTC() // not known: nothing is newer than that
+		}
+	}
+	if s, err := n.diskSpace(m.DiskID); err == nil {
+		r.DiskSize, r.DiskUsed, r.DiskFree = s.size, s.used, s.free
+	}
+	if info, err := os.Stat(filepath.Join(m.dataDir(n), "member/snap/db")); err == nil {
+		r.DBSize = fleet.Bytes(info.Size())
+	}
+	r.RaftSnapshot = n.newestRaftSnapshot(m)
+}
+
+// releaseOf gives the release that a process runs, where the platform shows its
+// program; it may be another than the member is to run, until that is started.
+func (n *Node) releaseOf(pid int) string {
+	program, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
+	if err != nil {
+		return ""
+	}
+	if version := filepath.Base(filepath.Dir(program)); releaseVersion.MatchString(version) {
+		return version
+	}
+	return ""
 }

@@ -17,19 +17,29 @@ import (
 
 func isNoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
-// space gives how much of a path's file system is used, and how much is left for us.
-func space(path string) (used, free fleet.Bytes, err error) {
+// space is what a file system has.
+type space struct {
+	size, used fleet.Bytes
+	free       fleet.Bytes // what is left for us
+}
+
+// spaceOf gives the space of the file system that a path is on.
+func spaceOf(path string) (space, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(path, &s); err != nil {
-		return 0, 0, err
+		return space{}, err
 	}
-	block := fleet.Bytes(s.Bsize)
-	return fleet.Bytes(s.Blocks-s.Bfree) * block, fleet.Bytes(s.Bavail) * block, nil //nolint:unconvert // types differ by platform
+	block := fleet.Bytes(s.Bsize) //nolint:unconvert // types differ by platform
+	return space{
+		size: fleet.Bytes(s.Blocks) * block,
+		used: fleet.Bytes(s.Blocks-s.Bfree) * block,
+		free: fleet.Bytes(s.Bavail) * block,
+	}, nil
 }
 
 func freeSpace(path string) (fleet.Bytes, error) {
-	_, free, err := space(path)
-	return free, err
+	s, err := spaceOf(path)
+	return s.free, err
 }
 
 // noSpace says what is missing; needed is what was to be written next.
@@ -53,28 +63,33 @@ func (n *Node) spaceError(resource string, needed fleet.Bytes, err error) error 
 	return onHost(resource, err)
 }
 
-// diskSpace gives what is used and free on a member's disk. A provider whose
-// disks are directories of one large file system says a disk's size in a file
-// beside it (disks/ID.size, in bytes): then used is what lies in it, and free is
-// capped by its size.
-func (n *Node) diskSpace(id string) (used, free fleet.Bytes, err error) {
-	used, free, err = space(n.disk(id))
+// diskSpace gives the space on a member's disk. Where the disk's size is said in a
+// file (see saidSize), used is what lies in it, and free is capped by its size.
+func (n *Node) diskSpace(id string) (space, error) {
+	s, err := spaceOf(n.disk(id))
 	if err != nil {
-		return 0, 0, err
+		return space{}, err
 	}
+	size, said, err := n.saidSize(id)
+	if err != nil || !said {
+		return s, err
+	}
+	used := allocated(n.disk(id))
+	return space{size: size, used: used, free: max(0, min(size-used, s.free))}, nil
+}
+
+// saidSize gives the size of a disk as the file disks/ID.size says it, in bytes: of a
+// provider whose disks are directories of one large file system.
+func (n *Node) saidSize(id string) (size fleet.Bytes, said bool, err error) {
 	text, err := os.ReadFile(n.disk(id) + ".size")
 	if errors.Is(err, fs.ErrNotExist) {
-		return used, free, nil
+		return 0, false, nil
 	}
 	if err != nil {
-		return 0, 0, err
+		return 0, false, err
 	}
-	size, err := parseSize(strings.TrimSpace(string(text)))
-	if err != nil {
-		return 0, 0, err
-	}
-	used = allocated(n.disk(id))
-	return used, max(0, min(size-used, free)), nil
+	size, err = parseSize(strings.TrimSpace(string(text)))
+	return size, err == nil, err
 }
 
 // allocated adds up what the files below a directory take on disk. Files that go

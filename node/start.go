@@ -50,8 +50,7 @@ func (n *Node) Start(ctx context.Context, req StartRequest) (*fleet.MemberReport
 	if err != nil {
 		return nil, err
 	}
-	args, err := n.arguments(m, req)
-	if err != nil {
+	if _, err := n.arguments(m, req); err != nil {
 		return nil, err
 	}
 	if err := n.checkReady(m, req); err != nil {
@@ -64,27 +63,58 @@ func (n *Node) Start(ctx context.Context, req StartRequest) (*fleet.MemberReport
 	if err := checkPorts(ctx, req, m.Start, before.Running); err != nil {
 		return nil, err
 	}
+	return n.run(ctx, m, req)
+}
+
+// run makes a member run by a request that has been checked.
+func (n *Node) run(ctx context.Context, m member, req StartRequest) (*fleet.MemberReport, error) {
+	if m.Start != nil && n.begun(m) {
+		// What etcd does not look at any more must not be what it is restarted for.
+		req.Token, req.Initial, req.Existing = m.Start.Token, m.Start.Initial, m.Start.Existing
+	}
+	s, err := n.serviceOf(m, req)
+	if err != nil {
+		return nil, err
+	}
 	m.Start = &req
 	if err := n.writeMember(m); err != nil {
 		return nil, err
 	}
-	err = n.Services.Install(ctx, service.Service{
-		Name:        req.Member,
-		Description: "etcd " + req.Version + ", " + m.String(),
-		Argv:        append([]string{n.program(req.Version, "etcd")}, args...),
-		Writable:    []string{m.onDisk(n)},
-		Readable:    []string{n.pkiDir(req.Member)},
-	})
-	if err != nil {
+	if err := n.Services.Install(ctx, s); err != nil {
 		return nil, err
 	}
-	if err := n.Services.Start(ctx, req.Member); err != nil {
+	if err := n.Services.Start(ctx, m.Member); err != nil {
+		return nil, err
+	}
+	if err := n.ranAsAsked(m); err != nil {
 		return nil, err
 	}
 	if err := n.awaitProof(ctx, m); err != nil {
 		return nil, err
 	}
 	return n.reportOn(ctx, m), nil
+}
+
+// serviceOf gives how a member's process is run.
+func (n *Node) serviceOf(m member, req StartRequest) (service.Service, error) {
+	args, err := n.arguments(m, req)
+	if err != nil {
+		return service.Service{}, err
+	}
+	s := service.Service{
+		Name:        m.Member,
+		Description: "etcd " + req.Version + ", " + m.String(),
+		Argv:        append([]string{n.program(req.Version, "etcd")}, args...),
+		Writable:    []string{m.onDisk(n)},
+		Readable:    []string{n.pkiDir(m.Member)},
+		// Where the disk is not, etcd would make an empty data directory and begin anew.
+		Requires: []string{m.ownerFile(n)},
+	}
+	if req.Generation != "" {
+		// etcd does not read it. It makes the service another one.
+		s.Env = map[string]string{"FLOTILLA_CONFIGURED": req.Generation}
+	}
+	return s, nil
 }
 
 func checkStart(req StartRequest) error {
@@ -114,7 +144,14 @@ func checkStart(req StartRequest) error {
 	if !own {
 		return fleet.Errorf(fleet.Invalid, resource, "it is not in the initial cluster that it is to start with")
 	}
-	return errors.Join(checkText(resource, "the token", req.Token), checkText(resource, "the peers' common name", req.PeerCN))
+	err := checkText(resource, "the token", req.Token)
+	if req.PeerCN != "" {
+		err = errors.Join(err, checkText(resource, "the peers' common name", req.PeerCN))
+	}
+	if req.Generation != "" {
+		err = errors.Join(err, checkText(resource, "the generation", req.Generation))
+	}
+	return err
 }
 
 // checkReady says whether everything is there that the member needs.

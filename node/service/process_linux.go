@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // bootID changes with each boot: start times count from it.
@@ -22,6 +25,15 @@ var bootID = sync.OnceValue(func() string {
 // processIdentity gives boot ID and start time (in clock ticks since boot) of a
 // process; errNoProcess when there is none or only its zombie.
 func processIdentity(pid int) (identity, error) {
+	ticks, err := startTicks(pid)
+	if err != nil {
+		return "", err
+	}
+	return identity(bootID() + ":" + ticks), nil
+}
+
+// startTicks gives the start time of a process, in clock ticks since boot.
+func startTicks(pid int) (string, error) {
 	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
 		return "", errNoProcess
@@ -35,7 +47,33 @@ func processIdentity(pid int) (identity, error) {
 	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
 		return "", errNoProcess
 	}
-	return identity(bootID() + ":" + fields[19]), nil // field 22: starttime
+	return fields[19], nil // field 22: starttime
+}
+
+// tick is the unit of what /proc says of processes' times (USER_HZ): the same on
+// every platform that Go and Linux both know.
+const tick = time.Second / 100
+
+// processBegan gives when a process began, to the tick before.
+func processBegan(pid int) (Moment, error) {
+	text, err := startTicks(pid)
+	if err != nil {
+		return Moment{}, err
+	}
+	ticks, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return Moment{}, errNoProcess
+	}
+	return Moment{Boot: bootID(), After: time.Duration(ticks) * tick}, nil
+}
+
+// Now gives this moment.
+func Now() Moment {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return Moment{}
+	}
+	return Moment{Boot: bootID(), After: time.Duration(now.Nano())}
 }
 
 // findMarked looks for the leader of a process group that carries this marker in

@@ -5,6 +5,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -166,6 +167,11 @@ func (r *runner) launch() error {
 	if len(r.want.Argv) == 0 {
 		return errors.New("no program is given")
 	}
+	for _, path := range r.want.Requires {
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("what it needs is not there: %w", err)
+		}
+	}
 	marker, err := r.files.marker(r.name)
 	if err != nil {
 		return err
@@ -210,12 +216,14 @@ func (r *runner) launch() error {
 // inherited is what services get of the supervisor's own environment: little,
 // because etcd reads settings from it (ETCD_*), and secrets may stand in it. What
 // is Flotilla's own is passed on: the local provider finds all processes of a
-// host by what it marked the first one with.
+// host by what it marked the first one with. So are the bounds of Go programs: they
+// are what a machine type of that provider means.
 func inherited(environ []string) []string {
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	for _, variable := range environ {
 		key, _, _ := strings.Cut(variable, "=")
-		if strings.HasPrefix(key, "FLOTILLA_") && key != markerVariable && key != generationVariable {
+		own := strings.HasPrefix(key, "FLOTILLA_") && key != markerVariable && key != generationVariable
+		if own || key == "GOMAXPROCS" || key == "GOMEMLIMIT" {
 			env = append(env, variable)
 		}
 	}
@@ -224,6 +232,7 @@ func inherited(environ []string) []string {
 
 // crashed notes how the service ended by itself and waits for its next start.
 func (r *runner) crashed(how string) {
+	r.rec.LastOutput = ""
 	if r.proc != nil {
 		r.rec.LastOutput = tail(r.files.log(r.name), r.proc.logEnd, maxLastOutput)
 		if time.Since(r.rec.Started) >= r.backoff.calm {

@@ -20,6 +20,10 @@ type Service struct {
 	Writable []string `json:"writable,omitempty"`
 	// Readable are the directories with secrets that it reads.
 	Readable []string `json:"readable,omitempty"`
+	// Requires are files without which it is not started, but tried again and again:
+	// a program that makes its directories by itself would begin anew when the disk
+	// is not there that holds them.
+	Requires []string `json:"requires,omitempty"`
 }
 
 // Status is how a service stands.
@@ -33,6 +37,8 @@ type Status struct {
 	Current bool
 	PID     int // 0 when it does not run
 	Started time.Time
+	// Began is when the process began; the zero Moment when it does not run.
+	Began Moment
 	// Restarts is how often it ended by itself since it was last asked to start.
 	Restarts int
 	// LastExit is how it ended last, as in "exit status 1"; empty if it never did.

@@ -190,7 +190,7 @@ func (m *Supervised) Status(_ context.Context, name string) (Status, error) {
 		}
 	}
 	if s.Running {
-		s.PID, s.Started = rec.PID, rec.Started
+		s.PID, s.Started, s.Began = rec.PID, rec.Started, began(rec.PID)
 		s.Current = rec.Generation >= d.Since
 	}
 	s.Restarts, s.LastExit, s.LastOutput = rec.Restarts, rec.LastExit, rec.LastOutput

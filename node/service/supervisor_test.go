@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/node/internal/durable"
 )
 
 // asInit makes the test binary a supervisor of the root that it names.
@@ -158,6 +159,8 @@ func TestServicesInheritOnlyWhatIsFlotillas(t *testing.T) {
 	t.Setenv("ETCD_NAME", "stray")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
 	t.Setenv(generationVariable, "77")
+	t.Setenv("GOMAXPROCS", "1")
+	t.Setenv("GOMEMLIMIT", "512MiB")
 	h := newHost(t)
 	h.sh("a", "env; echo end; exec sleep 1000")
 	h.start("a")
@@ -169,6 +172,8 @@ func TestServicesInheritOnlyWhatIsFlotillas(t *testing.T) {
 	require.Contains(t, env, "FLOTILLA_HOST=h-1\n")
 	require.Contains(t, env, generationVariable+"=1\n")
 	require.Contains(t, env, markerVariable+"="+h.mark("a")+"\n")
+	require.Contains(t, env, "GOMAXPROCS=1\n", "what a machine type means")
+	require.Contains(t, env, "GOMEMLIMIT=512MiB\n")
 	require.NotContains(t, env, "ETCD_NAME")
 	require.NotContains(t, env, "s3cr3t")
 }
@@ -214,6 +219,42 @@ func TestAProgramThatCannotBeStarted(t *testing.T) {
 	s := h.start("a")
 	require.False(t, s.Running)
 	require.Contains(t, s.LastExit, "could not be started")
+}
+
+func TestAServiceWaitsForWhatItRequires(t *testing.T) {
+	h := newHost(t)
+	needed := filepath.Join(h.root, "needed")
+	require.NoError(t, h.Install(t.Context(), Service{
+		Name: "a", Argv: []string{"/bin/sh", "-c", "exec sleep 1000"}, Requires: []string{needed},
+	}))
+	require.NoError(t, h.Start(t.Context(), "a"))
+	h.eventually("it is tried more than once", func() bool { return h.status("a").Restarts > 1 })
+	s := h.status("a")
+	require.False(t, s.Running)
+	require.Contains(t, s.LastExit, "what it needs is not there")
+	require.Contains(t, s.LastExit, needed)
+	require.NoError(t, os.WriteFile(needed, nil, 0o600))
+	h.eventually("it runs as soon as that is there", func() bool { return h.status("a").Running })
+}
+
+func TestWhenAServiceBegan(t *testing.T) {
+	h := newHost(t)
+	h.sh("a", "exec sleep 1000")
+	require.True(t, h.status("a").Began.IsZero())
+	before := Now()
+	first := h.start("a")
+	require.Less(t, first.Began.Until(Now()), 10*time.Second)
+	require.Less(t, before.Until(first.Began), 10*time.Second)
+	require.LessOrEqual(t, first.Began.Until(before), 10*time.Millisecond, "to the tick")
+	require.Equal(t, first.Began, h.status("a").Began)
+
+	// A time of day that jumps is no matter.
+	rec := h.files.readRecord("a")
+	rec.Started = rec.Started.Add(time.Hour)
+	require.NoError(t, durable.WriteJSON(h.files.status("a"), rec, 0o644))
+	require.Equal(t, first.Began, h.status("a").Began)
+	require.Zero(t, Moment{}.Until(Now()))
+	require.Zero(t, Moment{Boot: "another", After: time.Second}.Until(Now()))
 }
 
 func TestAKilledServiceIsStartedAgain(t *testing.T) {

@@ -66,15 +66,18 @@ var unitTemplate = template.Must(template.New("unit").Funcs(template.FuncMap{
 	"sorted": func(env map[string]string) []string {
 		return slices.Sorted(maps.Keys(env))
 	},
-	"command": func(argv []string) string {
-		words := make([]string, len(argv))
-		for i, word := range argv {
-			// $ begins a variable in command lines, and only there.
-			words[i] = quoteUnit(strings.ReplaceAll(word, "$", "$$"))
-		}
-		return strings.Join(words, " ")
-	},
+	"command": commandLine,
+	"isThere": func(path string) string { return commandLine([]string{"/usr/bin/test", "-e", path}) },
 }).Parse(unitText))
+
+func commandLine(argv []string) string {
+	words := make([]string, len(argv))
+	for i, word := range argv {
+		// $ begins a variable in command lines, and only there.
+		words[i] = quoteUnit(strings.ReplaceAll(word, "$", "$$"))
+	}
+	return strings.Join(words, " ")
+}
 
 // quoteUnit writes a word so that systemd reads it back as it is (systemd.syntax(7)).
 func quoteUnit(word string) string {
@@ -198,7 +201,8 @@ func (m *Systemd) Status(ctx context.Context, name string) (Status, error) {
 	s := parseShow(out, time.Now(), monotonic())
 	s.Installed = true
 	s.Current = s.Running && current(s.PID, unit)
-	if s.LastExit != "" && !s.Running {
+	s.Began = began(s.PID)
+	if s.LastExit != "" {
 		// Best effort: the words help, their absence hurts nobody.
 		s.LastOutput, _ = m.run(ctx, "journalctl", "--unit", unitName(name), "--lines=40", "--output=cat", "--no-pager")
 		s.LastOutput = s.LastOutput[max(0, len(s.LastOutput)-maxLastOutput):]

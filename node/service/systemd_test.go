@@ -24,6 +24,7 @@ func exampleService() Service {
 		Env:         map[string]string{"B": "2 x", "A": "1%"},
 		Writable:    []string{"/disks/disk-1/orders-1"},
 		Readable:    []string{"/var/lib/flotilla/members/orders-1/pki"},
+		Requires:    []string{"/disks/disk-1/orders-1/owner.json"},
 	}
 }
 
