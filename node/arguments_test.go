@@ -22,6 +22,7 @@ func TestArguments(t *testing.T) {
 	for name, change := range map[string]func(*StartRequest){
 		"3.5.35": func(*StartRequest) {},
 		"3.6.16": func(r *StartRequest) { r.Existing = true },
+		"3.6.16-adopted": func(r *StartRequest) { r.PeerCN = "" },
 		"3.7.3": func(r *StartRequest) {
 			r.Address, r.Initial[0].URL = "127.0.0.1", "https://127.0.0.1:2380"
 			r.Settings.AutoCompaction = fleet.AutoCompaction{Mode: "revision", Revisions: 1000}

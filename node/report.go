@@ -88,6 +88,9 @@ func (n *Node) reportOn(ctx context.Context, m member) *fleet.MemberReport {
 			r.Version = version
 		}
 		n.probe(ctx, m, r)
+		if !r.Ready && r.LastExit != "" {
+			r.NotReady += "; it was started again after it ended: " + r.LastExit
+		}
 	}
 	return r
 }
