@@ -64,6 +64,8 @@ func command() *cobra.Command {
 			(*node.Node).Start),
 		verb(&root, node.VerbStop, "Stop a member; it stays stopped over reboots", `{"member": "demo-1"}`, (*node.Node).Stop),
 		verb(&root, node.VerbRestart, "Restart a member as it was started last", `{"member": "demo-1"}`, (*node.Node).Restart),
+		verb(&root, node.VerbGrow, "Make the file system on a member's disk as large as the disk", `{"member": "demo-1", "size": "40GiB"}`,
+			(*node.Node).Grow),
 		verb(&root, node.VerbReport, "Say how the host and its members stand", `{}`,
 			func(n *node.Node, ctx context.Context, _ struct{}) (*fleet.HostReport, error) { return n.Report(ctx) }),
 		verb(&root, node.VerbWipe, "Stop a member and delete its data and keys. There is no way back", `{"member": "demo-1"}`,
