@@ -34,6 +34,24 @@ func (h *Hosts) prepare(ctx context.Context, r fleet.StepRequest) (string, error
 	if err := h.install(ctx, host, report, op.Spec.Etcd.Version); err != nil {
 		return "", err
 	}
+	certified, err := h.certify(ctx, op, step, host)
+	return fmt.Sprintf("etcd %s, %s", op.Spec.Etcd.Version, certified), err
+}
+
+// RenewCertificates signs a member's certificates anew, for the keys that it has, and
+// brings it the authorities that are trusted now. Its process serves the new leaves
+// from the next handshake on; it trusts the new authorities once it is restarted.
+func (h *Hosts) RenewCertificates(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	host, err := h.Provider.Host(ctx, r.Step.HostID)
+	if err != nil {
+		return note("", err)
+	}
+	return note(h.certify(ctx, r.Operation, r.Step, host))
+}
+
+// certify has a host make requests for its member's keys, which are made if there are
+// none, signs them, and brings the certificates. It says until when they are valid.
+func (h *Hosts) certify(ctx context.Context, op fleet.Operation, step fleet.Step, host fleet.Host) (string, error) {
 	requests, err := call[node.PrepareResult](ctx, h.Provider, host, node.VerbPrepare, node.PrepareRequest{
 		Cluster: op.Cluster, UID: op.UID, Member: step.Member, DiskID: step.DiskID,
 	})
@@ -48,7 +66,7 @@ func (h *Hosts) prepare(ctx context.Context, r fleet.StepRequest) (string, error
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("etcd %s, certified until %s", op.Spec.Etcd.Version, member.CertifiedUntil.Format(time.DateOnly)), nil
+	return "certified until " + member.CertifiedUntil.Format(time.DateOnly), nil
 }
 
 func (h *Hosts) install(ctx context.Context, host fleet.Host, report *fleet.HostReport, version string) error {
@@ -86,6 +104,7 @@ func (h *Hosts) sign(ctx context.Context, op fleet.Operation, member string, hos
 	}
 	return &node.CertifyRequest{
 		Member: member, CA: string(authority.CertificatePEM()), ServerCert: string(server), PeerCert: string(peer),
+		Generation: op.Generation,
 	}, nil
 }
 

@@ -84,12 +84,19 @@ func (r Region) ask(ctx context.Context, obs *fleet.Observation) {
 
 // stored looks up what the object store has of a cluster.
 func (r Region) stored(ctx context.Context, op fleet.Operation, obs *fleet.Observation) error {
-	_, err := r.Store.Stat(ctx, authorityKey(op.Cluster, op.UID))
-	if err != nil && !fleet.Is(err, fleet.NotFound) {
+	k, err := r.kept(ctx, op.Cluster, op.UID)
+	// One that nobody can open any more is no reason not to take the cluster down.
+	hopeless := op.Kind == fleet.DecommissionCluster && len(k.versions) > 0 && (fleet.Is(err, fleet.Lost) || fleet.Is(err, fleet.Denied))
+	if err != nil && !hopeless {
 		return err
 	}
-	obs.Authority = err == nil
-	obs.Secrets = obs.Authority
+	obs.Authority = k.authority != nil || hopeless
+	obs.Secrets = len(k.versions)+len(k.others) > 0
+	if k.authority != nil {
+		if obs.Trust, err = r.trust(ctx, op, k.authority); err != nil {
+			return err
+		}
+	}
 	if op.Kind == fleet.DecommissionCluster {
 		obs.FinalSnapshot, err = r.finalSnapshot(ctx, op.Cluster, op.UID)
 		return ignore(err, fleet.NotFound)

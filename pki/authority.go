@@ -42,7 +42,7 @@ type issuer struct {
 	cert *x509.Certificate
 	key  crypto.Signer
 	// clientsUntil is when the last of those client certificates ends that it signed
-	// without a record; zero when nobody can tell.
+	// without a record: when it began itself, if there are none; zero when nobody can tell.
 	clientsUntil time.Time
 }
 
@@ -100,7 +100,7 @@ func newIssuer(cluster, uid, commonName string, now time.Time) (*issuer, error) 
 	if err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, resource, "its certificate could not be made: %w", err)
 	}
-	return &issuer{cert: cert, key: key, clientsUntil: now}, nil
+	return &issuer{cert: cert, key: key, clientsUntil: cert.NotBefore}, nil
 }
 
 func authorityResource(cluster string) string { return "certificate authority of " + cluster }

@@ -115,7 +115,7 @@ func TestImportedAuthority(t *testing.T) {
 
 			extended, err := a.Extend(now)
 			require.NoError(t, err)
-			switched, err := extended.Switch(now)
+			switched, err := extended.Switch()
 			require.NoError(t, err)
 			require.Equal(t, a.signer.cert.NotAfter.UTC(), switched.Trust().OtherUntil, "nobody knows what it has signed")
 			require.Equal(t, PeerName("orders", "u1"), switched.peer(t).Leaf.Subject.CommonName)

@@ -42,7 +42,7 @@ func (a *Authority) Extend(now time.Time) (*Authority, error) {
 
 // Switch has the next authority sign from now on; the former one stays trusted.
 // Errors: fleet.Blocked without a next one.
-func (a *Authority) Switch(now time.Time) (*Authority, error) {
+func (a *Authority) Switch() (*Authority, error) {
 	switch {
 	case a.other == nil:
 		return nil, fleet.Errorf(fleet.Blocked, a.resource(), "there is no second one that could sign").
@@ -50,9 +50,7 @@ func (a *Authority) Switch(now time.Time) (*Authority, error) {
 	case a.switched:
 		return a, nil
 	}
-	former := *a.signer
-	former.clientsUntil = later(former.clientsUntil, now)
-	return &Authority{cluster: a.cluster, uid: a.uid, signer: a.other, other: &former, switched: true}, nil
+	return &Authority{cluster: a.cluster, uid: a.uid, signer: a.other, other: a.signer, switched: true}, nil
 }
 
 // Retire forgets the authority that does not sign, with its key.
@@ -63,9 +61,9 @@ func (a *Authority) Retire() *Authority {
 	return &Authority{cluster: a.cluster, uid: a.uid, signer: a.signer}
 }
 
-// Trust names what is trusted. OtherUntil is zero before a switch; after it, it
-// is at least the time of the switch, and does not count the client certificates
-// that whoever has them signed keeps a record of.
+// Trust names what is trusted. OtherUntil is zero before a switch; after it, it does
+// not count the client certificates that whoever has them signed keeps a record of:
+// for one that was made here, it is when that began.
 func (a *Authority) Trust() fleet.Trust {
 	trust := fleet.Trust{Signer: Fingerprint(a.signer.cert)}
 	if a.other != nil {

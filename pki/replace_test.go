@@ -24,7 +24,7 @@ func replaced(t *testing.T, a *Authority) map[string]*Authority {
 	t.Helper()
 	extended, err := a.Extend(time.Now())
 	require.NoError(t, err)
-	switched, err := extended.Switch(time.Now())
+	switched, err := extended.Switch()
 	require.NoError(t, err)
 	return map[string]*Authority{"before": a, "extended": extended, "switched": switched, "retired": switched.Retire()}
 }
@@ -40,7 +40,7 @@ func TestReplacingAnAuthority(t *testing.T) {
 	first := Fingerprint(a.signer.cert)
 	require.Equal(t, fleet.Trust{Signer: first}, a.Trust())
 	require.Same(t, a, a.Retire(), "there is nothing to forget")
-	_, err = a.Switch(now)
+	_, err = a.Switch()
 	require.Equal(t, fleet.Blocked, fleet.KindOf(err))
 
 	extended, err := a.Extend(now.Add(time.Hour))
@@ -56,11 +56,11 @@ func TestReplacingAnAuthority(t *testing.T) {
 	require.NoError(t, err)
 	require.Same(t, extended, again, "a second time makes no third one")
 
-	switched, err := extended.Switch(now.Add(48 * time.Hour))
+	switched, err := extended.Switch()
 	require.NoError(t, err)
-	require.Equal(t, fleet.Trust{Signer: second, Other: first, Switched: true, OtherUntil: now.Add(48 * time.Hour)}, switched.Trust())
+	require.Equal(t, fleet.Trust{Signer: second, Other: first, Switched: true, OtherUntil: now.Add(-Backdating)}, switched.Trust())
 	require.Equal(t, extended.CertificatePEM(), switched.CertificatePEM(), "the bundle stays the same, byte for byte")
-	again, err = switched.Switch(now.Add(72 * time.Hour))
+	again, err = switched.Switch()
 	require.NoError(t, err)
 	require.Same(t, switched, again, "a second time switches nothing back")
 	_, err = switched.Extend(now)
@@ -82,7 +82,7 @@ func TestWhatWasSignedWithoutARecord(t *testing.T) {
 	a.signer.clientsUntil = time.Time{} // as those before authorities could be replaced
 	extended, err := a.Extend(now)
 	require.NoError(t, err)
-	switched, err := extended.Switch(now.Add(time.Hour))
+	switched, err := extended.Switch()
 	require.NoError(t, err)
 	require.Equal(t, now.Add(MaxClientValidity), switched.Trust().OtherUntil)
 }
@@ -158,13 +158,13 @@ func TestAuthoritiesOfEarlierReleasesOpen(t *testing.T) {
 		require.NoError(t, err)
 		return data
 	}
-	until := time.Date(2026, 1, 4, 3, 4, 5, 0, time.UTC)
+	began := time.Date(2026, 1, 2, 2, 59, 5, 0, time.UTC)
 	for name, want := range map[string]struct {
 		cluster string
 		trust   fleet.Trust
 	}{
 		"authority-1": {"orders u1", fleet.Trust{Signer: "@1"}},
-		"authority-2": {"orders u1", fleet.Trust{Signer: "@2", Other: "@1", Switched: true, OtherUntil: until}},
+		"authority-2": {"orders u1", fleet.Trust{Signer: "@2", Other: "@1", Switched: true, OtherUntil: began}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, err := OpenAuthority(read(name+".age"), k)
