@@ -83,6 +83,7 @@ func Cluster(ctx workflow.Context, state ClusterState) (ClusterView, error) {
 	if c.UID == "" {
 		c.UID = incarnation(workflow.GetInfo(ctx))
 	}
+	c.takeNext(ctx) // before any request is heard: some are as soon as they can be
 	if err := c.listen(ctx); err != nil {
 		return ClusterView{}, err
 	}
@@ -95,7 +96,6 @@ func Cluster(ctx workflow.Context, state ClusterState) (ClusterView, error) {
 		}
 	})
 	workflow.Go(ctx, c.hearEndpoints)
-	c.takeNext(ctx)
 	if err := c.awaitRequest(ctx, outside); err != nil {
 		return ClusterView{}, err
 	}

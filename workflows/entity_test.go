@@ -83,6 +83,8 @@ type answer struct {
 	refused  error
 	value    any
 	err      error
+	// then is done when it has been answered.
+	then func()
 }
 
 func (e *entity) update(name string, args ...any) *answer {
@@ -91,11 +93,18 @@ func (e *entity) update(name string, args ...any) *answer {
 	return a
 }
 
-func (e *entity) send(a *answer, name string, args ...any) {
-	e.env.UpdateWorkflow(name, "", &testsuite.TestUpdateCallback{
-		OnAccept:   func() { a.accepted = true },
-		OnReject:   func(err error) { a.refused = err },
-		OnComplete: func(value any, err error) { a.ended, a.value, a.err = true, value, err },
+func (e *entity) send(a *answer, name string, args ...any) { a.await(e.env, name, args...) }
+
+// await sends an update and keeps what becomes of it.
+func (a *answer) await(env *testsuite.TestWorkflowEnvironment, name string, args ...any) {
+	env.UpdateWorkflow(name, "", &testsuite.TestUpdateCallback{
+		OnAccept: func() { a.accepted = true },
+		OnReject: func(err error) { a.refused = err },
+		OnComplete: func(value any, err error) {
+			if a.ended, a.value, a.err = true, value, err; a.then != nil {
+				a.then()
+			}
+		},
 	}, args...)
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
@@ -24,9 +25,27 @@ type loop struct {
 	t   *testing.T
 	env *testsuite.TestWorkflowEnvironment
 
+	// op is the operation that is run; its kind is filled in.
+	op fleet.Operation
+
 	mu    sync.Mutex
 	looks []fleet.LookRequest
 	steps []string // activity IDs, in the order in which they ran
+	asked []fleet.StepRequest
+	// happened are the steps and what the cluster was told, in their order.
+	happened []string
+	// deaf is what the cluster's workflow answers when it is told something.
+	deaf error
+}
+
+// operations are the workflows of all operations.
+var operations = map[fleet.OperationKind]any{
+	fleet.CreateCluster: workflows.CreateCluster, fleet.DecommissionCluster: workflows.DecommissionCluster,
+	fleet.AdoptCluster: workflows.AdoptCluster, fleet.UpscaleCluster: workflows.UpscaleCluster,
+	fleet.ScaleCluster: workflows.ScaleCluster, fleet.MigrateByLearner: workflows.MigrateByLearner,
+	fleet.FailoverMember: workflows.FailoverMember, fleet.UpgradeCluster: workflows.UpgradeCluster,
+	fleet.RollCluster: workflows.RollCluster, fleet.ChangeLeader: workflows.ChangeLeader,
+	fleet.StopCluster: workflows.StopCluster, fleet.StartCluster: workflows.StartCluster,
 }
 
 // step is what a step does in a test.
@@ -37,11 +56,10 @@ type step func(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error
 func newLoop(t *testing.T, do map[fleet.StepKind]step, looks ...fleet.Look) *loop {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetDisableRegistrationAliasing(true)
-	l := &loop{t: t, env: suite.NewTestWorkflowEnvironment()}
+	l := &loop{t: t, env: suite.NewTestWorkflowEnvironment(), op: fleet.Operation{ID: "op", Cluster: "orders", UID: "uid", Spec: spec()}}
 	l.env.SetTestTimeout(time.Minute)
-	for kind, run := range map[fleet.OperationKind]any{
-		fleet.CreateCluster: workflows.CreateCluster, fleet.DecommissionCluster: workflows.DecommissionCluster,
-	} {
+	l.env.SetStartTime(noon)
+	for kind, run := range operations {
 		l.env.RegisterWorkflowWithOptions(run, workflow.RegisterOptions{Name: string(kind)})
 	}
 	l.env.RegisterActivityWithOptions(func(ctx context.Context, r fleet.LookRequest) (fleet.Look, error) {
@@ -58,16 +76,31 @@ func newLoop(t *testing.T, do map[fleet.StepKind]step, looks ...fleet.Look) *loo
 		l.env.RegisterActivityWithOptions(func(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
 			l.mu.Lock()
 			l.steps = append(l.steps, activity.GetInfo(ctx).ActivityID)
+			l.happened = append(l.happened, r.Step.String())
+			l.asked = append(l.asked, r)
 			l.mu.Unlock()
 			return run(ctx, r)
 		}, activity.RegisterOptions{Name: string(kind)})
 	}
+	l.env.OnSignalExternalWorkflow(mock.Anything, mock.Anything, mock.Anything, mock.Anything, mock.Anything).Return(
+		func(_, workflowID, _, name string, told any) error {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			signal := told.(workflows.EndpointsSignal)
+			members := make([]string, len(signal.Endpoints))
+			for i, e := range signal.Endpoints {
+				members[i] = e.Member
+			}
+			l.happened = append(l.happened, fmt.Sprintf("%s %s %s: %v", workflowID, name, signal.Operation, members))
+			return l.deaf
+		}).Maybe()
 	return l
 }
 
 func (l *loop) run(kind fleet.OperationKind) (workflows.OperationResult, error) {
 	l.t.Helper()
-	l.env.ExecuteWorkflow(string(kind), fleet.Operation{ID: "op", Kind: kind, Cluster: "orders", UID: "uid", Spec: spec()})
+	l.op.Kind = kind
+	l.env.ExecuteWorkflow(string(kind), l.op)
 	require.True(l.t, l.env.IsWorkflowCompleted())
 	var result workflows.OperationResult
 	err := l.env.GetWorkflowError()

@@ -78,6 +78,9 @@ func (c *cluster) keepSpec(op *inHand, record *OperationRecord, result Operation
 		}
 		c.Unfinished = &unfinished
 	}
+	if c.Summary.Phase == fleet.PhaseGone {
+		c.Unfinished = nil
+	}
 	c.Summary.Voters, c.Summary.Class = c.Spec.Voters, c.Spec.Class
 }
 

@@ -27,9 +27,8 @@ func (o *operation) awaitLeave(ctx workflow.Context) (bool, error) {
 }
 
 func (o *operation) awaitResumption(ctx workflow.Context) error {
-	_, err := o.wait(ctx, fleet.Waiting{For: fleet.WaitPaused, Why: "paused " + byAndWhy(*o.paused)},
+	return o.wait(ctx, fleet.Waiting{For: fleet.WaitPaused, Why: "paused " + byAndWhy(*o.paused)},
 		func() bool { return o.paused == nil })
-	return err
 }
 
 // needsApproval says whether a person has to approve of what the last look planned.
@@ -49,7 +48,7 @@ func (o *operation) needsApproval() bool {
 // once: whoever approves, approves of the operation.
 func (o *operation) awaitApproval(ctx workflow.Context) error {
 	within := o.last.Policy.WithDefaults().ApprovalWithin
-	_, err := o.wait(ctx, fleet.Waiting{
+	err := o.wait(ctx, fleet.Waiting{
 		For: fleet.WaitApproval, Why: fmt.Sprintf("needs approval (policy: %s)", o.last.Policy.Approval),
 		Until: workflow.Now(ctx).Add(time.Duration(within)), Plan: o.last.Plan,
 	}, func() bool { return o.decided != nil })
@@ -72,11 +71,10 @@ func (o *operation) mindsWindows() bool {
 }
 
 func (o *operation) awaitWindow(ctx workflow.Context) error {
-	_, err := o.wait(ctx, fleet.Waiting{
+	return o.wait(ctx, fleet.Waiting{
 		For: fleet.WaitWindow, Why: fmt.Sprintf("waits for its maintenance window (%s, UTC)", strings.Join(o.last.Policy.Windows, "; ")),
 		Until: o.last.Policy.Opens(workflow.Now(ctx)),
 	}, func() bool { return false })
-	return err
 }
 
 // awaitPerson waits, after a step that failed for good, until a person has the
@@ -90,28 +88,30 @@ func (o *operation) awaitPerson(ctx workflow.Context, d fleet.Decision) error {
 		return err
 	}
 	o.resumed = false
-	_, err := o.wait(ctx, fleet.Waiting{For: fleet.WaitPerson, Why: d.Reason}, func() bool { return o.resumed })
+	if err := o.wait(ctx, fleet.Waiting{For: fleet.WaitPerson, Why: d.Reason}, func() bool { return o.resumed }); err != nil {
+		return err
+	}
 	o.memory.Failures = nil
-	return err
+	return nil
 }
 
-// wait waits until it is over or, where it has an end, for that long, and says
-// whether it is over. It ends with an error when the operation is cancelled.
-func (o *operation) wait(ctx workflow.Context, w fleet.Waiting, over func() bool) (bool, error) {
+// wait waits until it is over or, where it has an end, for that long. It ends with
+// an error when the operation is cancelled.
+func (o *operation) wait(ctx workflow.Context, w fleet.Waiting, over func() bool) error {
 	w.Since = workflow.Now(ctx)
 	o.progress.Waiting, o.progress.Doing = &w, w.Why
 	if err := o.publish(ctx); err != nil {
-		return false, err
+		return err
 	}
-	done, err := true, error(nil)
+	var err error
 	if w.Until.IsZero() {
 		err = workflow.Await(ctx, over)
 	} else {
-		done, err = workflow.AwaitWithTimeout(ctx, w.Until.Sub(w.Since), over)
+		_, err = workflow.AwaitWithTimeout(ctx, w.Until.Sub(w.Since), over)
 	}
 	o.progress.Waiting = nil
 	if err != nil {
-		return false, err
+		return err
 	}
-	return done, o.publish(ctx)
+	return o.publish(ctx)
 }
