@@ -35,7 +35,8 @@ func recertify(in Input) fleet.Decision {
 		case trust.Other == "":
 			before(blocked(fleet.Blocked, "%s has no second authority; begin with flotilla roll %s --trust-new-ca", op.Cluster, op.Cluster))
 		case !trust.Switched:
-			if name := distrusting(in, both); name != "" {
+			name := straggler(in, func(m *fleet.MemberReport) bool { return !m.TrustIsOld && sameSet(m.Trusts, both) })
+			if name != "" {
 				before(blocked(fleet.Blocked, "%s does not trust the new authority yet; finish flotilla roll %s --trust-new-ca first", name, op.Cluster))
 			} else {
 				before(act(in.step(fleet.SwitchAuthority, "")))
@@ -50,7 +51,14 @@ func recertify(in Input) fleet.Decision {
 		case trust.Other != "" && !trust.Switched:
 			before(blocked(fleet.Blocked, "the new authority of %s does not sign yet; flotilla roll %s --use-new-ca first", op.Cluster, op.Cluster))
 		case trust.Other != "":
-			before(act(in.step(fleet.RetireAuthority, "")))
+			// Once one member trusts the new authority only, who has a certificate of the
+			// old one is no peer of it any more.
+			name := straggler(in, func(m *fleet.MemberReport) bool { return m.Issuer == trust.Signer })
+			if name != "" {
+				before(blocked(fleet.Blocked, "%s has no certificate of the new authority yet; finish flotilla roll %s --use-new-ca first", name, op.Cluster))
+			} else {
+				before(act(in.step(fleet.RetireAuthority, "")))
+			}
 		}
 		g.inPlace = func(r roster, s seat) (fleet.Decision, bool) { return r.trusting(s, []string{trust.Signer}) }
 		g.done = "members trust the new authority only"
@@ -68,10 +76,10 @@ func recertify(in Input) fleet.Decision {
 	return change(in, g)
 }
 
-// distrusting gives a member whose process does not trust all of these authorities.
-func distrusting(in Input, authorities []string) string {
+// straggler gives a member that is not known to be as it should; empty when all are.
+func straggler(in Input, asItShould func(*fleet.MemberReport) bool) string {
 	for _, s := range newRoster(in).members() {
-		if m := s.report(); m == nil || m.TrustIsOld || !sameSet(m.Trusts, authorities) {
+		if m := s.report(); m == nil || !asItShould(m) {
 			return s.name
 		}
 	}
