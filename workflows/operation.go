@@ -100,7 +100,7 @@ func (o *operation) look(ctx workflow.Context) error {
 }
 
 func (o *operation) question() fleet.LookRequest {
-	return fleet.LookRequest{Operation: o.op, Memory: o.memory}
+	return fleet.LookRequest{Operation: o.op, Memory: o.memory, First: o.progress.Wave == 0}
 }
 
 func (o *operation) saw(look fleet.Look) {

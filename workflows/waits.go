@@ -48,9 +48,13 @@ func (o *operation) needsApproval() bool {
 // once: whoever approves, approves of the operation.
 func (o *operation) awaitApproval(ctx workflow.Context) error {
 	within := o.last.Policy.WithDefaults().ApprovalWithin
+	plan := o.last.Plan
+	if len(plan) == 0 { // only a first look forecasts it for an approver
+		plan = [][]fleet.Step{o.last.Decision.Wave}
+	}
 	err := o.wait(ctx, fleet.Waiting{
 		For: fleet.WaitApproval, Why: fmt.Sprintf("needs approval (policy: %s)", o.last.Policy.Approval),
-		Until: workflow.Now(ctx).Add(time.Duration(within)), Plan: o.last.Plan,
+		Until: workflow.Now(ctx).Add(time.Duration(within)), Plan: plan,
 	}, func() bool { return o.decided != nil })
 	switch {
 	case err != nil:

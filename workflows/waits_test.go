@@ -171,10 +171,14 @@ func TestApprovalIsAskedWhenItIsNeeded(t *testing.T) {
 	release := fleet.Step{Kind: fleet.ReleaseHost, Member: "orders-2"}
 	l := newLoop(t, map[fleet.StepKind]step{fleet.RestartMember: succeeds, fleet.ReleaseHost: succeeds},
 		under(fleet.Policy{Approval: fleet.ApprovalDestructive}, restarts(sees(3, act(release)))...)...)
+	waiting := l.stoodAt(time.Minute)
 	l.at(time.Hour, workflows.UpdateReject, bob)
 	_, err := l.run(fleet.FailoverMember)
 	denied(t, err)
+	require.Equal(t, [][]fleet.Step{{release}}, waiting.Waiting.Plan)
 	require.Equal(t, []string{"1/RestartMember/orders-2"}, l.steps)
+	require.True(t, l.looks[0].First, "what cannot be done is refused before anything is")
+	require.False(t, l.looks[1].First)
 }
 
 func TestDecisionsThatAreRefused(t *testing.T) {
