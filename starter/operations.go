@@ -12,9 +12,6 @@ import (
 	"github.com/flotilla-etcd/flotilla/workflows"
 )
 
-// Kinds are the operations that exist.
-var Kinds = []fleet.OperationKind{fleet.CreateCluster, fleet.DecommissionCluster}
-
 // searchLimit bounds how many operations a search by ID goes through.
 const searchLimit = 5000
 
@@ -22,6 +19,8 @@ const searchLimit = 5000
 type OperationEntry struct {
 	Cluster string `json:"cluster"`
 	workflows.OperationRecord
+	// Waiting is what a running one waits for, other than its steps.
+	Waiting *fleet.Waiting `json:"waiting,omitempty"`
 }
 
 // Operations lists the latest operations of a cluster, or of the whole fleet when
@@ -34,7 +33,13 @@ func (c *Client) Operations(ctx context.Context, cluster string, limit int) ([]O
 			return nil, err
 		}
 		for _, record := range view.Operations {
-			entries = append(entries, OperationEntry{Cluster: cluster, OperationRecord: record})
+			entry := OperationEntry{Cluster: cluster, OperationRecord: record}
+			if ref, runs := Running(view); runs && ref.ID == record.ID {
+				if progress, err := c.Progress(ctx, ref); err == nil { // its record is worth showing without
+					entry.Waiting, entry.Marks = progress.Waiting, progress.Marks
+				}
+			}
+			entries = append(entries, entry)
 		}
 		return entries[:min(limit, len(entries))], nil
 	}
@@ -49,8 +54,8 @@ func (c *Client) Operations(ctx context.Context, cluster string, limit int) ([]O
 }
 
 func operationsQuery() string {
-	kinds := make([]string, len(Kinds))
-	for i, kind := range Kinds {
+	kinds := make([]string, len(fleet.OperationKinds))
+	for i, kind := range fleet.OperationKinds {
 		kinds[i] = quote(string(kind))
 	}
 	return "WorkflowType IN (" + strings.Join(kinds, ", ") + ")"
@@ -80,8 +85,14 @@ func (c *Client) entry(execution *workflow.WorkflowExecutionInfo) (OperationEntr
 		entry.State = fleet.OperationFailed
 	}
 	var progress fleet.Progress
-	if c.memo(execution, workflows.MemoProgress, &progress) && entry.State != fleet.OperationDone {
-		entry.Error = progress.LastError
+	if c.memo(execution, workflows.MemoProgress, &progress) {
+		entry.Marks = progress.Marks
+		if entry.State != fleet.OperationDone {
+			entry.Error = progress.LastError
+		}
+		if entry.State == fleet.OperationRunning {
+			entry.Waiting = progress.Waiting
+		}
 	}
 	return entry, true
 }
@@ -93,7 +104,7 @@ func parseOperationID(workflowID string) (Ref, bool) {
 		return Ref{}, false
 	}
 	ref := Ref{Cluster: parts[0], Kind: fleet.OperationKind(parts[1]), ID: parts[2], WorkflowID: workflowID}
-	return ref, slices.Contains(Kinds, ref.Kind)
+	return ref, slices.Contains(fleet.OperationKinds, ref.Kind)
 }
 
 // FindOperation gives the operation that a person names: a cluster (its running or

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/failure/v1"
 	"go.temporal.io/api/workflow/v1"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/workflows"
@@ -126,7 +128,7 @@ func nextTry(activity *workflow.PendingActivityInfo) string {
 }
 
 // Watch calls f with the operation's progress until it ends, and gives its result
-// or the error that ended it. A cancelled ctx ends the watching, never the
+// or the error that ended it; the result then says what it left half done. A cancelled ctx ends the watching, never the
 // operation, and is the error then. A control plane that stops answering for a
 // while is waited for.
 func (c *Client) Watch(ctx context.Context, ref Ref, f func(fleet.Progress)) (workflows.OperationResult, error) {
@@ -181,6 +183,38 @@ func (c *Client) awaitRecord(ctx context.Context, ref Ref) {
 	}
 }
 
+// AwaitBegun waits until an operation that was queued behind another one has begun. It
+// gives false when it is not going to, because the one before it did not end well.
+func (c *Client) AwaitBegun(ctx context.Context, ref Ref) (bool, error) {
+	for {
+		_, err := c.temporal.DescribeWorkflowExecution(ctx, ref.WorkflowID, "")
+		if err == nil {
+			return true, nil
+		}
+		if err = c.explain(err, "operation "+ref.ID+" of "+ref.Cluster); !fleet.Is(err, fleet.NotFound) {
+			return false, err
+		}
+		view, err := c.Describe(ctx, ref.Cluster)
+		if err != nil {
+			return false, err
+		}
+		if !awaited(view, ref.ID) {
+			return false, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		case <-time.After(pollFast):
+		}
+	}
+}
+
+// awaited says that an operation is queued or was taken in hand.
+func awaited(view workflows.ClusterView, id string) bool {
+	return slices.ContainsFunc(view.Queue, func(q workflows.QueuedOperation) bool { return q.Operation == id }) ||
+		slices.ContainsFunc(view.Operations, func(r workflows.OperationRecord) bool { return r.ID == id })
+}
+
 // last shows the final progress and gives the error that ended the operation.
 func (c *Client) last(ctx context.Context, ref Ref, result workflows.OperationResult, err error, f func(fleet.Progress)) error {
 	if err == nil {
@@ -198,6 +232,18 @@ func (c *Client) last(ctx context.Context, ref Ref, result workflows.OperationRe
 	return err
 }
 
+// details reads the result that a failed or cancelled operation carries.
+func details(err error, result *workflows.OperationResult) {
+	var application *temporal.ApplicationError
+	var cancelled *temporal.CanceledError
+	switch {
+	case errors.As(err, &cancelled) && cancelled.HasDetails():
+		_ = cancelled.Details(result) // without them it is the error alone that is told
+	case errors.As(err, &application) && application.HasDetails():
+		_ = application.Details(result)
+	}
+}
+
 // result waits for the end of an operation's workflow, through restarts of the
 // service.
 func (c *Client) result(ctx context.Context, ref Ref) (workflows.OperationResult, error) {
@@ -209,6 +255,7 @@ func (c *Client) result(ctx context.Context, ref Ref) (workflows.OperationResult
 			return result, nil
 		}
 		if said := saidByWorkflow(err); said != nil {
+			details(err, &result)
 			return result, said
 		}
 		if ctx.Err() != nil {

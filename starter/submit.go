@@ -26,15 +26,19 @@ type Request struct {
 	ID string
 	// Options of the operation.
 	Options fleet.Options
+	// Then are operations to run after it, in their order (fleet.Changes gives them).
+	Then []fleet.Change
 }
 
 // Plan asks what an operation would do and changes nothing. The operation needs
-// Kind and Cluster; CreateCluster also needs Spec, and for the others it is filled
-// in from the cluster. What is wrong with the request is in the reply, all at once.
+// Kind and Cluster. CreateCluster and AdoptCluster also need Spec; for the others an
+// empty one is the cluster's own, and what the operation follows from (what was
+// before, what an unfinished one of the same kind and aim left) is filled in as the
+// cluster's workflow would. What is wrong with the request is in the reply, all at once.
 func (c *Client) Plan(ctx context.Context, operation fleet.Operation) (workflows.PlanReply, error) {
 	view, err := c.Describe(ctx, operation.Cluster)
 	exists := err == nil && view.Summary.Phase != fleet.PhaseGone
-	creating := operation.Kind == fleet.CreateCluster
+	creating := operation.Kind == fleet.CreateCluster || operation.Kind == fleet.AdoptCluster
 	switch {
 	case err != nil && (!creating || !fleet.Is(err, fleet.NotFound)):
 		return workflows.PlanReply{}, err
@@ -49,12 +53,42 @@ func (c *Client) Plan(ctx context.Context, operation fleet.Operation) (workflows
 	case creating:
 		operation.UID = view.Summary.UID
 	default:
-		operation.Spec, operation.UID = view.Spec, view.Summary.UID
+		operation = inherit(operation, view)
 	}
 	var reply workflows.PlanReply
 	err = c.run(ctx, "plan/"+operation.Cluster, "plan of "+operation.Cluster, planTimeout,
 		region{operation.Spec.Provider, operation.Spec.Region}, workflows.PlanType, workflows.PlanRequest{Operation: operation}, &reply)
 	return reply, err
+}
+
+// inherit fills in what an operation on a cluster follows from, as the cluster's own
+// workflow does.
+func inherit(operation fleet.Operation, view workflows.ClusterView) fleet.Operation {
+	before := view.Spec.Clone()
+	operation.UID, operation.Before = view.Summary.UID, &before
+	if operation.Spec.Name == "" {
+		operation.Spec = view.Spec.Clone()
+	}
+	operation.Since, operation.NextMember = view.NextMember, view.NextMember
+	if left := Continues(operation, view); left != nil {
+		operation.Generation, operation.Since, operation.Purchases = left.Generation, left.Since, left.Purchases
+	}
+	return operation
+}
+
+// Continues gives the cluster's unfinished operation if what is asked for is just that
+// one: asking for it again goes on with it. It gives nil otherwise.
+func Continues(operation fleet.Operation, view workflows.ClusterView) *fleet.Operation {
+	left := view.Unfinished
+	switch {
+	case left == nil || left.Kind != operation.Kind:
+		return nil
+	case left.Kind == fleet.DecommissionCluster:
+		return left // whatever it was told, what is left to do is the same
+	case left.Options.Equal(operation.Options) && left.Spec.Amended(view.Spec).Equal(operation.Spec.Amended(view.Spec)):
+		return left
+	}
+	return nil
 }
 
 // Create asks for a cluster. Asking again for one that is incomplete continues it.
@@ -76,7 +110,7 @@ func (c *Client) Create(ctx context.Context, spec fleet.Spec, request Request) (
 		}, workflows.ClusterType, workflows.ClusterState{Name: spec.Name})
 		handle, err := c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 			StartWorkflowOperation: start,
-			UpdateOptions:          update(spec.Name, workflows.UpdateSubmit, submit.RequestID, submit),
+			UpdateOptions:          update(workflows.ClusterID(spec.Name), workflows.UpdateSubmit, submit.RequestID, submit),
 		})
 		if err != nil {
 			return err
@@ -86,14 +120,40 @@ func (c *Client) Create(ctx context.Context, spec fleet.Spec, request Request) (
 	return reply, err
 }
 
-// Submit asks for an operation other than CreateCluster on a cluster that exists.
-// The error is of kind fleet.NotFound when it does not, fleet.Conflict when another
-// operation runs, and fleet.Blocked when the request is refused for safety.
-func (c *Client) Submit(ctx context.Context, cluster string, kind fleet.OperationKind, request Request) (workflows.SubmitReply, error) {
+// Change asks for an operation on a cluster that exists. spec is what the cluster is
+// to be after it, as a whole; nil for the kinds that change no spec. The error is of
+// kind fleet.NotFound when there is no such cluster, fleet.Invalid when the request is
+// wrong, fleet.Conflict when another operation runs or the spec was changed by somebody
+// else meanwhile, and fleet.Blocked when it is refused for safety.
+func (c *Client) Change(ctx context.Context, cluster string, kind fleet.OperationKind, spec *fleet.Spec, request Request) (workflows.SubmitReply, error) {
 	submit := c.submission(kind, request)
+	submit.Spec = spec
+	return c.submit(ctx, cluster, submit)
+}
+
+// Submit is Change without a spec.
+func (c *Client) Submit(ctx context.Context, cluster string, kind fleet.OperationKind, request Request) (workflows.SubmitReply, error) {
+	return c.Change(ctx, cluster, kind, nil, request)
+}
+
+// Resume asks for what is left of the operation that did not end well, with the spec
+// and the options of that one. The error is of kind fleet.Conflict when there is none.
+func (c *Client) Resume(ctx context.Context, cluster, requestID string) (workflows.SubmitReply, error) {
+	submit := c.submission("", Request{ID: requestID})
+	submit.Resume = true
+	return c.submit(ctx, cluster, submit)
+}
+
+func (c *Client) submit(ctx context.Context, cluster string, submit workflows.SubmitRequest) (workflows.SubmitReply, error) {
 	var reply workflows.SubmitReply
 	err := c.update(ctx, cluster, workflows.UpdateSubmit, submit.RequestID, submit, &reply)
 	return reply, err
+}
+
+// Amend changes of a cluster's spec what needs no operation: labels, policy, deletion
+// protection and how machines are changed. Nothing else of spec is taken.
+func (c *Client) Amend(ctx context.Context, cluster string, spec fleet.Spec) error {
+	return c.update(ctx, cluster, workflows.UpdateAmend, "", workflows.AmendRequest{Spec: spec, By: c.by}, nil)
 }
 
 // Cancel asks a cluster's running operation to stop after the steps in hand. An
@@ -116,12 +176,12 @@ func (c *Client) submission(kind fleet.OperationKind, request Request) workflows
 	if request.ID == "" {
 		request.ID = NewRequestID()
 	}
-	return workflows.SubmitRequest{RequestID: request.ID, Kind: kind, Options: request.Options, By: c.by}
+	return workflows.SubmitRequest{RequestID: request.ID, Kind: kind, Options: request.Options, Then: request.Then, By: c.by}
 }
 
 func (c *Client) update(ctx context.Context, cluster, name, updateID string, request, reply any) error {
 	return c.ask(ctx, cluster, func(ctx context.Context) error {
-		handle, err := c.temporal.UpdateWorkflow(ctx, update(cluster, name, updateID, request))
+		handle, err := c.temporal.UpdateWorkflow(ctx, update(workflows.ClusterID(cluster), name, updateID, request))
 		if err != nil {
 			return err
 		}
@@ -129,10 +189,10 @@ func (c *Client) update(ctx context.Context, cluster, name, updateID string, req
 	})
 }
 
-func update(cluster, name, id string, request any) client.UpdateWorkflowOptions {
+func update(workflowID, name, id string, request any) client.UpdateWorkflowOptions {
 	return client.UpdateWorkflowOptions{
 		UpdateID:     id,
-		WorkflowID:   workflows.ClusterID(cluster),
+		WorkflowID:   workflowID,
 		UpdateName:   name,
 		Args:         []any{request},
 		WaitForStage: client.WorkflowUpdateStageCompleted,
