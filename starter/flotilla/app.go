@@ -24,13 +24,16 @@ type app struct {
 	// person says that somebody can answer a question.
 	person  bool
 	options starter.Options
+	// connect gives the control plane that options name.
+	connect func(context.Context, starter.Options) (plane, error)
 	utc     bool
 	now     func() time.Time
 }
 
 func newApp() *app {
 	return &app{
-		in: os.Stdin, out: terminal.For(os.Stdout), err: terminal.For(os.Stderr),
+		connect: dial,
+		in:      os.Stdin, out: terminal.For(os.Stdout), err: terminal.For(os.Stderr),
 		person: terminal.IsTerminal(os.Stdin) && terminal.IsTerminal(os.Stderr),
 		now:    time.Now,
 	}
@@ -69,6 +72,7 @@ const exitHelp = `Exit codes:
   2    bad input: what was asked for can never succeed as it is
   3    the control plane is not reachable
   4    refused for safety
+  5    waiting for approval: flotilla approve NAME, or flotilla reject NAME
   130  interrupted: what was started goes on`
 
 func (a *app) root() *cobra.Command {
@@ -94,10 +98,14 @@ func (a *app) root() *cobra.Command {
 	a.options.UI = os.Getenv("FLOTILLA_TEMPORAL_UI")
 	root.SetFlagErrorFunc(usageError)
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.AddGroup(&cobra.Group{ID: "change", Title: "Change clusters:"}, &cobra.Group{ID: "look", Title: "Look at clusters:"},
+	root.AddGroup(&cobra.Group{ID: "change", Title: "Change clusters:"}, &cobra.Group{ID: "steer", Title: "Steer what is being done:"}, &cobra.Group{ID: "look", Title: "Look at clusters:"},
 		&cobra.Group{ID: "self", Title: "Flotilla itself:"})
-	group(root, "change", a.planCommand(), a.createCommand(), a.decommissionCommand(), a.resumeCommand(), a.cancelCommand(), a.protectCommand())
-	group(root, "look", a.getCommand(), a.describeCommand(), a.operationsCommand(), a.watchCommand(), a.envCommand())
+	group(root, "change", a.planCommand(), a.applyCommand(), a.createCommand(), a.protectCommand())
+	for _, v := range a.verbs() {
+		group(root, "change", a.changeCommand(v()))
+	}
+	group(root, "steer", a.approveCommand(), a.rejectCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand())
+	group(root, "look", a.getCommand(), a.describeCommand(), a.operationsCommand(), a.watchCommand(), a.endpointsCommand(), a.envCommand())
 	group(root, "self", a.devCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID("self")
 	root.SetCompletionCommandGroupID("self")
@@ -109,11 +117,6 @@ func group(root *cobra.Command, id string, commands ...*cobra.Command) {
 		c.GroupID = id
 		root.AddCommand(c)
 	}
-}
-
-// dial connects to the control plane.
-func (a *app) dial(ctx context.Context) (*starter.Client, error) {
-	return starter.Dial(ctx, a.options)
 }
 
 func (a *app) clock() terminal.Clock { return terminal.Clock{UTC: a.utc, Now: a.now()} }
@@ -161,32 +164,4 @@ func atMostOne(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	return usageError(cmd, fmt.Errorf("%s takes at most one argument, but got %d", cmd.CommandPath(), len(args)))
-}
-
-// completeTimeout keeps the Tab key from hanging.
-const completeTimeout = 1500 * time.Millisecond
-
-// completeCluster completes the name of a cluster.
-func (a *app) completeCluster(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
-	defer cancel()
-	client, err := a.dial(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	defer client.Close()
-	list, err := client.Clusters(ctx, starter.Filter{NoLive: true})
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, s := range list.Clusters {
-		if strings.HasPrefix(s.Name, prefix) {
-			names = append(names, s.Name+"\t"+string(s.Phase))
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

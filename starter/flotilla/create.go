@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,20 +11,6 @@ import (
 	"github.com/flotilla-etcd/flotilla/starter"
 	"github.com/flotilla-etcd/flotilla/workflows"
 )
-
-// waiting is what the commands that start an operation have in common.
-type waiting struct {
-	wait      bool
-	timeout   time.Duration
-	requestID string
-}
-
-func waitFlags(cmd *cobra.Command, w *waiting) {
-	flags := cmd.Flags()
-	flags.BoolVar(&w.wait, "wait", true, "watch until it ends; with --wait=false the answer is that it has begun")
-	flags.DurationVar(&w.timeout, "timeout", 0, "watch no longer than this; the operation goes on (0: until it ends)")
-	flags.StringVar(&w.requestID, "request-id", "", "`id` of this request: the same one twice is one operation")
-}
 
 const exampleSpec = `The least that a spec says (docs/examples/orders.yaml says more):
 
@@ -39,6 +24,7 @@ const exampleSpec = `The least that a spec says (docs/examples/orders.yaml says 
 
 func (a *app) createCommand() *cobra.Command {
 	var files []string
+	var options fleet.Options
 	var w waiting
 	cmd := &cobra.Command{
 		Use:   "create -f FILE",
@@ -52,18 +38,22 @@ it is asked for again; nothing is bought twice.
   cat *.yaml | flotilla create -f -`,
 		Args: noArguments,
 	}
-	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "`file` with one or more specs; - is standard input; may repeat")
+	fileFlag(cmd, &files)
+	policyFlags(cmd, &options, false)
 	waitFlags(cmd, &w)
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := mistaken(cmd, inFlags(options.Policy.Validate("policy"), policyFields)); err != nil {
+			return err
+		}
 		specs, err := a.readSpecs(cmd, files)
 		if err != nil {
 			return err
 		}
-		if len(specs) > 1 && w.requestID != "" {
-			return usageError(cmd, errors.New("--request-id is for one cluster: each of several needs its own"))
+		if err := oneRequest(cmd, len(specs), w); err != nil {
+			return err
 		}
-		client, err := a.dial(cmd.Context())
+		client, err := a.reach(cmd.Context())
 		if err != nil {
 			return err
 		}
@@ -74,13 +64,21 @@ it is asked for again; nothing is bought twice.
 				return err
 			}
 		}
-		return a.createAll(cmd.Context(), client, specs, plans, w, *output)
+		return a.createAll(cmd.Context(), client, specs, plans, starter.Request{ID: w.requestID, Options: options}, w, *output)
 	}
 	return cmd
 }
 
+// oneRequest refuses one request ID for several clusters.
+func oneRequest(cmd *cobra.Command, clusters int, w waiting) error {
+	if clusters > 1 && w.requestID != "" {
+		return usageError(cmd, errors.New("--request-id is for one cluster: each of several needs its own"))
+	}
+	return nil
+}
+
 // planCreate asks for everything that is wrong with a spec before anything is begun.
-func (a *app) planCreate(ctx context.Context, client *starter.Client, spec sourced) (workflows.PlanReply, error) {
+func (a *app) planCreate(ctx context.Context, client plane, spec sourced) (workflows.PlanReply, error) {
 	reply, err := client.Plan(ctx, fleet.Operation{Kind: fleet.CreateCluster, Cluster: spec.Name, Spec: spec.Spec})
 	if err != nil {
 		return reply, err
@@ -91,25 +89,32 @@ func (a *app) planCreate(ctx context.Context, client *starter.Client, spec sourc
 	return reply, nil // what is blocked now is refused, or joined, by the cluster itself
 }
 
-func (a *app) createAll(ctx context.Context, client *starter.Client, specs []sourced, plans []workflows.PlanReply, w waiting, output format) error {
-	refs := make([]starter.Ref, len(specs))
+func (a *app) createAll(ctx context.Context, client plane, specs []sourced, plans []workflows.PlanReply,
+	request starter.Request, w waiting, output format,
+) error {
+	jobs := make([]job, len(specs))
 	for i, spec := range specs {
-		reply, err := client.Create(ctx, spec.Spec, starter.Request{ID: w.requestID})
+		reply, err := client.Create(ctx, spec.Spec, request)
 		if err != nil {
 			return err
 		}
-		refs[i] = starter.RefOf(spec.Name, reply)
+		jobs[i] = job{refs: []starter.Ref{starter.RefOf(spec.Name, reply)}, waves: plans[i].Waves, spec: spec.Spec}
 	}
-	if len(refs) == 1 {
-		return a.finish(ctx, client, refs[0], plans[0].Waves, w, output)
+	return a.finishAll(ctx, client, jobs, w, output)
+}
+
+// finishAll follows what was begun on several clusters at the same time.
+func (a *app) finishAll(ctx context.Context, client plane, jobs []job, w waiting, output format) error {
+	if len(jobs) == 1 {
+		return a.finish(ctx, client, jobs[0], w, output)
 	}
 	// Several at a time are told line by line; they cannot be drawn over each other.
 	plain := *a
 	plain.err.Live = false
-	errs := make([]error, len(refs))
+	errs := make([]error, len(jobs))
 	var wait sync.WaitGroup
-	for i, ref := range refs {
-		wait.Go(func() { errs[i] = plain.finish(ctx, client, ref, plans[i].Waves, w, output) })
+	for i, j := range jobs {
+		wait.Go(func() { errs[i] = plain.finish(ctx, client, j, w, output) })
 	}
 	wait.Wait()
 	for _, err := range errs {

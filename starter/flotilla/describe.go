@@ -21,7 +21,7 @@ func (a *app) describeCommand() *cobra.Command {
 	}
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := a.dial(cmd.Context())
+		client, err := a.reach(cmd.Context())
 		if err != nil {
 			return err
 		}
@@ -30,7 +30,13 @@ func (a *app) describeCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := a.print(*output, view, func() string { return describeText(a.out, view, a.clock()) }); err != nil {
+		all := described{ClusterView: view}
+		if ref, runs := starter.Running(view); runs {
+			if progress, err := client.Progress(cmd.Context(), ref); err == nil { // the rest is worth showing without
+				all.Progress = &progress
+			}
+		}
+		if err := a.print(*output, all, func() string { return describeText(a.out, all, a.clock()) }); err != nil {
 			return err
 		}
 		if url := client.WorkflowURL(workflows.ClusterID(args[0])); url != "" && *output == asTable {
@@ -41,7 +47,13 @@ func (a *app) describeCommand() *cobra.Command {
 	return cmd
 }
 
-func describeText(o terminal.Output, v workflows.ClusterView, clock terminal.Clock) string {
+// described is what describe prints: the cluster, and how its running operation stands.
+type described struct {
+	workflows.ClusterView
+	Progress *fleet.Progress `json:"progress,omitempty"`
+}
+
+func describeText(o terminal.Output, v described, clock terminal.Clock) string {
 	var b strings.Builder
 	s := v.Summary
 	row := func(name, format string, args ...any) {
@@ -51,10 +63,21 @@ func describeText(o terminal.Output, v workflows.ClusterView, clock terminal.Clo
 	}
 	row("name", "%s", o.Paint(terminal.Bold, s.Name))
 	row("phase", "%s", o.Paint(phaseColour(s), string(s.Phase)))
-	if s.Operation != "" {
-		row("operation", "%s is running: flotilla watch %s", s.Operation, s.Name)
+	for i, text := range goingOn(o, v, clock) {
+		row(heading(i, "operation"), "%s", text)
 	}
 	row("last error", "%s", o.Paint(terminal.Red, s.LastError))
+	if left := v.Unfinished; left != nil && s.Operation == "" {
+		row("unfinished", "%s %s: flotilla resume %s", left.Kind, shortID(left.ID), s.Name)
+		if d := starter.Differences(v.Spec, left.Spec.Amended(v.Spec)); len(d) > 0 {
+			row("", "%s", strings.ReplaceAll(strings.TrimSpace(differencesText(o, d)), "\n  ", "\n"+strings.Repeat(" ", 14)))
+		}
+	}
+	if len(v.Operations) > 0 {
+		for i, left := range v.Operations[0].Left {
+			row(heading(i, "half done"), "%s", o.Paint(terminal.Yellow, left))
+		}
+	}
 	if !s.At.IsZero() {
 		row("members", "%s healthy, %s", healthText(s), clock.Ago(s.At))
 		row("leader", "%s", s.Leader)
@@ -65,6 +88,9 @@ func describeText(o terminal.Output, v workflows.ClusterView, clock terminal.Clo
 	row("machine", "%s, %s %s disk", v.Spec.Machine.Type, v.Spec.Machine.Disk.Size, v.Spec.Machine.Disk.Category)
 	row("size", "%s, %s", terminal.Count(v.Spec.Voters, "voter"), terminal.Count(v.Spec.Learners, "learner"))
 	row("class", "%s", s.Class)
+	for i, text := range policyTexts(v.Spec.Policy) {
+		row(heading(i, "policy"), "%s", text)
+	}
 	if v.Spec.DeletionProtection {
 		row("protection", "on: a decommission is refused")
 	}
@@ -80,10 +106,49 @@ func describeText(o terminal.Output, v workflows.ClusterView, clock terminal.Clo
 		entries := make([]starter.OperationEntry, len(v.Operations))
 		for i, record := range v.Operations {
 			entries[i] = starter.OperationEntry{Cluster: s.Name, OperationRecord: record}
+			if v.Progress != nil && v.Progress.Operation == record.ID {
+				entries[i].Waiting, entries[i].Marks = v.Progress.Waiting, v.Progress.Marks
+			}
 		}
 		b.WriteString("\n" + operationsText(o, entries, clock))
 	}
 	return b.String()
+}
+
+// heading names the first of several rows.
+func heading(i int, name string) string {
+	if i > 0 {
+		return ""
+	}
+	return name
+}
+
+// goingOn says what runs, what it waits for, and what follows it.
+func goingOn(o terminal.Output, v described, clock terminal.Clock) []string {
+	name := v.Summary.Name
+	if v.Summary.Operation == "" {
+		return nil
+	}
+	texts := []string{fmt.Sprintf("%s is running: flotilla watch %s", v.Summary.Operation, name)}
+	if p := v.Progress; p != nil && p.Waiting != nil {
+		texts = []string{v.Summary.Operation + " " + o.Paint(terminal.Yellow, waitingText(*p, clock.Now)), whatToDo(*p)}
+	}
+	if p := v.Progress; p != nil {
+		texts = append(texts, marksText(p.Marks, clock)...)
+	}
+	for _, next := range v.Queue {
+		texts = append(texts, fmt.Sprintf("then %s %s", next.Kind, shortID(next.Operation)))
+	}
+	return texts
+}
+
+// policyTexts gives what a spec's policy says, field by field.
+func policyTexts(p fleet.Policy) []string {
+	var texts []string
+	for _, d := range starter.Differences(fleet.Spec{}, fleet.Spec{Policy: p}) {
+		texts = append(texts, strings.TrimPrefix(d.Path, "policy.")+" "+d.After)
+	}
+	return texts
 }
 
 func (a *app) operationsCommand() *cobra.Command {
@@ -95,7 +160,7 @@ func (a *app) operationsCommand() *cobra.Command {
 	cmd.Flags().IntVar(&limit, "limit", 50, "show at most this many, the latest first")
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := a.dial(cmd.Context())
+		client, err := a.reach(cmd.Context())
 		if err != nil {
 			return err
 		}
@@ -122,17 +187,37 @@ func (a *app) operationsCommand() *cobra.Command {
 func operationsText(o terminal.Output, entries []starter.OperationEntry, clock terminal.Clock) string {
 	rows := make([][]string, len(entries))
 	for i, e := range entries {
-		end, note := e.Ended, e.Error
+		end, note := e.Ended, operationNote(e, clock)
 		if end.IsZero() {
 			end = clock.Now
-		}
-		if e.Cancelled != "" {
-			note = "cancelled " + e.Cancelled
 		}
 		rows[i] = []string{shortID(e.ID), string(e.Kind), e.Cluster, o.Paint(stateColour(e.State), string(e.State)),
 			clock.Ago(e.Started), terminal.Elapsed(end.Sub(e.Started)), e.By, terminal.Clip(firstLine(note), noteWidth)}
 	}
 	return terminal.Table([]string{"OPERATION", "KIND", "CLUSTER", "STATE", "STARTED", "TOOK", "BY", "NOTE"}, rows)
+}
+
+// operationNote is what most matters of an operation, in a line.
+func operationNote(e starter.OperationEntry, clock terminal.Clock) string {
+	var notes []string
+	switch {
+	case e.Waiting != nil:
+		notes = append(notes, waitWords[e.Waiting.For])
+	case e.Cancelled != "":
+		notes = append(notes, "cancelled "+e.Cancelled)
+	case e.Error != "":
+		notes = append(notes, firstLine(e.Error))
+	}
+	if n := len(e.Left); n > 0 {
+		notes = append(notes, terminal.Count(n, "thing")+" half done")
+	}
+	if n := len(e.Dropped); n > 0 {
+		notes = append(notes, terminal.Count(n, "operation")+" dropped")
+	}
+	if n := len(e.Marks); n > 0 {
+		notes = append(notes, marksText(e.Marks[n-1:], clock)...)
+	}
+	return strings.Join(notes, "; ")
 }
 
 // noteWidth keeps a table readable; describe and -o json have the whole of it.

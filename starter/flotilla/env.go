@@ -14,7 +14,6 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/pki"
-	"github.com/flotilla-etcd/flotilla/starter"
 )
 
 // defaultValidity of a client's certificate: a working day with its evening, since
@@ -57,7 +56,7 @@ used again.`,
 		if as == "" {
 			as = commonName()
 		}
-		client, err := a.dial(cmd.Context())
+		client, err := a.reach(cmd.Context())
 		if err != nil {
 			return err
 		}
@@ -74,7 +73,7 @@ used again.`,
 
 // credentials gives the client's files for a cluster; new ones only where the old
 // ones are missing, of another incarnation or nearly over.
-func credentials(ctx context.Context, client *starter.Client, cluster, dir, as string, validity time.Duration, now time.Time) (keyring, error) {
+func credentials(ctx context.Context, client plane, cluster, dir, as string, validity time.Duration, now time.Time) (keyring, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return keyring{}, err

@@ -17,6 +17,7 @@ const (
 	exitInput       = 2
 	exitUnreachable = 3
 	exitRefused     = 4
+	exitApproval    = 5 // it waits for a person's approval, and goes on waiting
 	exitInterrupted = 130
 )
 
@@ -95,6 +96,13 @@ func (a *app) reportProblems(source string, problems fleet.Problems) {
 		}
 		a.say("  %s%s", strings.ReplaceAll(p.String(), "\n", "\n  "), line)
 	}
+}
+
+func lowerFirst(text string) string {
+	if text == "" {
+		return text
+	}
+	return strings.ToLower(text[:1]) + text[1:]
 }
 
 func upperFirst(text string) string {

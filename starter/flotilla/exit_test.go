@@ -17,6 +17,7 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/starter"
 	"github.com/flotilla-etcd/flotilla/starter/terminal"
+	"github.com/flotilla-etcd/flotilla/workflows"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -34,8 +35,8 @@ func TestExitCodes(t *testing.T) {
 		{fleet.Errorf(fleet.Blocked, "orders", "is protected"), 4},
 		{fmt.Errorf("while waiting: %w", context.Canceled), 130},
 		// An operation that failed has failed, whatever its cause would mean for a request.
-		{failed(ref, fleet.Errorf(fleet.Unavailable, "host", "does not answer")), 1},
-		{failed(ref, fleet.Errorf(fleet.Blocked, "orders", "would lose quorum")), 4},
+		{failed(ref, workflows.OperationResult{}, fleet.Errorf(fleet.Unavailable, "host", "does not answer")), 1},
+		{failed(ref, workflows.OperationResult{}, fleet.Errorf(fleet.Blocked, "orders", "would lose quorum")), 4},
 	} {
 		assert.Equal(t, test.want, exitCode(test.err), "%v", test.err)
 	}
@@ -46,7 +47,7 @@ func try(t *testing.T, stdin string, args ...string) (code int, stdout, stderr s
 	t.Helper()
 	t.Setenv("TEMPORAL_CONFIG_FILE", os.DevNull)
 	var out, err bytes.Buffer
-	a := &app{in: strings.NewReader(stdin), out: terminal.Plain(&out), err: terminal.Plain(&err), now: time.Now}
+	a := &app{in: strings.NewReader(stdin), out: terminal.Plain(&out), err: terminal.Plain(&err), connect: dial, now: time.Now}
 	code = a.run(t.Context(), args)
 	return code, out.String(), err.String()
 }
@@ -99,13 +100,19 @@ func TestNotReachable(t *testing.T) {
 }
 
 func TestNothingIsDestroyedUnasked(t *testing.T) {
+	for _, verb := range []string{"decommission", "stop"} {
+		code, _, stderr := try(t, "orders\n", verb, "orders", "--address", "127.0.0.1:1")
+		assert.Equal(t, exitRefused, code, "%s without a terminal: %s", verb, stderr)
+		assert.Contains(t, stderr, "flotilla plan "+verb+" orders shows")
+	}
 	a := &app{err: terminal.Plain(&bytes.Buffer{})}
-	_, err := a.confirmDecommission(t.Context(), nil, "orders", fleet.Options{}, false)
-	assert.Equal(t, exitRefused, exitCode(err), "%v", err)
-
 	for typed, want := range map[string]int{"orders\n": exitDone, "order\n": exitRefused, "\n": exitRefused, "": exitRefused, "y\n": exitRefused} {
 		a.in = strings.NewReader(typed)
 		assert.Equal(t, want, exitCode(a.confirm(t.Context(), "orders", "orders")), "typed %q", typed)
+	}
+	for typed, want := range map[string]int{"y\n": exitDone, "YES\n": exitDone, "\n": exitRefused, "": exitRefused, "orders\n": exitRefused} {
+		a.in = strings.NewReader(typed)
+		assert.Equal(t, want, exitCode(a.agree(t.Context(), "orders", "Go on?")), "typed %q", typed)
 	}
 }
 

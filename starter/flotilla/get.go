@@ -59,7 +59,7 @@ region, unless --no-live is given.`,
 			filter.Phases = append(filter.Phases, fleet.Phase(phase))
 		}
 		filter.Class, filter.Names = fleet.Class(class), args
-		client, err := a.dial(cmd.Context())
+		client, err := a.reach(cmd.Context())
 		if err != nil {
 			return err
 		}

@@ -44,7 +44,7 @@ func kinds(p fleet.Progress, planned [][]fleet.Step) []*kindProgress {
 	}
 	for _, step := range p.Steps {
 		k := find(step.Step.Kind)
-		k.subjects[step.Step.Member] = step
+		k.subjects[k.key(step)] = step
 		if k.started.IsZero() || step.Started.Before(k.started) {
 			k.started = step.Started
 		}
@@ -58,6 +58,20 @@ func kinds(p fleet.Progress, planned [][]fleet.Step) []*kindProgress {
 		}
 	}
 	return list
+}
+
+// key tells steps apart that are not the same one again: those of several members, and
+// those of the whole cluster that a later wave has again after they succeeded.
+func (k *kindProgress) key(step fleet.StepProgress) string {
+	if step.Step.Member != "" {
+		return step.Step.Member
+	}
+	for key, before := range k.subjects {
+		if before.Step.Member == "" && before.State != fleet.StepDone {
+			return key
+		}
+	}
+	return fmt.Sprintf("wave %06d", step.Wave)
 }
 
 func (k *kindProgress) count(state fleet.StepState) int {
@@ -115,6 +129,10 @@ func progressText(o terminal.Output, p fleet.Progress, planned [][]fleet.Step, n
 	for _, k := range list {
 		b.WriteString(kindText(o, p, k, width, now))
 	}
+	if p.Waiting != nil && p.State == fleet.OperationRunning {
+		b.WriteString(o.Paint(terminal.Yellow, "  ‖ "+waitingText(p, now)) + "\n")
+		b.WriteString("      " + whatToDo(p) + "\n")
+	}
 	return b.String()
 }
 
@@ -134,6 +152,9 @@ func headerText(o terminal.Output, p fleet.Progress) string {
 		scaled += 100 * done / of
 	}
 	state := p.Doing
+	if p.Waiting != nil {
+		state = o.Paint(terminal.Yellow, waitWords[p.Waiting.For])
+	}
 	switch p.State {
 	case fleet.OperationDone:
 		scaled, state = whole, o.Paint(terminal.Green, "done")

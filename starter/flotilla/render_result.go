@@ -20,27 +20,47 @@ func resultText(o terminal.Output, ref starter.Ref, r workflows.OperationResult)
 	}
 	var b strings.Builder
 	name := o.Paint(terminal.Bold, ref.Cluster)
-	if ref.Kind == fleet.DecommissionCluster {
+	switch ref.Kind {
+	case fleet.DecommissionCluster:
 		fmt.Fprintf(&b, "%s is gone%s\n", name, took)
-		if s := r.FinalSnapshot; s != nil {
-			fmt.Fprintf(&b, "  final snapshot  %s\n", snapshotText(*s))
+	case fleet.StopCluster:
+		fmt.Fprintf(&b, "%s is stopped; its disks are kept%s\n", name, took)
+	default:
+		b.WriteString(runsText(name, r.Summary) + took + "\n")
+	}
+	row := func(title, text string) { fmt.Fprintf(&b, "  %s  %s\n", title, text) }
+	if s := r.FinalSnapshot; s != nil && (ref.Kind == fleet.DecommissionCluster || ref.Kind == fleet.StopCluster) {
+		row("final snapshot", snapshotText(*s))
+	}
+	if r.Lost != "" {
+		row(o.Paint(terminal.Yellow, "lost"), r.Lost)
+	}
+	for _, left := range r.Left {
+		row(o.Paint(terminal.Yellow, "left half done"), left)
+	}
+	switch ref.Kind {
+	case fleet.DecommissionCluster:
+	case fleet.StopCluster:
+		row("start it", "flotilla start "+ref.Cluster)
+	default:
+		if len(r.Endpoints) > 0 {
+			row("endpoints", strings.Join(endpointURLs(r.Endpoints), " "))
 		}
-		if r.Lost != "" {
-			fmt.Fprintf(&b, "  %s  %s\n", o.Paint(terminal.Yellow, "lost"), r.Lost)
-		}
-		return b.String()
 	}
-	s := r.Summary
-	fmt.Fprintf(&b, "%s runs: %s members", name, healthText(s))
-	if s.Leader != "" {
-		fmt.Fprintf(&b, ", leader %s", s.Leader)
+	switch ref.Kind {
+	case fleet.CreateCluster, fleet.StartCluster, fleet.AdoptCluster:
+		row("connect  ", `eval "$(flotilla env `+ref.Cluster+`)" && etcdctl endpoint health`)
 	}
-	fmt.Fprintf(&b, ", etcd %s%s\n", s.Etcd, took)
-	if len(r.Endpoints) > 0 {
-		fmt.Fprintf(&b, "  endpoints  %s\n", strings.Join(endpointURLs(r.Endpoints), " "))
-	}
-	fmt.Fprintf(&b, "  connect    eval \"$(flotilla env %s)\" && etcdctl endpoint health\n", ref.Cluster)
 	return b.String()
+}
+
+// runsText says how a cluster that runs stands.
+func runsText(name string, s fleet.Summary) string {
+	text := fmt.Sprintf("%s runs: %s members", name, healthText(s))
+	if s.Leader != "" {
+		text += ", leader " + s.Leader
+	}
+	return text + ", etcd " + s.Etcd
 }
 
 func snapshotText(s fleet.Snapshot) string {

@@ -54,13 +54,19 @@ var createWaves = [][]fleet.Step{
 	wave(fleet.PrepareHost), wave(fleet.StartMember), {step(fleet.AwaitHealthy, "")},
 }
 
+func forecastOf(kind fleet.OperationKind, reply workflows.PlanReply) forecast {
+	return forecast{operation: fleet.Operation{Kind: kind, Cluster: "orders", Spec: ordersSpec}, reply: reply}
+}
+
 func TestPlanText(t *testing.T) {
-	create := fleet.Operation{Kind: fleet.CreateCluster, Cluster: "orders"}
-	decommission := fleet.Operation{Kind: fleet.DecommissionCluster, Cluster: "orders"}
-	golden(t, "plan-create", planText(create, workflows.PlanReply{Waves: createWaves, Buys: []string{"3 × small", "3 × 20 GiB ssd"}}))
-	golden(t, "plan-resume", planText(create, workflows.PlanReply{Exists: true, Waves: createWaves[2:]}))
-	golden(t, "plan-nothing", planText(create, workflows.PlanReply{Exists: true}))
-	golden(t, "plan-decommission", planText(decommission, workflows.PlanReply{
+	show := func(name string, f forecast) {
+		t.Helper()
+		golden(t, name, planText(plain, f))
+	}
+	show("plan-create", forecastOf(fleet.CreateCluster, workflows.PlanReply{Waves: createWaves, Buys: []string{"3 × small", "3 × 20 GiB ssd"}}))
+	show("plan-resume", forecastOf(fleet.CreateCluster, workflows.PlanReply{Exists: true, Waves: createWaves[2:]}))
+	show("plan-nothing", forecastOf(fleet.CreateCluster, workflows.PlanReply{Exists: true}))
+	show("plan-decommission", forecastOf(fleet.DecommissionCluster, workflows.PlanReply{
 		Waves:    [][]fleet.Step{{step(fleet.SaveFinalSnapshot, "")}, wave(fleet.StopMember), wave(fleet.ReleaseHost)},
 		Destroys: []string{"host orders-1", "host orders-2", "host orders-3", "data up to revision 2"},
 	}))
@@ -123,6 +129,9 @@ var orders = fleet.Summary{
 	Voters: 3, Healthy: 3, Members: 3, Leader: "orders-2", DBSize: 25 * fleet.MiB, Revision: 7, At: clock.Now, Created: begun0,
 }
 
+var ordersSpec = fleet.Spec{Name: "orders", Provider: "local", Region: "local-1", Zones: []string{"a", "b", "c"},
+	Machine: fleet.MachineSpec{Type: "small", Disk: fleet.DiskSpec{Category: "ssd"}}, Etcd: fleet.EtcdSpec{Version: "3.7.3"}}.WithDefaults()
+
 func TestClustersText(t *testing.T) {
 	old := orders
 	old.Name, old.At, old.Healthy, old.Operation = "payments", clock.Now.Add(-5*time.Minute), 2, "7f3a"
@@ -132,14 +141,12 @@ func TestClustersText(t *testing.T) {
 }
 
 func TestDescribeText(t *testing.T) {
-	spec := fleet.Spec{Name: "orders", Provider: "local", Region: "local-1", Zones: []string{"a", "b", "c"},
-		Machine: fleet.MachineSpec{Type: "small", Disk: fleet.DiskSpec{Category: "ssd"}}, Etcd: fleet.EtcdSpec{Version: "3.7.3"}}.WithDefaults()
-	golden(t, "describe", describeText(plain, workflows.ClusterView{
-		Summary: orders, Spec: spec,
+	golden(t, "describe", describeText(plain, described{ClusterView: workflows.ClusterView{
+		Summary: orders, Spec: ordersSpec,
 		Endpoints: []fleet.Endpoint{{Member: "orders-1", Address: "127.0.0.1", ClientPort: 2379}, {Member: "orders-2", Address: "::1", ClientPort: 2379}},
 		Operations: []workflows.OperationRecord{{ID: "7f3a", Kind: fleet.CreateCluster, State: fleet.OperationCancelled, By: "eva",
 			Started: begun0, Ended: begun0.Add(6 * time.Second), Cancelled: "by eva: wrong zone"}},
-	}, clock))
+	}}, clock))
 }
 
 func TestResultText(t *testing.T) {
