@@ -61,6 +61,7 @@ func member(t *testing.T, o etcdadmin.Observation, name string) fleet.ObservedMe
 func TestObserve(t *testing.T) {
 	for _, version := range etcdtest.Versions {
 		t.Run(version, func(t *testing.T) {
+			t.Parallel()
 			cluster := etcdtest.Start(t, version, 3)
 			client := connect(t, cluster)
 			require.NoError(t, client.Quorum(t.Context()))
@@ -94,6 +95,7 @@ func TestObserve(t *testing.T) {
 				require.Len(t, o.Members, 3)
 				require.Empty(t, o.Why)
 			})
+			alarms(t, cluster, client)
 			learners(t, cluster, client)
 			silence(t, cluster, client)
 		})

@@ -3,6 +3,7 @@ package etcdadmin
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -23,6 +24,9 @@ type Lag struct {
 	// DBSize and LeaderDBSize are the sizes of their stores' files.
 	DBSize       fleet.Bytes `json:"dbSize"`
 	LeaderDBSize fleet.Bytes `json:"leaderDbSize"`
+	// Receiving says that the leader is sending it a snapshot of its whole store. A
+	// member that begins with that answers nothing before it has it all.
+	Receiving bool `json:"receiving,omitempty"`
 }
 
 // Behind is how many raft entries the leader had applied and the member had not.
@@ -34,7 +38,8 @@ func (l Lag) Behind() uint64 {
 }
 
 // Lag asks how far a member is behind the leader. A member that does not answer is
-// in the answer, not an error. It takes two answer timeouts at most. Errors:
+// in the answer, not an error. It takes two answer timeouts at most, and one more for
+// a member that is far behind, whose leader is asked what it does about that. Errors:
 // fleet.NotFound when there is no such member, fleet.Unavailable when no quorum or
 // no leader answers.
 func (c *Client) Lag(ctx context.Context, id uint64) (Lag, error) {
@@ -42,7 +47,23 @@ func (c *Client) Lag(ctx context.Context, id uint64) (Lag, error) {
 	if err != nil {
 		return Lag{}, err
 	}
-	return c.lag(seen, id)
+	l, err := c.lag(seen, id)
+	if err == nil && (!l.Answers || l.Behind() > fleet.SyncLag) {
+		l.Receiving = c.sends(ctx, leader(seen), id)
+	}
+	return l, err
+}
+
+// sends says whether the leader is sending a member a snapshot; a leader that does
+// not tell is not known to.
+func (c *Client) sends(ctx context.Context, l *sight, to uint64) bool {
+	sending := false
+	err := c.metrics(ctx, l.endpoint, l.ID, "snapshots by member "+called(l.ObservedMember), func(name string, labels map[string]string, value float64) {
+		if name == metricSending && labels["To"] == strconv.FormatUint(to, 16) && value > 0 {
+			sending = true
+		}
+	})
+	return err == nil && sending
 }
 
 func (c *Client) lag(seen []sight, id uint64) (Lag, error) {
@@ -137,9 +158,9 @@ func pause(ctx context.Context, d time.Duration, resource string) error {
 	}
 }
 
-// Percent is how far the member is, for a progress report: 100 only when it is not
-// behind at all. While a learner receives the leader's snapshot it has applied next
-// to nothing; then it jumps.
+// Percent is how far the member is by its index, for a progress report: 100 only when
+// it is not behind at all. Of a snapshot that is on its way etcd tells no size, at
+// neither end: then it is what it was before, often 0, and jumps.
 func (l Lag) Percent() int {
 	if !l.Answers || l.LeaderApplied == 0 {
 		return 0
@@ -153,6 +174,8 @@ func (l Lag) Percent() int {
 // String says it for a person.
 func (l Lag) String() string {
 	switch behind := l.Behind(); {
+	case l.Receiving:
+		return fmt.Sprintf("%s is receiving a snapshot of %s from leader %s", l.Member, l.LeaderDBSize, l.Leader)
 	case !l.Answers:
 		return fmt.Sprintf("%s does not answer: %s", l.Member, l.Silent)
 	case behind == 0:

@@ -135,14 +135,7 @@ func (c *Cluster) Follower(t testing.TB) *Member {
 func (c *Cluster) AddLearner(t testing.TB, start bool) *Member {
 	t.Helper()
 	m := c.newMember(t)
-	client := c.Client(t)
-	// A new cluster refuses it until all members have seen each other for 5 s.
-	c.await(t, "the learner to be added", func(ctx context.Context) error {
-		_, err := client.MemberAddAsLearner(ctx, []string{m.PeerURL})
-		return err
-	})
-	c.Members = append(c.Members, m)
-	m.initial, m.state = c.initial(c.Members), "existing"
+	c.add(t, m)
 	if start {
 		require.NoError(t, m.Start())
 		c.await(t, "the learner to answer", func(ctx context.Context) error {
@@ -153,10 +146,35 @@ func (c *Cluster) AddLearner(t testing.TB, start bool) *Member {
 	return m
 }
 
+// AddLearnerBehind adds a learner whose peers reach it over a link of this pace, and
+// starts it.
+func (c *Cluster) AddLearnerBehind(t testing.TB, bytesPerSecond int64) (*Member, *Link) {
+	t.Helper()
+	m := c.newMember(t)
+	link := NewLink(t, strings.TrimPrefix(m.PeerURL, "https://"), bytesPerSecond)
+	m.advertised = link.URL
+	c.add(t, m)
+	require.NoError(t, m.Start())
+	return m, link
+}
+
+// add announces a member to the cluster, as a learner.
+func (c *Cluster) add(t testing.TB, m *Member) {
+	t.Helper()
+	client := c.Client(t)
+	// A new cluster refuses it until all members have seen each other for 5 s.
+	c.await(t, "the learner to be added", func(ctx context.Context) error {
+		_, err := client.MemberAddAsLearner(ctx, []string{m.advertised})
+		return err
+	})
+	c.Members = append(c.Members, m)
+	m.initial, m.state = c.initial(c.Members), "existing"
+}
+
 func (c *Cluster) initial(members []*Member) string {
 	var all []string
 	for _, m := range members {
-		all = append(all, m.Name+"="+m.PeerURL)
+		all = append(all, m.Name+"="+m.advertised)
 	}
 	return strings.Join(all, ",")
 }

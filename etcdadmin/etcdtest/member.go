@@ -27,6 +27,7 @@ type Member struct {
 	DataDir            string
 
 	cluster        *Cluster
+	advertised     string // where peers connect: PeerURL, or a link to it
 	dir            string // certificates
 	initial, state string
 	process        *exec.Cmd
@@ -45,6 +46,7 @@ func (c *Cluster) newMember(t testing.TB) *Member {
 		ClientURL: url(client), PeerURL: url(peer), DataDir: filepath.Join(dir, "data"),
 		cluster: c, dir: dir,
 	}
+	m.advertised = m.PeerURL
 	m.certificates(t)
 	t.Cleanup(m.Kill)
 	return m
@@ -81,7 +83,7 @@ func (m *Member) Start() error {
 	args := []string{
 		"--name", m.Name, "--data-dir", m.DataDir, "--logger", "zap", "--log-level", "warn",
 		"--listen-client-urls", m.ClientURL, "--advertise-client-urls", m.ClientURL,
-		"--listen-peer-urls", m.PeerURL, "--initial-advertise-peer-urls", m.PeerURL,
+		"--listen-peer-urls", m.PeerURL, "--initial-advertise-peer-urls", m.advertised,
 		"--initial-cluster", m.initial, "--initial-cluster-state", m.state, "--initial-cluster-token", m.cluster.UID,
 		"--client-cert-auth", "--trusted-ca-file", m.file("ca.pem"),
 		"--cert-file", m.file("server.pem"), "--key-file", m.file("server.key"),
