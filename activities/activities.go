@@ -21,7 +21,8 @@ import (
 	"github.com/flotilla-etcd/flotilla/pki"
 )
 
-// Region is what the activities of one region work with. Every field is required.
+// Region is what the activities of one region work with. Every field but Policy is
+// required.
 type Region struct {
 	Provider iaas.Provider
 	Store    objectstore.Store
@@ -30,6 +31,8 @@ type Region struct {
 	// Catalogue is the path of the release catalogue; it is read anew each time,
 	// so that a release can be added while workers run.
 	Catalogue string
+	// Policy is the path of the fleet's default policy, likewise; empty for none.
+	Policy string
 	// Scratch is a directory for snapshots that are being verified.
 	Scratch string
 	Log     *zap.Logger
@@ -44,7 +47,7 @@ type Registry interface {
 func Register(registry Registry, r Region) {
 	r.Provider = patient{r.Provider}
 	planner, compute, hosts := &Planner{r}, &Compute{r}, &Hosts{r}
-	members, snapshots, authorities := &Members{r}, &Snapshots{r}, &Authorities{r}
+	members, versions, snapshots, authorities := &Members{r}, &Versions{r}, &Snapshots{r}, &Authorities{r}
 	for name, a := range map[string]any{
 		fleet.ActivityLook:             planner.Look,
 		fleet.ActivityForecast:         planner.Forecast,
@@ -62,14 +65,32 @@ func Register(registry Registry, r Region) {
 		string(fleet.AttachDisk):        compute.AttachDisk,
 		string(fleet.ReleaseHost):       compute.ReleaseHost,
 		string(fleet.DeleteDisk):        compute.DeleteDisk,
+		string(fleet.StopHost):          compute.StopHost,
+		string(fleet.StartHost):         compute.StartHost,
+		string(fleet.ResizeHost):        compute.ResizeHost,
+		string(fleet.GrowDisk):          compute.GrowDisk,
+		string(fleet.AdoptHost):         compute.AdoptHost,
 		string(fleet.PrepareHost):       hosts.PrepareHost,
 		string(fleet.RenewCertificates): hosts.RenewCertificates,
 		string(fleet.StartMember):       hosts.StartMember,
 		string(fleet.StopMember):        hosts.StopMember,
+		string(fleet.RestartMember):     hosts.RestartMember,
+		string(fleet.RollBackMember):    hosts.RollBackMember,
+		string(fleet.AdoptMember):       hosts.AdoptMember,
 		string(fleet.AddLearner):        members.AddLearner,
 		string(fleet.AwaitHealthy):      members.AwaitHealthy,
+		string(fleet.AwaitInSync):       members.AwaitInSync,
+		string(fleet.AwaitSettled):      members.AwaitSettled,
+		string(fleet.Promote):           members.Promote,
+		string(fleet.MoveLeader):        members.MoveLeader,
+		string(fleet.RemoveMember):      members.RemoveMember,
+		string(fleet.UpdateMember):      members.UpdateMember,
+		string(fleet.EnableDowngrade):   versions.EnableDowngrade,
+		string(fleet.CancelDowngrade):   versions.CancelDowngrade,
+		string(fleet.TakeRaftSnapshot):  versions.TakeRaftSnapshot,
 		string(fleet.SaveFinalSnapshot): snapshots.SaveFinalSnapshot,
 		string(fleet.CloseSnapshot):     snapshots.CloseSnapshot,
+		string(fleet.ReopenSnapshot):    snapshots.ReopenSnapshot,
 	} {
 		registry.RegisterActivityWithOptions(a, activity.RegisterOptions{Name: name})
 	}
@@ -79,6 +100,9 @@ func Register(registry Registry, r Region) {
 // depends on it.
 func (r Region) Check() error {
 	if _, err := r.catalogue(); err != nil {
+		return err
+	}
+	if _, err := r.fleetPolicy(); err != nil {
 		return err
 	}
 	if info, err := os.Stat(r.Scratch); err != nil || !info.IsDir() {
@@ -96,9 +120,35 @@ func (r Region) catalogue() (fleet.Catalogue, error) {
 	return fleet.ParseCatalogue(data, r.Catalogue)
 }
 
+// fleetPolicy gives the fleet's default policy.
+func (r Region) fleetPolicy() (fleet.Policy, error) {
+	if r.Policy == "" {
+		return fleet.Policy{}, nil
+	}
+	data, err := os.ReadFile(r.Policy)
+	if err != nil {
+		return fleet.Policy{}, fleet.Errorf(fleet.Unavailable, "fleet policy", "cannot be read: %w", err).
+			WithRemedy("see the worker's --policy")
+	}
+	return fleet.ParsePolicy(data, "fleet policy "+r.Policy)
+}
+
+// policy gives the policy that is in force for an operation. A file that is being
+// edited ends none: it is read again.
+func (r Region) policy(op fleet.Operation) (fleet.Policy, error) {
+	base, err := r.fleetPolicy()
+	if err != nil {
+		err = &fleet.Error{Kind: fleet.Unavailable, Message: err.Error(), Err: err}
+	}
+	return op.Options.Policy.Over(op.Spec.Policy).Over(base).WithDefaults(), err
+}
+
 // beat records how far an activity is; percent below zero means that there is none.
 func beat(ctx context.Context, percent int, note string) {
 	b := fleet.StepBeat{Note: note}
+	if luggage, ok := ctx.Value(luggageKey{}).(*luggage); ok {
+		b.Resume = luggage.packed()
+	}
 	if percent >= 0 {
 		b.Percent = &percent
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/pki"
-	"github.com/flotilla-etcd/flotilla/plan"
 )
 
 // Authorities keeps the certificate authority of each cluster: made once, replaced
@@ -171,16 +170,8 @@ func (a *Authorities) issue(ctx context.Context, r fleet.CertificateRequest) (fl
 	if err != nil {
 		return fleet.CertificateReply{}, err
 	}
-	obs, err := a.resources(ctx, r.Cluster)
-	if err != nil {
-		return fleet.CertificateReply{}, err
-	}
-	for _, h := range obs.Hosts {
-		if h.State == fleet.HostRunning {
-			answer.Endpoints = append(answer.Endpoints, plan.EndpointOf(h.Host))
-		}
-	}
-	return answer, nil
+	answer.Endpoints, err = a.endpoints(ctx, r.Cluster, r.UID)
+	return answer, err
 }
 
 // sign signs a client's request with the authority that signs when the certificate

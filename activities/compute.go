@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -21,6 +22,16 @@ func (c *Compute) tags(op fleet.Operation, step fleet.Step) iaas.Tags {
 	}
 }
 
+// typeOf is the machine type that a step is about, and sizeOf the size of its disk:
+// the spec's, unless the step says otherwise.
+func typeOf(op fleet.Operation, step fleet.Step) string {
+	return cmp.Or(step.Type, op.Spec.Machine.Type)
+}
+
+func sizeOf(op fleet.Operation, step fleet.Step) fleet.Bytes {
+	return cmp.Or(step.Size, op.Spec.Machine.Disk.Size)
+}
+
 // LaunchHost buys a member's host, or takes up the one that is there, and waits
 // until it runs. A host that ended meanwhile is fleet.Lost: the planner buys
 // another with another token.
@@ -29,7 +40,7 @@ func (c *Compute) LaunchHost(ctx context.Context, r fleet.StepRequest) (fleet.St
 	if id == "" {
 		host, err := c.Provider.LaunchHost(ctx, iaas.LaunchHostRequest{
 			Token: r.Step.Token, Name: r.Step.Member, Zone: r.Step.Zone,
-			Type: r.Operation.Spec.Machine.Type, Tags: c.tags(r.Operation, r.Step),
+			Type: typeOf(r.Operation, r.Step), Tags: c.tags(r.Operation, r.Step),
 		})
 		if err != nil {
 			return note("", err)
@@ -63,42 +74,57 @@ func (c *Compute) LaunchHost(ctx context.Context, r fleet.StepRequest) (fleet.St
 }
 
 // AttachDisk buys a member's data disk in its host's zone, or takes the one that
-// is there, and attaches it.
+// is there, and attaches it. One that moves to another host is waited for until the
+// last one has let go of it.
 func (c *Compute) AttachDisk(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
-	id, spec := r.Step.DiskID, r.Operation.Spec.Machine.Disk
+	id := r.Step.DiskID
 	if id == "" {
 		disk, err := c.Provider.CreateDisk(ctx, iaas.CreateDiskRequest{
-			Token: r.Step.Token, Name: r.Step.Member, Zone: r.Step.Zone,
-			Size: spec.Size, Category: spec.Category, Tags: c.tags(r.Operation, r.Step),
+			Token: r.Step.Token, Name: r.Step.Member, Zone: r.Step.Zone, Size: sizeOf(r.Operation, r.Step),
+			Category: r.Operation.Spec.Machine.Disk.Category, Tags: c.tags(r.Operation, r.Step),
 		})
 		if err != nil {
 			return note("", err)
 		}
 		id = disk.ID
 	}
+	var text string
 	asked := time.Now()
 	err := poll(ctx, func(ctx context.Context) (bool, int, string, error) {
 		disk, err := c.Provider.Disk(ctx, id)
 		switch {
 		case fleet.Is(err, fleet.NotFound) && time.Since(asked) < settling:
 			return false, -1, "not visible yet", nil
-		case fleet.Is(err, fleet.NotFound):
+		case fleet.Is(err, fleet.NotFound), err == nil && (disk.State == fleet.DiskDeleting || disk.State == fleet.DiskDeleted):
 			return false, -1, "", fleet.Errorf(fleet.Lost, "disk of "+r.Step.Member, "%s does not exist any more", id)
 		case err != nil:
 			return false, -1, "", err
 		}
 		switch {
 		case disk.State == fleet.DiskInUse && disk.HostID == r.Step.HostID:
+			text = fmt.Sprintf("%s, %s %s", id, disk.Size.Human(), disk.Category)
 			return true, 100, "", nil
 		case disk.State == fleet.DiskInUse:
-			return false, -1, "", fleet.Errorf(fleet.Blocked, "disk "+disk.Name, "%s is attached to %s, not to %s",
-				id, disk.HostID, r.Step.HostID)
+			ends, err := c.ends(ctx, disk.HostID)
+			if err == nil && !ends {
+				err = fleet.Errorf(fleet.Blocked, "disk "+disk.Name, "%s is attached to %s, not to %s", id, disk.HostID, r.Step.HostID)
+			}
+			return false, -1, "is still attached to " + disk.HostID + ", which ends", err
 		case disk.State == fleet.DiskAvailable:
-			return false, -1, "attaching", c.Provider.AttachDisk(ctx, id, r.Step.HostID)
+			return false, -1, "attaching", ignore(c.Provider.AttachDisk(ctx, id, r.Step.HostID), fleet.Conflict)
 		}
 		return false, -1, "is " + string(disk.State), nil
 	})
-	return note(fmt.Sprintf("%s, %s %s", id, spec.Size.Human(), spec.Category), err)
+	return note(text, err)
+}
+
+// ends says whether a host is on its way out: it gives up its disks by itself.
+func (c *Compute) ends(ctx context.Context, hostID string) (bool, error) {
+	host, err := c.Provider.Host(ctx, hostID)
+	if fleet.Is(err, fleet.NotFound) {
+		return true, nil
+	}
+	return host.State == fleet.HostTerminating || host.State == fleet.HostTerminated, err
 }
 
 // ReleaseHost ends a host and waits until it is gone.

@@ -49,3 +49,14 @@ func TestDecideWhatIsNoErrorOfOurs(t *testing.T) {
 		require.False(t, got.NonRetryable())
 	}
 }
+
+// kindAndFinality says how an activity's error is taken: "lost, final".
+func kindAndFinality(t *testing.T, err error) string {
+	t.Helper()
+	var got *temporal.ApplicationError
+	require.ErrorAs(t, err, &got)
+	if got.NonRetryable() {
+		return got.Type() + ", final"
+	}
+	return got.Type() + ", tried again"
+}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/node"
-	"github.com/flotilla-etcd/flotilla/pki"
 )
 
 // Hosts does what is done on a host, through the host side.
@@ -31,11 +30,11 @@ func (h *Hosts) prepare(ctx context.Context, r fleet.StepRequest) (string, error
 	if err != nil {
 		return "", err
 	}
-	if err := h.install(ctx, host, report, op.Spec.Etcd.Version); err != nil {
+	if err := h.install(ctx, host, report, versionOf(op, step)); err != nil {
 		return "", err
 	}
 	certified, err := h.certify(ctx, op, step, host)
-	return fmt.Sprintf("etcd %s, %s", op.Spec.Etcd.Version, certified), err
+	return fmt.Sprintf("etcd %s, %s", versionOf(op, step), certified), err
 }
 
 // RenewCertificates signs a member's certificates anew, for the keys that it has, and
@@ -106,41 +105,4 @@ func (h *Hosts) sign(ctx context.Context, op fleet.Operation, member string, hos
 		Member: member, CA: string(authority.CertificatePEM()), ServerCert: string(server), PeerCert: string(peer),
 		Generation: op.Generation,
 	}, nil
-}
-
-// StartMember configures a member and starts it. That it serves is AwaitHealthy's.
-func (h *Hosts) StartMember(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
-	op, step := r.Operation, r.Step
-	host, err := h.Provider.Host(ctx, step.HostID)
-	if err != nil {
-		return note("", err)
-	}
-	request := node.StartRequest{
-		Member: step.Member, Version: op.Spec.Etcd.Version, Address: step.Endpoint.Address,
-		ClientPort: step.Endpoint.ClientPort, PeerPort: step.Endpoint.PeerPort,
-		Token: op.Cluster + "-" + op.UID, Existing: step.Existing,
-		PeerCN: pki.PeerName(op.Cluster, op.UID), Settings: op.Spec.Etcd.EtcdSettings,
-	}
-	for _, e := range step.Initial {
-		request.Initial = append(request.Initial, node.Peer{Name: e.Member, URL: e.PeerURL()})
-	}
-	member, err := call[fleet.MemberReport](ctx, h.Provider, host, node.VerbStart, request)
-	if err != nil {
-		return note("", err)
-	}
-	return note(fmt.Sprintf("pid %d at %s", member.PID, step.Endpoint.ClientURL()), nil)
-}
-
-// StopMember stops a member; it stays stopped. A host that is gone took its
-// member with it.
-func (h *Hosts) StopMember(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
-	host, err := h.Provider.Host(ctx, r.Step.HostID)
-	switch {
-	case fleet.Is(err, fleet.NotFound), err == nil && host.State != fleet.HostRunning:
-		return note("its host does not run", nil)
-	case err != nil:
-		return note("", err)
-	}
-	_, err = call[fleet.MemberReport](ctx, h.Provider, host, node.VerbStop, node.MemberRequest{Member: r.Step.Member})
-	return note("", err)
 }

@@ -3,10 +3,12 @@ package activities
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
 	"github.com/flotilla-etcd/flotilla/node"
@@ -19,9 +21,38 @@ const reportTimeout = 15 * time.Second
 
 // observe looks at everything that there is of a cluster. It fails when the cloud
 // or the object store cannot be read, because absence decides; a host or member
-// that does not answer is part of what was seen.
-func (r Region) observe(ctx context.Context, op fleet.Operation) (fleet.Observation, error) {
+// that does not answer is part of what was seen. A failover looks on for as long as
+// a verdict of dead takes, and then once more: much may have changed meanwhile.
+func (r Region) observe(ctx context.Context, op fleet.Operation, purchases []fleet.Step, deadAfter time.Duration) (fleet.Observation, error) {
+	obs, err := r.observeOnce(ctx, op)
+	if err != nil || op.Kind != fleet.FailoverMember {
+		return obs, err
+	}
+	doubted := suspects(op, obs, purchases)
+	if len(doubted) == 0 {
+		return obs, nil
+	}
+	evidence, err := r.gatherEvidence(ctx, op, doubted, deadAfter)
+	if err != nil {
+		return obs, err
+	}
+	if obs, err = r.observeOnce(ctx, op); err != nil {
+		return obs, err
+	}
+	for _, e := range evidence {
+		if m := obs.Member(e.Member); m != nil && m.Answers {
+			e.Client, e.Words = fleet.SaysAlive, "it answers again"
+		}
+		obs.Evidence = append(obs.Evidence, e)
+	}
+	return obs, nil
+}
+
+func (r Region) observeOnce(ctx context.Context, op fleet.Operation) (fleet.Observation, error) {
 	obs, err := r.resources(ctx, op.Cluster)
+	if err == nil && op.Options.Adopt != nil {
+		err = r.foreign(ctx, *op.Options.Adopt, &obs)
+	}
 	if err != nil {
 		return obs, err
 	}
@@ -30,7 +61,7 @@ func (r Region) observe(ctx context.Context, op fleet.Operation) (fleet.Observat
 	if err := r.stored(ctx, op, &obs); err != nil {
 		return obs, err
 	}
-	if serving := servingOn(obs); len(serving) > 0 && obs.Authority {
+	if serving := servingOn(op, obs); len(serving) > 0 && obs.Authority {
 		beat(ctx, -1, "asking members")
 		if err := r.members(ctx, op, serving, &obs); err != nil {
 			return obs, err
@@ -52,6 +83,30 @@ func (r Region) resources(ctx context.Context, cluster string) (fleet.Observatio
 	}
 	obs.Disks, err = r.Provider.ListDisks(ctx, tags)
 	return obs, err
+}
+
+// foreign adds the hosts and disks that are to be adopted and do not carry the
+// cluster's tags yet. One that does not exist is left out.
+func (r Region) foreign(ctx context.Context, adoption fleet.Adoption, obs *fleet.Observation) error {
+	for _, m := range adoption.Members {
+		if !slices.ContainsFunc(obs.Hosts, func(h fleet.ObservedHost) bool { return h.ID == m.HostID }) {
+			host, err := r.Provider.Host(ctx, m.HostID)
+			if err == nil {
+				obs.Hosts = append(obs.Hosts, fleet.ObservedHost{Host: host})
+			} else if !fleet.Is(err, fleet.NotFound) {
+				return err
+			}
+		}
+		if !slices.ContainsFunc(obs.Disks, func(d fleet.Disk) bool { return d.ID == m.DiskID }) {
+			disk, err := r.Provider.Disk(ctx, m.DiskID)
+			if err == nil {
+				obs.Disks = append(obs.Disks, disk)
+			} else if !fleet.Is(err, fleet.NotFound) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // ask asks every running host for its report, side by side.
@@ -97,7 +152,8 @@ func (r Region) stored(ctx context.Context, op fleet.Operation, obs *fleet.Obser
 			return err
 		}
 	}
-	if op.Kind == fleet.DecommissionCluster {
+	switch op.Kind {
+	case fleet.DecommissionCluster, fleet.StopCluster, fleet.StartCluster:
 		obs.FinalSnapshot, err = r.finalSnapshot(ctx, op.Cluster, op.UID)
 		return ignore(err, fleet.NotFound)
 	}
@@ -111,7 +167,7 @@ func (r Region) members(ctx context.Context, op fleet.Operation, endpoints []fle
 		return err
 	}
 	defer client.Close()
-	seen := client.Observe(ctx)
+	seen, _ := asking(ctx, func(ctx context.Context) (etcdadmin.Observation, error) { return client.Observe(ctx), nil })
 	obs.Members, obs.Quorum, obs.Leader, obs.Revision = seen.Members, seen.Quorum, seen.Leader, seen.Revision
 	obs.Downgrade, obs.Alarms = seen.Downgrade, seen.Alarms
 	if seen.Why != "" {
@@ -121,12 +177,12 @@ func (r Region) members(ctx context.Context, op fleet.Operation, endpoints []fle
 }
 
 // servingOn gives where members may be serving: on every host that runs one, and
-// on every host that does not say.
-func servingOn(obs fleet.Observation) []fleet.Endpoint {
+// on every host that does not say, or cannot know of a member that is to be adopted.
+func servingOn(op fleet.Operation, obs fleet.Observation) []fleet.Endpoint {
 	var all []fleet.Endpoint
 	for _, h := range obs.Hosts {
 		member := h.Report.Find(h.Member())
-		silent := h.Report == nil && h.State == fleet.HostRunning
+		silent := h.State == fleet.HostRunning && (h.Report == nil || op.Kind == fleet.AdoptCluster && member == nil)
 		if silent || member != nil && (member.State == fleet.MemberRunning || member.State == fleet.MemberRestarting) {
 			all = append(all, plan.EndpointOf(h.Host))
 		}

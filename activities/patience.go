@@ -22,8 +22,11 @@ const (
 	// firstPause is waited after the first failure, or when the cloud does not say
 	// for how long; it doubles.
 	firstPause = 100 * time.Millisecond
-	// beatEvery keeps the heart beating while a call is put off.
+	// beatEvery keeps the heart beating while a call is put off, or takes its time.
 	beatEvery = time.Second
+	// answerWithin bounds one call: a cloud under load answers within seconds, and a
+	// connection that died says nothing at all. Until then the heart beats.
+	answerWithin = 20 * time.Second
 )
 
 // patient makes each call to a provider again that was throttled or not answered.
@@ -31,10 +34,10 @@ const (
 type patient struct{ iaas.Provider }
 
 // again makes a call until it is answered, or bears no more.
-func again[T any](ctx context.Context, call func() (T, error)) (T, error) {
+func again[T any](ctx context.Context, call func(ctx context.Context) (T, error)) (T, error) {
 	failed, pause, began := 0, firstPause, time.Now()
 	for {
-		value, err := call()
+		value, err := within(ctx, answerWithin, "waiting for the cloud to answer", call)
 		wait := pause
 		switch {
 		case fleet.Is(err, fleet.Throttled):
@@ -59,6 +62,30 @@ func again[T any](ctx context.Context, call func() (T, error)) (T, error) {
 	}
 }
 
+// within makes one call that is ended in time, heart beating while it lasts. A call
+// that does not even heed its end is a hang, and then no heart beats.
+func within[T any](ctx context.Context, limit time.Duration, words string, call func(ctx context.Context) (T, error)) (value T, err error) {
+	timed, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		value, err = call(timed)
+	}()
+	ticker := time.NewTicker(beatEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-answered:
+			return value, err
+		case <-ticker.C:
+			if timed.Err() == nil {
+				beat(ctx, -1, words)
+			}
+		}
+	}
+}
+
 // putOff waits, heart beating, and says whether that was not ended early.
 func putOff(ctx context.Context, wait time.Duration, why error) bool {
 	for wait > 0 {
@@ -75,91 +102,95 @@ func putOff(ctx context.Context, wait time.Duration, why error) bool {
 }
 
 // againErr is again for calls that give nothing but an error.
-func againErr(ctx context.Context, call func() error) error {
-	_, err := again(ctx, func() (struct{}, error) { return struct{}{}, call() })
+func againErr(ctx context.Context, call func(ctx context.Context) error) error {
+	_, err := again(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
 	return err
 }
 
 func (p patient) LaunchHost(ctx context.Context, req iaas.LaunchHostRequest) (fleet.Host, error) {
-	return again(ctx, func() (fleet.Host, error) { return p.Provider.LaunchHost(ctx, req) })
+	return again(ctx, func(ctx context.Context) (fleet.Host, error) { return p.Provider.LaunchHost(ctx, req) })
 }
 
 func (p patient) Host(ctx context.Context, id string) (fleet.Host, error) {
-	return again(ctx, func() (fleet.Host, error) { return p.Provider.Host(ctx, id) })
+	return again(ctx, func(ctx context.Context) (fleet.Host, error) { return p.Provider.Host(ctx, id) })
 }
 
 func (p patient) ListHosts(ctx context.Context, tags iaas.Tags) ([]fleet.Host, error) {
-	return again(ctx, func() ([]fleet.Host, error) { return p.Provider.ListHosts(ctx, tags) })
+	return again(ctx, func(ctx context.Context) ([]fleet.Host, error) { return p.Provider.ListHosts(ctx, tags) })
 }
 
 func (p patient) StopHost(ctx context.Context, id string) error {
-	return againErr(ctx, func() error { return p.Provider.StopHost(ctx, id) })
+	return againErr(ctx, func(ctx context.Context) error { return p.Provider.StopHost(ctx, id) })
 }
 
 func (p patient) StartHost(ctx context.Context, id string) error {
-	return againErr(ctx, func() error { return p.Provider.StartHost(ctx, id) })
+	return againErr(ctx, func(ctx context.Context) error { return p.Provider.StartHost(ctx, id) })
 }
 
 func (p patient) ResizeHost(ctx context.Context, id, machineType string) error {
-	return againErr(ctx, func() error { return p.Provider.ResizeHost(ctx, id, machineType) })
+	return againErr(ctx, func(ctx context.Context) error { return p.Provider.ResizeHost(ctx, id, machineType) })
 }
 
 func (p patient) TagHost(ctx context.Context, id string, tags iaas.Tags) error {
-	return againErr(ctx, func() error { return p.Provider.TagHost(ctx, id, tags) })
+	return againErr(ctx, func(ctx context.Context) error { return p.Provider.TagHost(ctx, id, tags) })
 }
 
 func (p patient) TerminateHost(ctx context.Context, id string) error {
-	return againErr(ctx, func() error { return p.Provider.TerminateHost(ctx, id) })
+	return againErr(ctx, func(ctx context.Context) error { return p.Provider.TerminateHost(ctx, id) })
 }
 
 func (p patient) CreateDisk(ctx context.Context, req iaas.CreateDiskRequest) (fleet.Disk, error) {
-	return again(ctx, func() (fleet.Disk, error) { return p.Provider.CreateDisk(ctx, req) })
+	return again(ctx, func(ctx context.Context) (fleet.Disk, error) { return p.Provider.CreateDisk(ctx, req) })
 }
 
 func (p patient) Disk(ctx context.Context, id string) (fleet.Disk, error) {
-	return again(ctx, func() (fleet.Disk, error) { return p.Provider.Disk(ctx, id) })
+	return again(ctx, func(ctx context.Context) (fleet.Disk, error) { return p.Provider.Disk(ctx, id) })
 }
 
 func (p patient) ListDisks(ctx context.Context, tags iaas.Tags) ([]fleet.Disk, error) {
-	return again(ctx, func() ([]fleet.Disk, error) { return p.Provider.ListDisks(ctx, tags) })
+	return again(ctx, func(ctx context.Context) ([]fleet.Disk, error) { return p.Provider.ListDisks(ctx, tags) })
 }
 
 func (p patient) AttachDisk(ctx context.Context, disk, host string) error {
-	return againErr(ctx, func() error { return p.Provider.AttachDisk(ctx, disk, host) })
+	return againErr(ctx, func(ctx context.Context) error { return p.Provider.AttachDisk(ctx, disk, host) })
 }
 
 func (p patient) DetachDisk(ctx context.Context, id string) error {
-	return againErr(ctx, func() error { return p.Provider.DetachDisk(ctx, id) })
+	return againErr(ctx, func(ctx context.Context) error { return p.Provider.DetachDisk(ctx, id) })
 }
 
 func (p patient) GrowDisk(ctx context.Context, id string, size fleet.Bytes) error {
-	return againErr(ctx, func() error { return p.Provider.GrowDisk(ctx, id, size) })
+	return againErr(ctx, func(ctx context.Context) error { return p.Provider.GrowDisk(ctx, id, size) })
 }
 
 func (p patient) TagDisk(ctx context.Context, id string, tags iaas.Tags) error {
-	return againErr(ctx, func() error { return p.Provider.TagDisk(ctx, id, tags) })
+	return againErr(ctx, func(ctx context.Context) error { return p.Provider.TagDisk(ctx, id, tags) })
 }
 
 func (p patient) DeleteDisk(ctx context.Context, id string) error {
-	return againErr(ctx, func() error { return p.Provider.DeleteDisk(ctx, id) })
+	return againErr(ctx, func(ctx context.Context) error { return p.Provider.DeleteDisk(ctx, id) })
 }
 
 func (p patient) RunCommand(ctx context.Context, req iaas.CommandRequest) (iaas.Command, error) {
-	return again(ctx, func() (iaas.Command, error) { return p.Provider.RunCommand(ctx, req) })
+	return again(ctx, func(ctx context.Context) (iaas.Command, error) { return p.Provider.RunCommand(ctx, req) })
 }
 
 func (p patient) Command(ctx context.Context, hostID, commandID string) (iaas.Command, error) {
-	return again(ctx, func() (iaas.Command, error) { return p.Provider.Command(ctx, hostID, commandID) })
+	return again(ctx, func(ctx context.Context) (iaas.Command, error) { return p.Provider.Command(ctx, hostID, commandID) })
 }
 
 func (p patient) Zones(ctx context.Context) ([]string, error) {
-	return again(ctx, func() ([]string, error) { return p.Provider.Zones(ctx) })
+	return again(ctx, func(ctx context.Context) ([]string, error) { return p.Provider.Zones(ctx) })
 }
 
 func (p patient) MachineTypes(ctx context.Context) ([]fleet.MachineType, error) {
-	return again(ctx, func() ([]fleet.MachineType, error) { return p.Provider.MachineTypes(ctx) })
+	return again(ctx, func(ctx context.Context) ([]fleet.MachineType, error) { return p.Provider.MachineTypes(ctx) })
 }
 
 func (p patient) DiskCategories(ctx context.Context) ([]string, error) {
-	return again(ctx, func() ([]string, error) { return p.Provider.DiskCategories(ctx) })
+	return again(ctx, func(ctx context.Context) ([]string, error) { return p.Provider.DiskCategories(ctx) })
+}
+
+func (p patient) Available(ctx context.Context, zone, machineType string) (bool, error) {
+	return again(ctx, func(ctx context.Context) (bool, error) { return p.Provider.Available(ctx, zone, machineType) })
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -59,4 +61,57 @@ func TestPatience(t *testing.T) {
 			require.Equal(t, c.calls, cloud.calls)
 		})
 	}
+}
+
+// A call that takes its time is ended in time, and no heart stops for it.
+func TestSlowCallsBeatAndEnd(t *testing.T) {
+	seen, err := as(t, func(ctx context.Context) error {
+		_, err := within(ctx, 2500*time.Millisecond, "waiting for the cloud to answer", func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		return nil
+	})
+	require.NoError(t, err)
+	require.Contains(t, seen.notes(), "waiting for the cloud to answer")
+}
+
+// What an attempt packed, the next one finds, whatever beat last.
+func TestLuggage(t *testing.T) {
+	var suite testsuite.WorkflowTestSuite
+	carried := func(left *fleet.StepBeat, then int) (found int, beats []fleet.StepBeat) {
+		env := suite.NewTestActivityEnvironment()
+		if left != nil {
+			env.SetHeartbeatDetails(*left)
+		}
+		env.SetOnActivityHeartbeatListener(func(_ *activity.Info, details converter.EncodedValues) {
+			var b fleet.StepBeat
+			if details.Get(&b) == nil {
+				beats = append(beats, b)
+			}
+		})
+		work := func(ctx context.Context) error {
+			ctx, left, pack := carrying[int](ctx)
+			found = left
+			if then > 0 {
+				pack(then)
+			}
+			beat(ctx, -1, "waiting for something else")
+			return nil
+		}
+		env.RegisterActivity(work)
+		_, err := env.ExecuteActivity(work)
+		require.NoError(t, err)
+		return found, beats
+	}
+	found, beats := carried(nil, 41)
+	require.Zero(t, found)
+	require.Len(t, beats, 1)
+	found, beats = carried(&beats[0], 0)
+	require.Equal(t, 41, found)
+	found, _ = carried(&beats[0], 0)
+	require.Equal(t, 41, found, "an attempt that did nothing leaves what it found")
+	found, _ = carried(&fleet.StepBeat{Note: "of an older worker"}, 0)
+	require.Zero(t, found)
 }

@@ -1,19 +1,15 @@
 package activities
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
@@ -22,14 +18,6 @@ import (
 
 // Snapshots stores copies of clusters' data.
 type Snapshots struct{ Region }
-
-// maxManifest bounds what is read as a manifest; it is under 1 KiB.
-const maxManifest = 64 << 10
-
-// finalPrefix is where the final snapshots of a cluster are. They outlive it.
-func finalPrefix(cluster, uid string) string {
-	return fmt.Sprintf("snapshots/%s/%s/", cluster, uid)
-}
 
 // SaveFinalSnapshot streams a snapshot into the object store, sealed with the
 // fleet's key, then reads back what is stored, opens it, and restores it for
@@ -57,31 +45,6 @@ func (s *Snapshots) save(ctx context.Context, r fleet.StepRequest) (string, erro
 	return fmt.Sprintf("revision %d, %d keys, %s, verified by a restore", snapshot.Revision, snapshot.Keys, snapshot.Size.Human()), nil
 }
 
-// record writes a snapshot's manifest beside it.
-func (s *Snapshots) record(ctx context.Context, snapshot fleet.Snapshot) error {
-	manifest, err := json.MarshalIndent(snapshot, "", "  ")
-	if err != nil {
-		return err
-	}
-	key := strings.TrimSuffix(snapshot.Key, ".db.age") + ".json"
-	return s.Store.Put(ctx, key, bytes.NewReader(manifest), int64(len(manifest)))
-}
-
-// CloseSnapshot records in the manifest of the final snapshot that every member
-// was stopped after it. From then on it is the last word on the cluster's data,
-// also for an operation that follows this one.
-func (s *Snapshots) CloseSnapshot(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
-	snapshot, err := s.finalSnapshot(ctx, r.Operation.Cluster, r.Operation.UID)
-	switch {
-	case err != nil:
-		return note("", err)
-	case snapshot == nil || snapshot.Operation != r.Operation.ID:
-		return note("", fleet.Errorf(fleet.Lost, "final snapshot of "+r.Operation.Cluster, "is not in %s any more", s.Store))
-	}
-	snapshot.Closed = time.Now().UTC()
-	return note(snapshot.Key, s.record(ctx, *snapshot))
-}
-
 // store streams from a member through the seal into the store.
 func (s *Snapshots) store(ctx context.Context, op fleet.Operation, snapshot *fleet.Snapshot) error {
 	obs, err := s.resources(ctx, op.Cluster)
@@ -89,7 +52,7 @@ func (s *Snapshots) store(ctx context.Context, op fleet.Operation, snapshot *fle
 		return err
 	}
 	s.ask(ctx, &obs)
-	client, err := s.connect(ctx, op.Cluster, op.UID, servingOn(obs))
+	client, err := s.connect(ctx, op.Cluster, op.UID, servingOn(op, obs))
 	if err != nil {
 		return err
 	}
@@ -233,42 +196,6 @@ func (s *Snapshots) fetch(ctx context.Context, key, file string) (string, error)
 		return "", fleet.Errorf(fleet.Unavailable, "final snapshot "+key, "could not be read back: %w", err)
 	}
 	return hex.EncodeToString(counted.sum.Sum(nil)), out.Close()
-}
-
-// finalSnapshot gives the newest final snapshot that has a manifest.
-func (r Region) finalSnapshot(ctx context.Context, cluster, uid string) (*fleet.Snapshot, error) {
-	objects, err := r.Store.List(ctx, finalPrefix(cluster, uid))
-	if err != nil {
-		return nil, err
-	}
-	var newest *fleet.Snapshot
-	for _, o := range objects {
-		if path.Ext(o.Key) != ".json" {
-			continue
-		}
-		snapshot, err := r.manifest(ctx, o.Key)
-		if err != nil {
-			return nil, err
-		}
-		if newest == nil || snapshot.Taken.After(newest.Taken) {
-			newest = snapshot
-		}
-	}
-	return newest, nil
-}
-
-func (r Region) manifest(ctx context.Context, key string) (*fleet.Snapshot, error) {
-	object, err := r.Store.Get(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	defer object.Close()
-	var snapshot fleet.Snapshot
-	if err := json.NewDecoder(io.LimitReader(object, maxManifest)).Decode(&snapshot); err != nil {
-		return nil, fleet.Errorf(fleet.Invalid, "manifest "+key, "cannot be read: %w", err).
-			WithRemedy("it was damaged or altered; move it away to have a new snapshot taken")
-	}
-	return &snapshot, nil
 }
 
 // progressReader counts, sums and tells about once for every MiB.

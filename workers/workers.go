@@ -234,7 +234,7 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger) (activities
 		return activities.Region{}, err
 	}
 	region := activities.Region{
-		Provider: provider, Store: store, Key: key, Catalogue: c.Releases, Scratch: c.Scratch, Log: log,
+		Provider: provider, Store: store, Key: key, Catalogue: c.Releases, Policy: c.Policy, Scratch: c.Scratch, Log: log,
 	}
 	if o.Region != nil {
 		o.Region(&region)

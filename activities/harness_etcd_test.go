@@ -1,0 +1,236 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/iaas/local"
+	"github.com/flotilla-etcd/flotilla/plan"
+)
+
+// These tests carry steps out for real: hosts of the local provider, the real
+// flotilla-node on them, and real etcds from what `make build` left in bin.
+
+// flotillaNode builds the program that runs on hosts, once.
+var flotillaNode = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "flotilla-activities-")
+	if err != nil {
+		return "", err
+	}
+	builtIn = dir
+	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "flotilla-node"), "../node/flotilla-node")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return filepath.Join(dir, "flotilla-node"), nil
+})
+
+var builtIn string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if builtIn != "" {
+		_ = os.RemoveAll(builtIn)
+	}
+	os.Exit(code)
+}
+
+// hosted is a region whose hosts are real ones. None is left at the end.
+func hosted(t *testing.T) Region {
+	t.Helper()
+	binary, err := flotillaNode()
+	require.NoError(t, err)
+	r := region(t)
+	dir := t.TempDir()
+	provider, err := local.Open(local.Config{
+		Root: filepath.Join(dir, "local"), Region: "local-1", NodeBinary: binary,
+		Env: []string{"FLOTILLA_NODE_DEPOT=" + filepath.Join(dir, "releases")},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, provider.ClearFaults(context.Background()))
+		hosts, err := provider.ListHosts(context.Background(), nil)
+		require.NoError(t, err)
+		for _, h := range hosts {
+			require.NoError(t, provider.TerminateHost(context.Background(), h.ID))
+		}
+		await(t, "all hosts are gone", func() bool {
+			left, err := provider.ListHosts(context.Background(), nil)
+			return err == nil && len(left) == 0
+		})
+	})
+	r.Provider = provider
+	return r
+}
+
+// await waits for a fact.
+func await(t *testing.T, fact string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !so(); time.Sleep(20 * time.Millisecond) {
+		require.True(t, time.Now().Before(deadline), "not within a minute: %s", fact)
+	}
+}
+
+// stand is a cluster that was made as an operation does: wave by wave.
+type stand struct {
+	t *testing.T
+	Region
+	op fleet.Operation
+}
+
+// newest gives the newest release of a minor in bin.
+func newest(t *testing.T, catalogue, minor string) string {
+	t.Helper()
+	data, err := os.ReadFile(catalogue)
+	require.NoError(t, err, "no releases of etcd are here: run make build")
+	releases, err := fleet.ParseCatalogue(data, catalogue)
+	require.NoError(t, err)
+	found := ""
+	for _, version := range releases.Versions() {
+		if strings.HasPrefix(version, minor+".") {
+			found = version
+		}
+	}
+	require.NotEmpty(t, found, "etcd %s is not in %s: run make build", minor, catalogue)
+	return found
+}
+
+// created gives a running cluster with so many voters.
+func created(t *testing.T, voters int, change ...func(*fleet.Operation)) *stand {
+	t.Helper()
+	s := &stand{t: t, Region: hosted(t), op: operation()}
+	s.Catalogue = "../bin/releases.yaml"
+	s.op.Spec.Etcd.Version, s.op.Spec.Voters = newest(t, s.Catalogue, "3.6"), voters
+	s.op.Spec.Policy = fleet.Policy{Soak: fleet.Duration(2 * time.Second), ReadyWithin: fleet.Duration(30 * time.Second), DeadAfter: fleet.Duration(3 * time.Second)}
+	for _, c := range change {
+		c(&s.op)
+	}
+	look := s.run(50)
+	require.Len(t, look.Observation.Members, voters)
+	return s
+}
+
+// activitiesByName is a registry that is asked.
+type activitiesByName map[string]any
+
+func (n activitiesByName) RegisterActivityWithOptions(a any, o activity.RegisterOptions) {
+	n[o.Name] = a
+}
+
+// run looks and acts until the operation is done, as its workflow does.
+func (s *stand) run(waves int) fleet.Look {
+	s.t.Helper()
+	var memory fleet.Memory
+	for range waves {
+		look := s.look(memory)
+		if look.Decision.Verdict == fleet.VerdictDone {
+			return look
+		}
+		require.Equal(s.t, fleet.VerdictAct, look.Decision.Verdict, look.Decision.Reason)
+		for _, step := range look.Decision.Wave {
+			memory.Begin(s.op.Cluster, step)
+			note, err := s.do(step)
+			require.NoError(s.t, err, "%s", step)
+			memory.Done(step)
+			s.t.Logf("%s: %s", step, note)
+		}
+	}
+	require.FailNow(s.t, "no end", "after %d waves of %s", waves, s.op.Kind)
+	return fleet.Look{}
+}
+
+func (s *stand) look(memory fleet.Memory) (look fleet.Look) {
+	s.t.Helper()
+	planner := &Planner{s.patient()}
+	_, err := as(s.t, func(ctx context.Context) (err error) {
+		look, err = planner.Look(ctx, fleet.LookRequest{Operation: s.op, Memory: memory})
+		return err
+	})
+	require.NoError(s.t, err)
+	return look
+}
+
+func (s *stand) patient() Region {
+	r := s.Region
+	r.Provider = patient{r.Provider}
+	return r
+}
+
+// do carries out one step.
+func (s *stand) do(step fleet.Step) (string, error) {
+	all := activitiesByName{}
+	Register(all, s.Region)
+	run, ok := all[string(step.Kind)].(func(context.Context, fleet.StepRequest) (fleet.StepReply, error))
+	require.True(s.t, ok, "%s is an activity", step.Kind)
+	var reply fleet.StepReply
+	var stepErr error
+	policy, err := s.policy(s.op)
+	require.NoError(s.t, err)
+	_, err = as(s.t, func(ctx context.Context) error {
+		reply, stepErr = run(ctx, fleet.StepRequest{Operation: s.op, Step: step, Policy: policy})
+		return nil
+	})
+	require.NoError(s.t, err)
+	return reply.Note, stepErr
+}
+
+// must carries out one step that succeeds.
+func (s *stand) must(step fleet.Step) string {
+	s.t.Helper()
+	note, err := s.do(step)
+	require.NoError(s.t, err, "%s", step)
+	return note
+}
+
+// step is one on a member, filled in as the planner would.
+func (s *stand) step(kind fleet.StepKind, name string) fleet.Step {
+	obs := s.observed()
+	step := fleet.Step{Kind: kind, Member: name, Existing: true, Token: string(kind) + "/" + name}
+	if h := obs.Host(name); h != nil {
+		endpoint := plan.EndpointOf(h.Host)
+		step.HostID, step.Zone, step.Endpoint = h.ID, h.Zone, &endpoint
+	}
+	if d := obs.Disk(name); d != nil {
+		step.DiskID = d.ID
+	}
+	if m := obs.Member(name); m != nil {
+		step.MemberID = m.ID
+	}
+	for _, h := range obs.Hosts {
+		step.Initial = append(step.Initial, plan.EndpointOf(h.Host))
+	}
+	return step
+}
+
+// observed is one look at the cluster, without a plan.
+func (s *stand) observed() (obs fleet.Observation) {
+	s.t.Helper()
+	_, err := as(s.t, func(ctx context.Context) (err error) {
+		obs, err = s.patient().observeOnce(ctx, s.op)
+		return err
+	})
+	require.NoError(s.t, err)
+	return obs
+}
+
+func (s *stand) local() *local.Provider { return s.Provider.(*local.Provider) }
+
+func (s *stand) host(name string) fleet.Host {
+	hosts, err := s.Provider.ListHosts(s.t.Context(), iaas.Tags{fleet.TagMember: name})
+	require.NoError(s.t, err)
+	require.Len(s.t, hosts, 1)
+	return hosts[0]
+}

@@ -1,0 +1,213 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/flotilla-etcd/flotilla/etcdadmin"
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// AwaitInSync waits until a member has what the leader has, by its own word, at
+// several looks.
+func (m *Members) AwaitInSync(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	return note(m.awaitInSync(ctx, r, time.Time{}))
+}
+
+// late is the error of a wait that was over before its fact had come.
+type late struct{ last string }
+
+func (l late) Error() string { return "not in sync in time: " + l.last }
+
+func isLate(err error) bool { return errors.As(err, &late{}) }
+
+// awaitInSync waits until a step's member is in sync, or until a time, if there is
+// one; then the error is late.
+func (r Region) awaitInSync(ctx context.Context, req fleet.StepRequest, until time.Time) (string, error) {
+	client, err := r.client(ctx, req.Operation, "")
+	if err != nil {
+		return "", err
+	}
+	defer client.Close()
+	var gate etcdadmin.Gate
+	var text string
+	err = poll(ctx, func(ctx context.Context) (bool, int, string, error) {
+		words, percent, err := "", -1, error(nil)
+		lag, err := asking(ctx, func(ctx context.Context) (etcdadmin.Lag, error) {
+			id, err := memberID(ctx, client, req.Step)
+			if err != nil {
+				return etcdadmin.Lag{}, err
+			}
+			return client.Lag(ctx, id)
+		})
+		switch {
+		case err == nil:
+			gate = gate.After(lag)
+			text, percent = lag.String(), lag.Percent()
+			words = text
+			if gate.InSync() {
+				return true, 100, "", nil
+			}
+		case fleet.Is(err, fleet.Unavailable): // an election, or a busy machine
+			gate, words, err = etcdadmin.Gate{}, err.Error(), nil
+		case fleet.Is(err, fleet.NotFound):
+			err = fleet.Errorf(fleet.Lost, "member "+req.Step.Member, "is no member any more")
+		}
+		if err == nil && !until.IsZero() && time.Now().After(until) {
+			err = late{words}
+		}
+		return false, percent, words, err
+	})
+	return text, err
+}
+
+// memberID gives etcd's ID of a step's member. A step that does not say it was
+// planned before the member was listed; its name or its place tells.
+func memberID(ctx context.Context, client *etcdadmin.Client, step fleet.Step) (uint64, error) {
+	if step.MemberID != 0 {
+		return step.MemberID, nil
+	}
+	members, err := client.Members(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range members {
+		if m.Name == step.Member || m.Name == "" && step.Endpoint != nil && slices.Contains(m.PeerURLs, step.Endpoint.PeerURL()) {
+			return m.ID, nil
+		}
+	}
+	return 0, fleet.Errorf(fleet.NotFound, "member "+step.Member, "is not in the membership")
+}
+
+// AwaitSettled waits until all members that etcd lists have been healthy and in sync
+// for as long as the policy asks for. What their processes have lived already counts,
+// so that a cluster that has long been settled is so at once.
+func (m *Members) AwaitSettled(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	return note(m.awaitSettled(ctx, r))
+}
+
+func (m *Members) awaitSettled(ctx context.Context, r fleet.StepRequest) (string, error) {
+	soak := time.Duration(r.Policy.WithDefaults().Soak)
+	client, err := m.client(ctx, r.Operation, "")
+	if err != nil {
+		return "", err
+	}
+	defer client.Close()
+	var calm calm
+	var text string
+	err = poll(ctx, func(ctx context.Context) (bool, int, string, error) {
+		seen, _ := asking(ctx, func(ctx context.Context) (etcdadmin.Observation, error) { return client.Observe(ctx), nil })
+		troubled := unhealthy(seen)
+		calm.see(time.Now(), troubled == "")
+		if troubled != "" {
+			return false, 0, troubled, nil
+		}
+		if calm.looks < 2 {
+			return false, 0, "looking once more", nil
+		}
+		if calm.uptime == nil || calm.lasts(time.Now()) >= soak {
+			// At the end as well: a process that was restarted in between tells by its age.
+			uptime, err := m.uptimes(ctx, r.Operation, seen.Members)
+			if err != nil {
+				return false, -1, "", err
+			}
+			calm.aged(time.Now(), uptime)
+		}
+		lasts := min(calm.lasts(time.Now()), soak)
+		text = fmt.Sprintf("all %d members have been in sync for %s of %s", len(seen.Members), lasts.Round(time.Second/10), soak)
+		return lasts >= soak, int(100 * lasts / max(soak, 1)), text, nil
+	})
+	return text, err
+}
+
+// unhealthy says in words what keeps a cluster from being healthy; "" when nothing does.
+func unhealthy(seen etcdadmin.Observation) string {
+	var ahead uint64
+	for _, m := range seen.Members {
+		ahead = max(ahead, m.Applied)
+	}
+	switch {
+	case len(seen.Members) == 0 || !seen.Quorum:
+		return seen.Why
+	case seen.Leader == "":
+		return "there is no leader"
+	}
+	for _, m := range seen.Members {
+		switch {
+		case !m.Answers:
+			return fmt.Sprintf("%s does not answer: %s", m.Name, m.Silent)
+		case m.Applied+fleet.SyncLag < ahead:
+			return fmt.Sprintf("%s is %d entries behind", m.Name, ahead-m.Applied)
+		}
+	}
+	return ""
+}
+
+// calm is for how long a cluster has been healthy: since the first of our own looks
+// that found nothing wrong, or for as long as the youngest process has lived by then.
+type calm struct {
+	since time.Time // of the first look in a row that found nothing wrong; zero before
+	looks int       // in that row
+	// uptime is how long the youngest process had lived at askedAt; nil before hosts
+	// were asked in this row.
+	uptime  *time.Duration
+	askedAt time.Time
+}
+
+// see takes a look into account.
+func (c *calm) see(now time.Time, healthy bool) {
+	switch {
+	case !healthy:
+		*c = calm{}
+	case c.since.IsZero():
+		c.since, c.looks = now, 1
+	default:
+		c.looks++
+	}
+}
+
+// aged takes into account what hosts say of the age of their processes. A process
+// that is younger than our looks was restarted between two of them.
+func (c *calm) aged(now time.Time, uptimes []time.Duration) {
+	for _, up := range uptimes {
+		if up > 0 && up < now.Sub(c.since) {
+			c.since = now.Add(-up)
+		}
+	}
+	youngest := time.Duration(0) // of a process that is not known, our own looks tell
+	if len(uptimes) > 0 {
+		youngest = slices.Min(uptimes)
+	}
+	c.uptime, c.askedAt = &youngest, now
+}
+
+// lasts is for how long there has been calm.
+func (c *calm) lasts(now time.Time) time.Duration {
+	seen := now.Sub(c.since)
+	if c.uptime != nil && *c.uptime > 0 {
+		seen = max(seen, *c.uptime+now.Sub(c.askedAt))
+	}
+	return seen
+}
+
+// uptimes gives for how long each member's process has lived, by its host's word;
+// zero where that is not known.
+func (r Region) uptimes(ctx context.Context, op fleet.Operation, members []fleet.ObservedMember) ([]time.Duration, error) {
+	obs, err := r.resources(ctx, op.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	r.ask(ctx, &obs)
+	all := make([]time.Duration, len(members))
+	for i, m := range members {
+		for _, h := range obs.Hosts {
+			if report := h.Report.Find(m.Name); report != nil && h.Member() == m.Name {
+				all[i] = time.Duration(report.Up)
+			}
+		}
+	}
+	return all, nil
+}
