@@ -77,8 +77,9 @@ func TestEveryOperationIsRegistered(t *testing.T) {
 	registered := names{}
 	RegisterWorkflows(registered)
 	kinds := constants(t, "OperationKind")
-	for _, name := range append(kinds, workflows.ClusterType, workflows.PlanType, workflows.SurveyType, workflows.CertificateType) {
+	others := []string{workflows.ClusterType, workflows.PlanType, workflows.SurveyType, workflows.CertificateType, workflows.RecipientType}
+	for _, name := range append(kinds, others...) {
 		require.Contains(t, registered, name)
 	}
-	require.Len(t, registered, len(kinds)+4)
+	require.Len(t, registered, len(kinds)+len(others))
 }

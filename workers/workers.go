@@ -207,6 +207,7 @@ func RegisterWorkflows(r worker.WorkflowRegistry) {
 		workflows.PlanType:                {workflows.PlanOperation, workflow.VersioningBehaviorPinned},
 		workflows.SurveyType:              {workflows.SurveyClusters, workflow.VersioningBehaviorPinned},
 		workflows.CertificateType:         {workflows.IssueClientCertificate, workflow.VersioningBehaviorPinned},
+		workflows.RecipientType:           {workflows.FleetRecipient, workflow.VersioningBehaviorPinned},
 	} {
 		r.RegisterWorkflowWithOptions(w.run, workflow.RegisterOptions{Name: name, VersioningBehavior: w.behavior})
 	}

@@ -28,10 +28,15 @@ func IssueClientCertificate(ctx workflow.Context, request CertificateRequest) (C
 	return ask[CertificateReply](ctx, request.Provider, request.Region, fleet.ActivityIssueCertificate, request)
 }
 
+// FleetRecipient says whom to seal to what only the workers of a region may read.
+func FleetRecipient(ctx workflow.Context, request RecipientRequest) (RecipientReply, error) {
+	return ask[RecipientReply](ctx, request.Provider, request.Region, fleet.ActivityFleetRecipient)
+}
+
 // ask runs one activity in a region for a person who waits.
-func ask[Reply any](ctx workflow.Context, provider, region, activity string, request any) (Reply, error) {
+func ask[Reply any](ctx workflow.Context, provider, region, activity string, request ...any) (Reply, error) {
 	ctx = workflow.WithActivityOptions(ctx, askOptions(provider, region))
 	var reply Reply
-	err := workflow.ExecuteActivity(ctx, activity, request).Get(ctx, &reply)
+	err := workflow.ExecuteActivity(ctx, activity, request...).Get(ctx, &reply)
 	return reply, err
 }

@@ -33,6 +33,8 @@ const (
 	SurveyType = "SurveyClusters"
 	// CertificateType signs a client's certificate request: CertificateRequest → CertificateReply.
 	CertificateType = "IssueClientCertificate"
+	// RecipientType says whom to seal to: RecipientRequest → RecipientReply.
+	RecipientType = "FleetRecipient"
 )
 
 // What the entity workflow and the operations understand.
@@ -253,6 +255,12 @@ type OperationResult struct {
 	HighestMember int `json:"highestMember,omitempty"`
 }
 
+// RecipientRequest asks whose workers are to be able to read what is sealed.
+type RecipientRequest struct {
+	Provider string `json:"provider"`
+	Region   string `json:"region"`
+}
+
 // What the short workflows take and give is the vocabulary's.
 type (
 	// PlanRequest asks what an operation would do.
@@ -267,4 +275,6 @@ type (
 	CertificateRequest = fleet.CertificateRequest
 	// CertificateReply is a client certificate and what it is good for.
 	CertificateReply = fleet.CertificateReply
+	// RecipientReply is the public part of the fleet's key.
+	RecipientReply = fleet.FleetRecipientReply
 )
