@@ -194,9 +194,13 @@ func (a *Authorities) sign(ctx context.Context, r fleet.CertificateRequest, vali
 			return fleet.CertificateReply{}, err
 		}
 		if authority.Trust().Signer == signer {
-			return fleet.CertificateReply{
+			answer := fleet.CertificateReply{
 				CA: string(authority.CertificatePEM()), Certificate: string(certificate), Expires: now.Add(validity),
-			}, nil
+			}
+			if end := authority.ValidUntil(); end.Before(answer.Expires) {
+				answer.Expires = end
+			}
+			return answer, nil
 		}
 	}
 }

@@ -461,6 +461,11 @@ func TestAuthorityIsImported(t *testing.T) {
 	require.Equal(t, trust.Signer+" was there already", reply.Note)
 	must(t, a.CreateAuthority)
 	require.Equal(t, trust, a.observed(t).Trust, "it is not replaced by a new one")
+	answer, err := a.sign(t.Context(), request(t), 24*time.Hour)
+	require.NoError(t, err)
+	_, until := issuerOf(t, answer)
+	require.WithinDuration(t, until, answer.Expires, time.Second, "no certificate outlives its authority")
+	require.WithinDuration(t, time.Now().Add(time.Hour), answer.Expires, time.Minute)
 
 	_, err = adopt(root())
 	require.ErrorContains(t, err, "is "+trust.Signer+", which is there already")

@@ -130,6 +130,9 @@ func (a *Authority) CertificatePEM() []byte {
 	return bundle
 }
 
+// ValidUntil is when the one that signs ends: nothing it signs is valid for longer.
+func (a *Authority) ValidUntil() time.Time { return a.signer.cert.NotAfter }
+
 // Format prints the authority's name, whatever the verb.
 func (a Authority) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, authorityResource(a.cluster))
