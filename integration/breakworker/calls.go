@@ -26,6 +26,26 @@ func (p provider) TerminateHost(ctx context.Context, id string) error {
 	return p.Provider.TerminateHost(ctx, id)
 }
 
+func (p provider) StopHost(ctx context.Context, id string) error {
+	defer p.points.call(ctx, "StopHost")
+	return p.Provider.StopHost(ctx, id)
+}
+
+func (p provider) StartHost(ctx context.Context, id string) error {
+	defer p.points.call(ctx, "StartHost")
+	return p.Provider.StartHost(ctx, id)
+}
+
+func (p provider) ResizeHost(ctx context.Context, id, machineType string) error {
+	defer p.points.call(ctx, "ResizeHost")
+	return p.Provider.ResizeHost(ctx, id, machineType)
+}
+
+func (p provider) GrowDisk(ctx context.Context, id string, size fleet.Bytes) error {
+	defer p.points.call(ctx, "GrowDisk")
+	return p.Provider.GrowDisk(ctx, id, size)
+}
+
 func (p provider) CreateDisk(ctx context.Context, r iaas.CreateDiskRequest) (fleet.Disk, error) {
 	defer p.points.call(ctx, "CreateDisk")
 	return p.Provider.CreateDisk(ctx, r)

@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/interceptor"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
 // points are the boundaries of this worker's life. A boundary is named by the
@@ -19,7 +22,11 @@ import (
 //
 //	CreateCluster 3/PrepareHost/2 call 4 RunCommand
 //
-// so the same boundary has the same name in every cluster.
+// so the same boundary has the same name in every cluster. In which order an operation
+// on a running cluster comes to its members depends on who leads, so its activities are
+// named by how many of their kind came before them:
+//
+//	RollCluster RestartMember#2 call 1 RunCommand
 type points struct {
 	mu     sync.Mutex
 	trace  *os.File
@@ -27,10 +34,11 @@ type points struct {
 	held   map[string]bool   // clusters that have reached theirs
 	stops  string
 	calls  map[string]int
+	begun  map[string][]string // activities of a kind of an operation, in their order
 }
 
 func newPoints(trace, breaks, stops string) (*points, error) {
-	p := &points{breaks: map[string]string{}, held: map[string]bool{}, stops: stops, calls: map[string]int{}}
+	p := &points{breaks: map[string]string{}, held: map[string]bool{}, stops: stops, calls: map[string]int{}, begun: map[string][]string{}}
 	if breaks != "" {
 		text, err := os.ReadFile(breaks)
 		if err != nil {
@@ -59,8 +67,8 @@ func (p *points) pass(ctx context.Context, what string) {
 		return
 	}
 	cluster, kind := parts[1], parts[2]
-	point := kind + " " + strings.Replace(info.ActivityID, "/"+cluster+"-", "/", 1) + " " + what
 	p.mu.Lock()
+	point := kind + " " + p.activity(info, cluster, kind) + " " + what
 	if p.trace != nil {
 		fmt.Fprintln(p.trace, cluster, point)
 	}
@@ -81,6 +89,18 @@ func (p *points) pass(ctx context.Context, what string) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// activity names an activity; p.mu is held.
+func (p *points) activity(info activity.Info, cluster, kind string) string {
+	if kind == string(fleet.CreateCluster) || kind == string(fleet.DecommissionCluster) {
+		return strings.Replace(info.ActivityID, "/"+cluster+"-", "/", 1)
+	}
+	of := info.WorkflowExecution.ID + "/" + info.ActivityType.Name
+	if !slices.Contains(p.begun[of], info.ActivityID) {
+		p.begun[of] = append(p.begun[of], info.ActivityID)
+	}
+	return fmt.Sprintf("%s#%d", info.ActivityType.Name, slices.Index(p.begun[of], info.ActivityID)+1)
 }
 
 // call passes the boundary right after a call of an activity to the outside.

@@ -57,17 +57,20 @@ type Running struct {
 // goes on after the test has lost interest; a control plane that is not there is
 // waited for.
 func (e *Env) Begin(cluster string, kind fleet.OperationKind, spec *fleet.Spec) (*Running, error) {
+	return e.begin(cluster, func(ctx context.Context, request starter.Request) (workflows.SubmitReply, error) {
+		if spec != nil {
+			return e.Client.Create(ctx, *spec, request)
+		}
+		return e.Client.Submit(ctx, cluster, kind, request)
+	})
+}
+
+func (e *Env) begin(cluster string, ask func(context.Context, starter.Request) (workflows.SubmitReply, error)) (*Running, error) {
 	ctx, cancel := context.WithTimeout(e.t.Context(), Patience)
 	defer cancel()
 	request := starter.Request{ID: starter.NewRequestID()}
 	for {
-		var reply workflows.SubmitReply
-		var err error
-		if spec != nil {
-			reply, err = e.Client.Create(ctx, *spec, request)
-		} else {
-			reply, err = e.Client.Submit(ctx, cluster, kind, request)
-		}
+		reply, err := ask(ctx, request)
 		switch {
 		case err == nil:
 			r := &Running{Ref: starter.RefOf(cluster, reply), e: e, ended: make(chan struct{})}

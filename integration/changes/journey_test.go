@@ -1,0 +1,106 @@
+package changes
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/integration/harness"
+)
+
+// leg is one operation on a running cluster, with what has to be so before it.
+type leg struct {
+	harness.Change
+	name string
+	// before is done to the cluster before the operation is asked for, as a fault would.
+	before func(ctx context.Context, e *harness.Env, cluster string) error
+	// stopped says that the cluster does not serve after it.
+	stopped bool
+}
+
+const (
+	older, newer = "3.6.16", "3.7.3"
+	// soak is short, for tests; etcd's own window of five seconds stays.
+	soak = fleet.Duration(time.Second)
+)
+
+// small is a cluster that a journey begins with.
+func small(name string, voters int, version string) fleet.Spec {
+	spec := harness.Spec(name, voters, version)
+	spec.Policy.Soak, spec.Policy.DeadAfter = soak, fleet.Duration(2*time.Second)
+	spec.Etcd.SnapshotCount = 500 // for the raft snapshots before 3.7
+	return spec
+}
+
+// journey takes a cluster of one voter of the older minor through every operation.
+func journey(cluster string) []leg {
+	to := func(kind fleet.OperationKind, change func(*fleet.Spec)) harness.Change {
+		return harness.Change{Kind: kind, To: change}
+	}
+	with := func(kind fleet.OperationKind, options fleet.Options) harness.Change {
+		return harness.Change{Kind: kind, Options: options}
+	}
+	roll := func(change fleet.CertificateChange) harness.Change {
+		return with(fleet.RollCluster, fleet.Options{Certificates: change})
+	}
+	member := func(number int) string { return fleet.MemberName(cluster, number) }
+	return []leg{
+		{name: "scale out", Change: to(fleet.ScaleCluster, func(s *fleet.Spec) { s.Voters = 3 })},
+		{name: "roll settings", Change: to(fleet.RollCluster, func(s *fleet.Spec) { s.Etcd.MaxTxnOps = 256 })},
+		{name: "change leader", Change: with(fleet.ChangeLeader, fleet.Options{Members: []string{member(3)}})},
+		{name: "migrate a member", Change: with(fleet.MigrateByLearner, fleet.Options{Members: []string{member(2)}})},
+		{name: "upscale in place", Change: to(fleet.UpscaleCluster, func(s *fleet.Spec) {
+			s.Machine.Type, s.Machine.Change, s.Machine.Disk.Size = "medium", fleet.ResizeMachine, 30*fleet.GiB
+		})},
+		{name: "fail over a dead process", before: stopMember, Change: with(fleet.FailoverMember, fleet.Options{})},
+		{name: "fail over a dead host", before: failHost, Change: with(fleet.FailoverMember, fleet.Options{})},
+		{name: "upgrade", Change: to(fleet.UpgradeCluster, func(s *fleet.Spec) { s.Etcd.Version = newer })},
+		{name: "trust a new authority", Change: roll(fleet.TrustNewCA)},
+		{name: "use it", Change: roll(fleet.UseNewCA)},
+		{name: "renew certificates", Change: roll(fleet.RenewLeaves)},
+		{name: "downgrade", Change: to(fleet.UpgradeCluster, func(s *fleet.Spec) { s.Etcd.Version = older })},
+		{name: "stop", stopped: true, Change: with(fleet.StopCluster, fleet.Options{})},
+		{name: "start", Change: with(fleet.StartCluster, fleet.Options{})},
+		{name: "upscale by replacing", Change: to(fleet.UpscaleCluster, func(s *fleet.Spec) {
+			s.Machine.Type, s.Machine.Change = "small", fleet.ReplaceMachine
+		})},
+		{name: "scale in", Change: to(fleet.ScaleCluster, func(s *fleet.Spec) { s.Voters = 1 })},
+	}
+}
+
+// follower gives a member's host that does not lead.
+func follower(ctx context.Context, e *harness.Env, cluster string) (fleet.Host, error) {
+	leader, err := e.Leader(ctx, cluster)
+	if err != nil {
+		return fleet.Host{}, err
+	}
+	hosts, err := e.HostsOf(ctx, cluster)
+	if err != nil {
+		return fleet.Host{}, err
+	}
+	i := slices.IndexFunc(hosts, func(h fleet.Host) bool { return h.Member() != leader })
+	if i < 0 {
+		return fleet.Host{}, fmt.Errorf("%s has no follower", cluster)
+	}
+	return hosts[i], nil
+}
+
+// stopMember has a follower's process end for good, on a host that lives.
+func stopMember(ctx context.Context, e *harness.Env, cluster string) error {
+	h, err := follower(ctx, e, cluster)
+	if err != nil {
+		return err
+	}
+	return e.StopMember(ctx, h)
+}
+
+// failHost has a follower's host die, its disk whole.
+func failHost(ctx context.Context, e *harness.Env, cluster string) error {
+	h, err := follower(ctx, e, cluster)
+	if err != nil {
+		return err
+	}
+	return e.Provider.FailHost(ctx, h.ID)
+}

@@ -1,0 +1,130 @@
+package changes
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/integration/harness"
+	"github.com/flotilla-etcd/flotilla/integration/judge"
+)
+
+// filled is how much data a judged cluster holds besides what clients write.
+const filled = 200 << 20
+
+// court is a cluster with data in it, and a judge who watches while it is changed.
+type court struct {
+	t       *testing.T
+	e       *harness.Env
+	cluster string
+	filler  judge.Filler
+	seed    uint64
+}
+
+func newCourt(t *testing.T, e *harness.Env, spec fleet.Spec, seed uint64) *court {
+	e.Create(spec)
+	c := &court{t: t, e: e, cluster: spec.Name, seed: seed, filler: judge.Filler{Prefix: "filler/", Bytes: filled}}
+	client, err := c.dial(t.Context())
+	require.NoError(t, err)
+	defer client.Close()
+	require.NoError(t, judge.Fill(t.Context(), client, c.filler))
+	return c
+}
+
+func (c *court) dial(ctx context.Context) (*clientv3.Client, error) {
+	a, err := c.e.Connect(ctx, c.cluster)
+	if err != nil {
+		return nil, err
+	}
+	return a.Client, nil
+}
+
+// endpoints are what a user is told who asks where to connect.
+func (c *court) endpoints(ctx context.Context) ([]string, error) {
+	list, err := c.e.Client.Endpoints(ctx, c.cluster)
+	if err != nil {
+		return nil, err
+	}
+	urls := make([]string, len(list))
+	for i, e := range list {
+		urls[i] = e.ClientURL()
+	}
+	return urls, nil
+}
+
+// hears has clients use the cluster while something is done to it, and gives the verdict.
+func (c *court) hears(what string, do func() error) judge.Verdict {
+	run, err := judge.Start(c.t.Context(), judge.Config{
+		Dial: c.dial, Endpoints: c.endpoints, Seed: c.seed, Filler: &c.filler, CatchUp: harness.Patience / 2,
+	})
+	require.NoError(c.t, err)
+	from := time.Now()
+	failed := do()
+	to := time.Now()
+	stopped := run.Stop()
+	verdict := run.Verdict()
+	c.t.Logf("%s took %s\n%s%s", what, to.Sub(from).Round(time.Millisecond), verdict, run.History().Stalls(from, to))
+	if failed != nil || stopped != nil || !verdict.OK() {
+		file := filepath.Join(os.TempDir(), fmt.Sprintf("flotilla-history-%d.jsonl", c.seed))
+		c.t.Logf("the record of the clients is in %s: %v", file, run.History().Save(file))
+	}
+	require.NoError(c.t, failed, what)
+	require.NoError(c.t, stopped, "the clients of %s while %s", c.cluster, what)
+	require.True(c.t, verdict.OK(), "what clients saw while %s", what)
+	return verdict
+}
+
+// change does a leg of the journey and expects the cluster to stand as asked for.
+func (c *court) change(l leg) error {
+	if l.before != nil {
+		if err := l.before(c.t.Context(), c.e, c.cluster); err != nil {
+			return err
+		}
+	}
+	r, err := c.e.BeginChange(c.cluster, l.Change)
+	if err != nil {
+		return err
+	}
+	if _, err := r.Await(); err != nil {
+		return err
+	}
+	if l.stopped {
+		return nil
+	}
+	return c.e.Stands(c.t.Context(), c.cluster)
+}
+
+// TestClientsNoticeNothing has clients read, write and watch a cluster with 200 MB of
+// data while it goes through every operation, and judges what they saw: no write that
+// was acknowledged is lost, nothing stale is read as fresh, no event of a watch is
+// dropped, repeated or out of order.
+func TestClientsNoticeNothing(t *testing.T) {
+	e := harness.Start(t)
+	e.StartWorker("flotilla-worker")
+	c := newCourt(t, e, small("orders", 1, older), seed(t))
+	legs := journey(c.cluster)
+	for i := 0; i < len(legs); i++ {
+		l := legs[i]
+		if l.stopped { // clients have nobody to talk to until it is started again
+			next := legs[i+1]
+			i++
+			c.hears(l.name+" and "+next.name, func() error {
+				if err := c.change(l); err != nil {
+					return err
+				}
+				return c.change(next)
+			})
+			continue
+		}
+		c.hears(l.name, func() error { return c.change(l) })
+	}
+	e.Decommission(c.cluster, fleet.Options{})
+	e.ExpectNothingLeft()
+}
