@@ -166,7 +166,7 @@ func TestEverySettingOfTheWorkerIsDescribed(t *testing.T) {
 
 func TestEveryStepIsDescribed(t *testing.T) {
 	text := page(t, "operations.md")
-	source := page(t, "../fleet/operation.go")
+	source := page(t, "../fleet/step.go")
 	steps := regexp.MustCompile(`(?m)^\s+(\w+)\s+StepKind\s+=`).FindAllStringSubmatch(source, -1)
 	require.NotEmpty(t, steps)
 	for _, m := range steps {
