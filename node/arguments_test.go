@@ -20,8 +20,8 @@ func TestArguments(t *testing.T) {
 	m := member{Owner: Owner{Cluster: "orders", UID: "u1", Member: "orders-1"}, DiskID: "disk-1"}
 	settings := fleet.Spec{}.WithDefaults().Etcd.EtcdSettings
 	for name, change := range map[string]func(*StartRequest){
-		"3.5.35": func(*StartRequest) {},
-		"3.6.16": func(r *StartRequest) { r.Existing = true },
+		"3.5.35":         func(*StartRequest) {},
+		"3.6.16":         func(r *StartRequest) { r.Existing = true },
 		"3.6.16-adopted": func(r *StartRequest) { r.PeerCN = "" },
 		"3.7.3": func(r *StartRequest) {
 			r.Address, r.Initial[0].URL = "127.0.0.1", "https://127.0.0.1:2380"

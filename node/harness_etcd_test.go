@@ -82,6 +82,7 @@ type testHost struct {
 	program string
 	init    *exec.Cmd
 	address string
+	path    string // what comes first in the PATH of verbs, with a colon after it
 }
 
 func newTestHost(t *testing.T) *testHost {
@@ -151,7 +152,7 @@ func (h *testHost) shell(verb string, request any) *exec.Cmd {
 	script, err := Script(verb, request)
 	require.NoError(h.t, err)
 	cmd := exec.Command("/bin/sh", "-c", script)
-	cmd.Env = []string{"PATH=" + filepath.Dir(h.program) + ":/usr/bin:/bin", "FLOTILLA_NODE_ROOT=" + h.root}
+	cmd.Env = []string{"PATH=" + h.path + filepath.Dir(h.program) + ":/usr/bin:/bin", "FLOTILLA_NODE_ROOT=" + h.root}
 	cmd.Stderr = os.Stderr
 	return cmd
 }

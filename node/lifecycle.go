@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/node/internal/durable"
@@ -86,9 +87,24 @@ func (n *Node) Wipe(ctx context.Context, req MemberRequest) error {
 	}
 	// What says where the rest is, goes last. On the disk, that is the owner.
 	return onHost(resourceOf(m.Member), errors.Join(
-		removeAllBut(m.onDisk(n), filepath.Base(m.ownerFile(n))),
+		n.wipeDisk(m),
 		removeAllBut(n.memberDir(m.Member), filepath.Base(n.memberFile(m.Member))),
 	))
+}
+
+// wipeDisk deletes what is ours in a member's directory on its disk, and the directory
+// if nothing else is in it: an etcd that was to be adopted may keep its data there.
+func (n *Node) wipeDisk(m member) error {
+	for _, path := range []string{m.dataDir(n), m.runFile(n), m.ownerFile(n)} {
+		if err := errors.Join(durable.Remove(path+durable.TempSuffix), durable.Remove(path)); err != nil {
+			return err
+		}
+	}
+	err := os.Remove(m.onDisk(n))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {
+		return err
+	}
+	return durable.SyncDir(n.disk(m.DiskID))
 }
 
 // removeAllBut deletes a directory, and what is called last in it at the end. It

@@ -17,6 +17,8 @@ type member struct {
 	DiskID string `json:"diskId"`
 	// Start is how it is to run; nil until it was first started on this host.
 	Start *StartRequest `json:"start,omitempty"`
+	// Adopting is the data directory of something else that is being taken over.
+	Adopting string `json:"adopting,omitempty"`
 	// Certified is the generation of its certificates.
 	Certified string `json:"certified,omitempty"`
 	// TrustsSince is when the bundle of authorities last became another one. It is

@@ -69,7 +69,10 @@ func (n *Node) reportOn(ctx context.Context, m member) *fleet.MemberReport {
 	switch {
 	case !s.Installed || m.Start == nil:
 		r.NotReady = "it was never started"
-		if r.Configured != nil {
+		switch {
+		case m.Adopting != "" && !n.begun(m):
+			r.NotReady = "its data is in " + m.Adopting + " and not taken over yet"
+		case r.Configured != nil:
 			r.NotReady += " on this host"
 		}
 	case !s.Wanted && !s.Running:

@@ -50,6 +50,10 @@ func (n *Node) Start(ctx context.Context, req StartRequest) (*fleet.MemberReport
 	if err != nil {
 		return nil, err
 	}
+	if m.Adopting != "" && !n.begun(m) {
+		return nil, fleet.Errorf(fleet.Conflict, resourceOf(m.Member), "its data is in %s and not taken over yet", m.Adopting).
+			WithRemedy("adopt it again")
+	}
 	if _, err := n.arguments(m, req); err != nil {
 		return nil, err
 	}
@@ -177,22 +181,28 @@ func checkPorts(ctx context.Context, req StartRequest, now *StartRequest, runnin
 		if running && now != nil && now.Address == req.Address && (port == now.ClientPort || port == now.PeerPort) {
 			continue
 		}
-		address := net.JoinHostPort(req.Address, strconv.Itoa(port))
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-		switch {
-		case err == nil:
-			_ = listener.Close()
-		case errors.Is(err, unix.EADDRINUSE):
-			return fleet.Errorf(fleet.Conflict, resourceOf(req.Member), "%s is in use by another program on this host", address).
-				WithRemedy("end that program, or give the member other ports")
-		case errors.Is(err, unix.EADDRNOTAVAIL):
-			return fleet.Errorf(fleet.Conflict, resourceOf(req.Member), "%s is not an address of this host", req.Address).
-				WithRemedy("look which host has it")
-		default:
-			return fleet.Errorf(fleet.Denied, resourceOf(req.Member), "%s cannot be used: %w", address, err)
+		if err := checkPort(ctx, req, port); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func checkPort(ctx context.Context, req StartRequest, port int) error {
+	address := net.JoinHostPort(req.Address, strconv.Itoa(port))
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	switch {
+	case err == nil:
+		_ = listener.Close()
+		return nil
+	case errors.Is(err, unix.EADDRINUSE):
+		return fleet.Errorf(fleet.Conflict, resourceOf(req.Member), "%s is in use by another program on this host", address).
+			WithRemedy("end that program, or give the member other ports")
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return fleet.Errorf(fleet.Conflict, resourceOf(req.Member), "%s is not an address of this host", req.Address).
+			WithRemedy("look which host has it")
+	}
+	return fleet.Errorf(fleet.Denied, resourceOf(req.Member), "%s cannot be used: %w", address, err)
 }
 
 // awaitProof waits until the member's process has lived long enough, or serves

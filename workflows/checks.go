@@ -189,6 +189,9 @@ func (c *cluster) checkTarget(r SubmitRequest) error {
 	if r.Options.Certificates != "" && !target.Equal(*c.Spec) {
 		return fleet.Errorf(fleet.Invalid, "request", "options.certificates: certificates and settings are changed one after the other")
 	}
+	if moved := len(r.Options.Members) > 0 && r.Kind == fleet.MigrateByLearner; moved && (target.Machine != c.Spec.Machine || target.Etcd != c.Spec.Etcd) {
+		return fleet.Errorf(fleet.Invalid, "request", "options.members: machine and quota are of all members, so they change with none or all of them moved")
+	}
 	return checkChange(*c.Spec, r.Kind, target)
 }
 
@@ -217,7 +220,8 @@ func (c *cluster) checkThen(r SubmitRequest) error {
 }
 
 // checkChange: from one spec to the other differs only what the operation changes.
-// One that changes nothing is done at once, or is wanted for its own sake.
+// One that changes nothing is done at once, or is wanted for its own sake. A migration
+// makes all members anew, so it may change what they run on as well.
 func checkChange(before fleet.Spec, kind fleet.OperationKind, after fleet.Spec) error {
 	if err := after.Validate().Err("spec of " + before.Name); err != nil {
 		return err
@@ -228,7 +232,8 @@ func checkChange(before fleet.Spec, kind fleet.OperationKind, after fleet.Spec) 
 	}
 	var others []string
 	for _, change := range needed {
-		if change.Kind != kind {
+		anew := kind == fleet.MigrateByLearner && change.Kind == fleet.UpscaleCluster
+		if change.Kind != kind && !anew {
 			others = append(others, string(change.Kind))
 		}
 	}

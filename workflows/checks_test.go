@@ -86,6 +86,8 @@ func TestSpecsThatAreRefused(t *testing.T) {
 		"of another region":       {running(), change("r", fleet.MigrateByLearner, elsewhere), fleet.Invalid, "region"},
 		"more than was asked for": {running(), change("r", fleet.ScaleCluster, five, newer), fleet.Conflict, "needs UpgradeCluster too"},
 		"something else":          {running(), change("r", fleet.ScaleCluster, larger), fleet.Conflict, "UpscaleCluster"},
+		"machines of some": {running(), with(change("r", fleet.MigrateByLearner, larger), func(o *fleet.Options) { o.Members = []string{"orders-1"} }),
+			fleet.Invalid, "options.members"},
 		"other labels":            {running(), change("r", fleet.ScaleCluster, five, labelled), fleet.Conflict, "labels"},
 		"protection meanwhile":    {unprotected, change("r", fleet.ScaleCluster, five), fleet.Conflict, "protection"},
 		"then of nothing changed": {running(), then(ask("r", fleet.ChangeLeader), upgrade), fleet.Invalid, "nothing can follow"},
@@ -144,4 +146,12 @@ func TestNothingToChange(t *testing.T) {
 		e.run(running())
 		asked.reply(t)
 	}
+}
+
+// A migration makes all members anew, of whatever machine.
+func TestMigrationToOtherMachines(t *testing.T) {
+	e := newEntity(t, map[fleet.OperationKind]child{fleet.MigrateByLearner: well(workflows.OperationResult{})})
+	asked := e.submitAt(0, change("r", fleet.MigrateByLearner, larger))
+	e.run(running())
+	asked.reply(t)
 }

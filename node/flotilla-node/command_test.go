@@ -51,7 +51,7 @@ func TestRequestsThatAreNone(t *testing.T) {
 
 func TestEachVerbSaysHowToTryIt(t *testing.T) {
 	for _, verb := range []string{
-		node.VerbInstall, node.VerbPrepare, node.VerbCertify, node.VerbStart,
+		node.VerbInstall, node.VerbPrepare, node.VerbCertify, node.VerbStart, node.VerbAdopt,
 		node.VerbStop, node.VerbRestart, node.VerbGrow, node.VerbReport, node.VerbWipe,
 	} {
 		out, err := call(t, "", verb, "--help")

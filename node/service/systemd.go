@@ -111,7 +111,10 @@ func current(pid int, unit []byte) bool {
 	return err == nil && bytes.Equal(definitionOf.Find(environ), definitionOf.Find(unit))
 }
 
-func unitName(name string) string              { return "flotilla-etcd-" + name + ".service" }
+// unitPrefix begins the names of our units.
+const unitPrefix = "flotilla-etcd-"
+
+func unitName(name string) string              { return unitPrefix + name + ".service" }
 func (m *Systemd) unitPath(name string) string { return filepath.Join(m.dir, unitName(name)) }
 
 // Install is Manager's.

@@ -67,3 +67,19 @@ func TestLock(t *testing.T) {
 		require.FailNow(t, "the lock was freed and not taken")
 	}
 }
+
+func TestExchange(t *testing.T) {
+	dir := t.TempDir()
+	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	require.Error(t, Exchange(one, two))
+	require.NoError(t, os.MkdirAll(filepath.Join(one, "in it"), 0o700))
+	require.NoError(t, os.WriteFile(two, nil, 0o600))
+	require.NoError(t, CanExchange(dir))
+	require.NoError(t, Exchange(one, two))
+	require.FileExists(t, one)
+	require.DirExists(t, filepath.Join(two, "in it"))
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 2, "trying leaves nothing")
+	require.Error(t, CanExchange(filepath.Join(dir, "absent")))
+}
