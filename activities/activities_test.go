@@ -236,6 +236,7 @@ func TestForecast(t *testing.T) {
 		require.Equal(t, []string{"3 × small", "3 × 20 GiB ssd"}, reply.Buys)
 		require.NotEmpty(t, reply.Waves)
 		require.Empty(t, reply.Problems)
+		require.Empty(t, reply.Members)
 
 		wrong := operation()
 		wrong.Spec.Machine.Type, wrong.Spec.Zones, wrong.Spec.Etcd.Version = "huge", []string{"a", "x"}, "3.7.99"
@@ -250,6 +251,16 @@ func TestForecast(t *testing.T) {
 		return nil
 	})
 	require.NoError(t, err)
+}
+
+func TestMembersThatThereAre(t *testing.T) {
+	tagged := func(member string) fleet.ObservedHost {
+		return fleet.ObservedHost{Host: fleet.Host{Tags: map[string]string{fleet.TagMember: member}}}
+	}
+	require.Equal(t, []string{"db-a", "orders-1", "orders-4"}, memberNames(fleet.Observation{
+		Members: []fleet.ObservedMember{{Name: "orders-1"}, {Name: "db-a"}, {}}, // one was never started
+		Hosts:   []fleet.ObservedHost{tagged("orders-4"), tagged("orders-1"), tagged("")},
+	}))
 }
 
 // A look at what cannot be created says so, and changes nothing.

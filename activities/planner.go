@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -104,7 +105,7 @@ func (p *Planner) forecast(ctx context.Context, op fleet.Operation) (fleet.PlanR
 	if err != nil {
 		return fleet.PlanReply{}, err
 	}
-	answer := fleet.PlanReply{Exists: len(obs.Hosts)+len(obs.Disks) > 0}
+	answer := fleet.PlanReply{Exists: len(obs.Hosts)+len(obs.Disks) > 0, Members: memberNames(obs)}
 	waves, end := plan.Forecast(plan.Input{Operation: op, Observation: obs, Memory: fleet.Memory{Purchases: op.Purchases}, Policy: policy})
 	if op.Kind != fleet.CreateCluster {
 		problems, err := p.checkWaves(ctx, op, obs, waves)
@@ -118,6 +119,20 @@ func (p *Planner) forecast(ctx context.Context, op fleet.Operation) (fleet.PlanR
 		answer.Blocked, answer.Kind = end.Reason, end.Kind
 	}
 	return answer, nil
+}
+
+// memberNames gives the members that etcd lists and those that hosts were bought for,
+// in order.
+func memberNames(obs fleet.Observation) []string {
+	var names []string
+	for _, m := range obs.Members {
+		names = append(names, m.Name)
+	}
+	for _, h := range obs.Hosts {
+		names = append(names, h.Member())
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
 }
 
 // Summarize gives the row of a cluster, with the counts of an observation.

@@ -85,6 +85,8 @@ type PlanReply struct {
 	// Blocked is why it cannot run, if it cannot; Kind says of which kind that is.
 	Blocked string `json:"blocked,omitempty"`
 	Kind    Kind   `json:"kind,omitempty"`
+	// Members are the members that there are, by name, as far as etcd or the cloud lists them.
+	Members []string `json:"members,omitempty"`
 	// Buys and Destroys say in words what is bought and what is destroyed.
 	Buys     []string `json:"buys,omitempty"`
 	Destroys []string `json:"destroys,omitempty"`

@@ -112,9 +112,10 @@ func TestOptionsThatAreRefused(t *testing.T) {
 	type options = fleet.Options
 	roll := func(edit func(*options)) workflows.SubmitRequest { return with(ask("r", fleet.RollCluster), edit) }
 	for name, test := range map[string]refusal{
-		"final snapshot": {running(), roll(func(o *options) { o.SkipFinalSnapshot = true }), fleet.Invalid, "skipFinalSnapshot"},
-		"members of all": {running(), with(change("r", fleet.ScaleCluster, five), func(o *options) { o.Members = []string{"orders-1"} }), fleet.Invalid, "options.members"},
-		"leave":          {running(), roll(func(o *options) { o.Leave = "orders-1" }), fleet.Invalid, "options.leave"},
+		"final snapshot":  {running(), roll(func(o *options) { o.SkipFinalSnapshot = true }), fleet.Invalid, "skipFinalSnapshot"},
+		"members of all":  {running(), with(change("r", fleet.ScaleCluster, five), func(o *options) { o.Members = []string{"orders-1"} }), fleet.Invalid, "options.members"},
+		"members of none": {running(), with(ask("r", fleet.FailoverMember), func(o *options) { o.Members = []string{"orders-9"} }), fleet.Invalid, "options.members[0]: there never was"},
+		"leave":           {running(), roll(func(o *options) { o.Leave = "orders-1" }), fleet.Invalid, "options.leave"},
 		"leave and to": {running(), with(ask("r", fleet.ChangeLeader), func(o *options) { o.Leave, o.Members = "orders-1", []string{"orders-2"} }),
 			fleet.Invalid, "options.leave"},
 		"downtime":              {running(), with(ask("r", fleet.FailoverMember), func(o *options) { o.AllowDowntime = true }), fleet.Invalid, "allowDowntime"},

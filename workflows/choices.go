@@ -33,6 +33,11 @@ func (c *cluster) checkOptions(r SubmitRequest) error {
 	if err := o.Policy.Validate("options.policy").Err("request"); err != nil {
 		return err
 	}
+	for i, name := range o.Members {
+		if fleet.MemberNumber(c.Name, name) >= c.nextMember() {
+			return fleet.Errorf(fleet.Invalid, "request", "options.members[%d]: there never was a member %s", i, name)
+		}
+	}
 	switch {
 	case o.Leave != "" && len(o.Members) > 0:
 		return fleet.Errorf(fleet.Invalid, "request", "options.leave has no meaning where members names who is to lead")

@@ -23,6 +23,7 @@ type fake struct {
 	views map[string]workflows.ClusterView
 	lists starter.List
 	reply workflows.PlanReply
+	blind error // why nothing can be planned
 	// progress is what watching shows, one after the other, before it ends with result
 	// and err. While an operation waits at the end of it, only ctx ends the watching.
 	progress []fleet.Progress
@@ -74,7 +75,7 @@ func (f *fake) Endpoints(_ context.Context, cluster string) ([]fleet.Endpoint, e
 
 func (f *fake) Plan(_ context.Context, operation fleet.Operation) (workflows.PlanReply, error) {
 	f.planned = append(f.planned, operation)
-	return f.reply, nil
+	return f.reply, f.blind
 }
 
 func (f *fake) Create(_ context.Context, spec fleet.Spec, _ starter.Request) (workflows.SubmitReply, error) {
@@ -180,7 +181,7 @@ func running() *fake {
 	return &fake{
 		views: map[string]workflows.ClusterView{"orders": view},
 		lists: starter.List{Clusters: []fleet.Summary{orders}},
-		reply: workflows.PlanReply{Exists: true, Waves: [][]fleet.Step{{step(fleet.AwaitSettled, "")}}},
+		reply: workflows.PlanReply{Exists: true, Waves: [][]fleet.Step{{step(fleet.AwaitSettled, "")}}, Members: []string{"orders-1", "orders-2", "orders-3"}},
 		result: workflows.OperationResult{Summary: orders, Endpoints: view.Endpoints,
 			Progress: fleet.Progress{Operation: "7f3a", Started: begun0, Ended: begun0.Add(time.Minute)}},
 	}

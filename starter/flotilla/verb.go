@@ -150,6 +150,9 @@ func (a *app) changeCommand(v *verb) *cobra.Command {
 		}
 		defer client.Close()
 		f, err := a.prepare(ctx, client, v, name, asked)
+		if f != nil && err != nil && yes && !dryRun && ctx.Err() == nil {
+			err = nil // only the preview is missing; the operation looks for itself
+		}
 		if err != nil || f == nil {
 			return err
 		}
@@ -204,7 +207,8 @@ func (a *app) planVerbCommand(v *verb) *cobra.Command {
 }
 
 // prepare finds out what a wish means for a cluster as it is, and what would happen.
-// It gives nil when there is nothing to do, which it has said then.
+// It gives nil when there is nothing to do, which it has said then, and the forecast
+// with an error when only what would happen is not known.
 func (a *app) prepare(ctx context.Context, client plane, v *verb, name string, asked wish) (*forecast, error) {
 	view, err := client.Describe(ctx, name)
 	if err != nil {
@@ -235,7 +239,10 @@ func (a *app) prepare(ctx context.Context, client plane, v *verb, name string, a
 	if err != nil {
 		return nil, err
 	}
-	return f, f.ask(ctx, client)
+	if err := f.ask(ctx, client); err != nil {
+		return f, err
+	}
+	return f, f.listed()
 }
 
 // order gives the operations that a wish comes to.
@@ -272,17 +279,28 @@ func (v *verb) order(view workflows.ClusterView, asked wish) (*forecast, error) 
 // known refuses members that never were. Whether one that was can be meant, the
 // planner says.
 func known(view workflows.ClusterView, members []string) error {
-	name := view.Summary.Name
 	for _, member := range members {
-		there := slices.ContainsFunc(view.Endpoints, func(e fleet.Endpoint) bool { return e.Member == member })
-		never := view.NextMember > 0 && fleet.MemberNumber(name, member) >= view.NextMember
-		foreign := view.NextMember > 0 && strings.HasPrefix(member, name+"-") && fleet.MemberNumber(name, member) == 0
-		if !there && (never || foreign) {
-			return fleet.Errorf(fleet.Invalid, name, "has no member %s", member).
-				WithRemedy("its members are %s", strings.Join(memberNames(view), ", "))
+		if view.NextMember > 0 && fleet.MemberNumber(view.Summary.Name, member) >= view.NextMember {
+			return noMember(view.Summary.Name, member, memberNames(view))
 		}
 	}
 	return nil
+}
+
+// listed refuses members of names that no list has and that Flotilla does not give: a
+// mistake would otherwise be done at once, since nothing of that name is there.
+func (f *forecast) listed() error {
+	name, all := f.operation.Cluster, f.reply.Members
+	for _, member := range f.options.Members {
+		if len(all) > 0 && !slices.Contains(all, member) && fleet.MemberNumber(name, member) == 0 {
+			return noMember(name, member, all)
+		}
+	}
+	return nil
+}
+
+func noMember(cluster, member string, all []string) error {
+	return fleet.Errorf(fleet.Invalid, cluster, "has no member %s", member).WithRemedy("its members are %s", strings.Join(all, ", "))
 }
 
 func memberNames(view workflows.ClusterView) []string {

@@ -278,6 +278,13 @@ func TestStopAndDecommissionWantTheName(t *testing.T) {
 		got = do(t, f, true, "orders\n", verb, "orders")
 		assert.Equal(t, exitDone, got.code, got.err)
 		assert.Len(t, f.changed, 1)
+
+		// Who says --yes has no need of a preview; who is asked has.
+		f.blind = fleet.Errorf(fleet.Unavailable, "plan of orders", "no worker answered")
+		assert.Equal(t, exitUnreachable, do(t, f, true, "orders\n", verb, "orders").code)
+		assert.Len(t, f.changed, 1)
+		assert.Equal(t, exitDone, do(t, f, false, "", verb, "orders", "--yes").code)
+		assert.Len(t, f.changed, 2)
 	}
 	f := running()
 	view := f.views["orders"]
