@@ -91,13 +91,12 @@ func (s *stranger) start() { s.c.t.Helper(); s.run(s.program(), s.args...) }
 // awaitServing waits until the stranger, or whoever has taken its place, serves.
 func (s *stranger) awaitServing() {
 	s.c.t.Helper()
-	var out string
-	require.Eventually(s.c.t, func() bool {
-		var err error
-		out, err = s.c.etcdctl(s.h, "get", "absent")
-		return err == nil
-	}, time.Minute, 50*time.Millisecond, "%s serves", s.member)
-	require.Empty(s.c.t, out)
+	require.Eventually(s.c.t, s.serves, time.Minute, 50*time.Millisecond, "%s serves", s.member)
+}
+
+func (s *stranger) serves() bool {
+	_, err := s.c.etcdctl(s.h, "get", "absent")
+	return err == nil
 }
 
 // prepared does everything that comes before an adoption.
