@@ -59,7 +59,8 @@ func (p *Provider) commandDir(hostID, id string) string {
 // RunCommand records a script and starts it. A token is good for one command on
 // each host.
 func (p *Provider) RunCommand(ctx context.Context, req iaas.CommandRequest) (iaas.Command, error) {
-	if _, err := p.begin(ctx); err != nil {
+	f, err := p.begin(ctx)
+	if err != nil {
 		return iaas.Command{}, err
 	}
 	h, err := p.readHost(req.HostID)
@@ -76,6 +77,9 @@ func (p *Provider) RunCommand(ctx context.Context, req iaas.CommandRequest) (iaa
 	note := commandNote{
 		ID: idOf("c-", "command", req.HostID, req.Token), Token: req.Token,
 		Limit: seconds(req.Timeout), Script: req.Script, Sent: time.Now().UTC(),
+	}
+	if f.silent(h.ID) {
+		return iaas.Command{}, fleet.Errorf(fleet.Unavailable, h.label(), "its agent does not answer, by fault injection")
 	}
 	// A command that was sent before is answered for whatever the host does now.
 	if _, err := os.Stat(p.commandDir(h.ID, note.ID)); err != nil {
@@ -238,7 +242,8 @@ func (p *Provider) startCommand(ctx context.Context, r hostRecord, note commandN
 
 // Command looks at a command again.
 func (p *Provider) Command(ctx context.Context, hostID, commandID string) (iaas.Command, error) {
-	if _, err := p.begin(ctx); err != nil {
+	f, err := p.begin(ctx)
+	if err != nil {
 		return iaas.Command{}, err
 	}
 	if _, err := p.readHost(hostID); err != nil {
@@ -246,6 +251,12 @@ func (p *Provider) Command(ctx context.Context, hostID, commandID string) (iaas.
 	}
 	if !checkID("c-", commandID) {
 		return iaas.Command{}, fleet.Errorf(fleet.NotFound, "command "+commandID, "there is none")
+	}
+	if f.silent(hostID) {
+		if _, err := readNote(p.commandDir(hostID, commandID)); err != nil {
+			return iaas.Command{}, err
+		}
+		return iaas.Command{ID: commandID, HostID: hostID, State: iaas.CommandRunning, ExitCode: -1}, nil
 	}
 	return p.lookAtCommand(ctx, hostID, commandID)
 }

@@ -154,6 +154,8 @@ func (p *Provider) AttachDisk(ctx context.Context, diskID, hostID string) error 
 			return zoneDown(r.label(), r.Zone)
 		}
 		switch {
+		case r.State == fleet.DiskDeleting || r.State == fleet.DiskDeleted:
+			return noDisk(*r)
 		case r.HostID == h.ID && (r.State == fleet.DiskAttaching || r.State == fleet.DiskInUse):
 			return nil
 		case r.HostID != "":
@@ -251,6 +253,11 @@ func (p *Provider) changeDisk(ctx context.Context, id string, tell func(*diskRec
 	if err != nil {
 		return err
 	}
+	return p.tellDisk(ctx, id, f, tell)
+}
+
+// tellDisk is changeDisk without the faults of calls.
+func (p *Provider) tellDisk(ctx context.Context, id string, f Faults, tell func(*diskRecord, Faults) error) error {
 	if _, err := p.readDisk(id); err != nil {
 		return err
 	}

@@ -32,6 +32,9 @@ type Faults struct {
 	// Hosts are the IDs of hosts whose hardware died: all their processes are
 	// killed, they show as stopped, and cannot be started. Their disks are whole.
 	Hosts []string `json:"hosts,omitempty"`
+	// Silent are the IDs of hosts whose agent does not answer: they run, with all that
+	// is on them, and take no command.
+	Silent []string `json:"silent,omitempty"`
 	// Zones are those that failed: every host in them has, and they sell, attach
 	// and grow nothing. What is in them can still be given up.
 	Zones []string `json:"zones,omitempty"`
@@ -52,6 +55,8 @@ type CapacityLimit struct {
 	Type  string `json:"type"` // AnyType: of all types together
 	Hosts int    `json:"hosts"`
 }
+
+func (f Faults) silent(hostID string) bool { return slices.Contains(f.Silent, hostID) }
 
 func (f Faults) zoneFailed(zone string) bool { return slices.Contains(f.Zones, zone) }
 
@@ -106,9 +111,32 @@ func (p *Provider) FailHost(ctx context.Context, id string) error {
 	return p.strike(ctx, id)
 }
 
-// HealHost ends the failure of a host. It boots again if it was running.
+// SilenceHost keeps a host's agent from answering, as when the cloud's own network is
+// gone from it: commands are refused as unavailable, and those in hand go on without
+// anybody hearing of them. Clients and peers of its members notice nothing.
+func (p *Provider) SilenceHost(ctx context.Context, id string) error {
+	if _, err := p.readHost(id); err != nil {
+		return err
+	}
+	return p.changeFaults(ctx, func(f *Faults) { f.Silent = with(f.Silent, id) })
+}
+
+// FailDisk loses a disk for good, with all that is on it, as a cloud that says that it
+// is gone: processes that use it die, it is deleted, and nothing heals it.
+func (p *Provider) FailDisk(ctx context.Context, id string) error {
+	return p.tellDisk(ctx, id, Faults{}, func(r *diskRecord, _ Faults) error {
+		if r.State == fleet.DiskDeleted {
+			return noDisk(*r)
+		}
+		r.State = fleet.DiskDeleting
+		return nil
+	})
+}
+
+// HealHost ends the failure and the silence of a host. It boots again if it was running.
 func (p *Provider) HealHost(ctx context.Context, id string) error {
-	if err := p.changeFaults(ctx, func(f *Faults) { f.Hosts = without(f.Hosts, id) }); err != nil {
+	err := p.changeFaults(ctx, func(f *Faults) { f.Hosts, f.Silent = without(f.Hosts, id), without(f.Silent, id) })
+	if err != nil {
 		return err
 	}
 	return p.lookAtAll(ctx, func(h hostRecord) bool { return h.ID == id })

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -86,6 +87,12 @@ func (p *Provider) stepDisk(r diskRecord) (diskRecord, error) {
 		r.State, r.HostID = fleet.DiskAvailable, ""
 		return r, p.writeDisk(r)
 	case fleet.DiskDeleting:
+		if r.HostID != "" { // only a disk that is lost is deleted under its host
+			if err := p.tearOff(r); err != nil {
+				return r, ioError(r.label(), "it cannot be taken from host "+r.HostID, err)
+			}
+			r.HostID = ""
+		}
 		if err := os.RemoveAll(p.diskDir(r.ID)); err != nil {
 			return r, ioError(r.label(), "its directory cannot be removed", err)
 		}
@@ -118,17 +125,45 @@ func (p *Provider) disconnect(r diskRecord) (bool, error) {
 	// Looked at before and after the link goes: before, so that a busy disk
 	// stays whole for who uses it; after, for who came in between.
 	for range 2 {
-		busy, err := uses(p.marker(r.HostID), p.diskData(r.ID))
-		if err != nil || busy {
+		busy, err := users(p.marker(r.HostID), p.diskData(r.ID))
+		if err != nil || len(busy) > 0 {
 			return false, err
 		}
-		for _, path := range []string{link, link + ".tmp", link + ".size", link + ".size.tmp"} {
-			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return false, err
-			}
+		if err := unlink(link); err != nil {
+			return false, err
 		}
 	}
 	return true, nil
+}
+
+// unlink takes a disk from a host's file system.
+func unlink(link string) error {
+	for _, path := range []string{link, link + ".tmp", link + ".size", link + ".size.tmp"} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// tearOff takes a disk that is lost from its host: what has files on it dies, as by an
+// error of the disk.
+func (p *Provider) tearOff(r diskRecord) error {
+	if err := unlink(p.mount(r.HostID, r.ID)); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(killPatience); ; time.Sleep(killPause) {
+		busy, err := users(p.marker(r.HostID), p.diskData(r.ID))
+		if err != nil || len(busy) == 0 {
+			return err
+		}
+		for _, proc := range busy {
+			proc.signal(syscall.SIGKILL)
+		}
+		if time.Now().After(deadline) {
+			return fleet.Errorf(fleet.Unavailable, r.label(), "processes %v of host %s do not die", busy, r.HostID)
+		}
+	}
 }
 
 // detachAll takes every disk from a host that is down.
@@ -146,7 +181,7 @@ func (p *Provider) detachAll(ctx context.Context, hostID string) error {
 		if r.HostID != hostID {
 			continue
 		}
-		if r.State != fleet.DiskDetaching {
+		if r.State != fleet.DiskDetaching && r.State != fleet.DiskDeleting {
 			r.State = fleet.DiskDetaching
 			if err := p.writeDisk(r); err != nil {
 				return err

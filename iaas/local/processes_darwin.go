@@ -70,5 +70,5 @@ func startOf(pid int) string {
 	return fmt.Sprintf("%d.%06d", k.Proc.P_starttime.Sec, k.Proc.P_starttime.Usec)
 }
 
-// uses says whether a disk is busy. Nothing tells that here; stop the member first.
-func uses([]string, string) (bool, error) { return false, nil }
+// users gives who makes a disk busy. Nothing tells that here; stop the member first.
+func users([]string, string) ([]process, error) { return nil, nil }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -82,31 +83,34 @@ func startOf(pid int) string {
 	return fields[19]
 }
 
-// uses says whether one of the host's processes has a file below dir open, or
-// works in it: the disk is mounted and busy.
-func uses(marker []string, dir string) (bool, error) {
+// users gives those of the host's processes that have a file below dir open, or work
+// in it: as long as there are some, the disk is busy.
+func users(marker []string, dir string) ([]process, error) {
 	found, err := withMarker(marker)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
+	var busy []process
 	for _, proc := range found {
-		pid := proc.PID
-		links := []string{procFile(pid, "cwd")}
-		fds, err := os.ReadDir(procFile(pid, "fd"))
+		links := []string{procFile(proc.PID, "cwd")}
+		fds, err := os.ReadDir(procFile(proc.PID, "fd"))
 		if err != nil {
 			continue // it ended
 		}
 		for _, fd := range fds {
-			links = append(links, filepath.Join(procFile(pid, "fd"), fd.Name()))
+			links = append(links, filepath.Join(procFile(proc.PID, "fd"), fd.Name()))
 		}
-		for _, link := range links {
-			target, err := os.Readlink(link)
-			if err == nil && (target == dir || strings.HasPrefix(target, dir+"/")) {
-				return true, nil
-			}
+		if slices.ContainsFunc(links, func(link string) bool { return isBelow(link, dir) }) {
+			busy = append(busy, proc)
 		}
 	}
-	return false, nil
+	return busy, nil
+}
+
+// isBelow says whether a link leads to a directory or to what is in it.
+func isBelow(link, dir string) bool {
+	target, err := os.Readlink(link)
+	return err == nil && (target == dir || strings.HasPrefix(target, dir+"/"))
 }
 
 func procFile(pid int, name string) string {

@@ -46,13 +46,15 @@ func (a *app) faultCommand(f *devFlags) *cobra.Command {
 		})
 	}
 	add("fail-host HOST|MEMBER", "Fail a host at once: all its processes are killed", 1, onHost((*local.Provider).FailHost))
-	add("heal-host HOST|MEMBER", "End the failure of a host: it boots again", 1, onHost((*local.Provider).HealHost))
+	add("silence-host HOST|MEMBER", "Keep a host's agent from answering; its members go on", 1, onHost((*local.Provider).SilenceHost))
+	add("heal-host HOST|MEMBER", "End the failure or the silence of a host: it boots again", 1, onHost((*local.Provider).HealHost))
 	add("fail-zone ZONE", "Fail a zone with every host in it", 1, func(ctx context.Context, p *local.Provider, args []string) error {
 		return p.FailZone(ctx, args[0])
 	})
 	add("heal-zone ZONE", "End the failure of a zone", 1, func(ctx context.Context, p *local.Provider, args []string) error {
 		return p.HealZone(ctx, args[0])
 	})
+	add("fail-disk DISK|MEMBER", "Lose a disk for good, with all that is on it", 1, failDisk)
 	add("capacity ZONE TYPE|* HOSTS", "Limit how many hosts a zone sells; -1 ends the limit", 3, setCapacity)
 	add("latency DURATION", "Make each call of the cloud take longer; 0 ends that", 1, setLatency)
 	add("throttle N", "Throttle each N-th call of the cloud; 0 ends that", 1, setThrottle)
@@ -101,6 +103,21 @@ func onHost(do func(*local.Provider, context.Context, string) error) func(contex
 	}
 }
 
+// failDisk finds a disk by its ID, or by the member that it was bought for.
+func failDisk(ctx context.Context, p *local.Provider, args []string) error {
+	disks, err := p.ListDisks(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, d := range disks {
+		if d.ID == args[0] || d.Member() == args[0] {
+			return p.FailDisk(ctx, d.ID)
+		}
+	}
+	return fleet.Errorf(fleet.NotFound, "disk "+args[0], "there is none of this ID or member").
+		WithRemedy("flotilla dev status shows what there is")
+}
+
 func setCapacity(ctx context.Context, p *local.Provider, args []string) error {
 	n, err := strconv.Atoi(args[2])
 	if err != nil {
@@ -139,6 +156,9 @@ func faultsText(f local.Faults) string {
 	if len(f.Hosts) > 0 {
 		add("failed hosts", strings.Join(f.Hosts, ", "))
 	}
+	if len(f.Silent) > 0 {
+		add("silent hosts", strings.Join(f.Silent, ", "))
+	}
 	if len(f.Zones) > 0 {
 		add("failed zones", strings.Join(f.Zones, ", "))
 	}
@@ -170,7 +190,7 @@ func exactly(n int, use string) cobra.PositionalArgs {
 }
 
 func example(use string) string {
-	return strings.NewReplacer("HOST|MEMBER", "orders-2", "ZONE", "a", "TYPE|*", "small", "HOSTS", "0", "DURATION", "300ms", " N", " 10").Replace(use)
+	return strings.NewReplacer("HOST|MEMBER", "orders-2", "DISK|MEMBER", "orders-2", "ZONE", "a", "TYPE|*", "small", "HOSTS", "0", "DURATION", "300ms", " N", " 10").Replace(use)
 }
 
 func refusedWithout(flag, resource, why string) error {
