@@ -257,7 +257,7 @@ func (c *client) remove(key string) {
 }
 
 // transact puts if the condition holds, and else looks at what is there.
-func (c *client) transact(kind Kind, condition *Condition, previous bool, writes ...Write) {
+func (c *client) transact(kind Kind, condition *Condition, previous bool, writes ...Write) Call {
 	var then, otherwise []clientv3.Op
 	for _, w := range writes {
 		opts := []clientv3.OpOption{clientv3.WithLease(clientv3.LeaseID(w.Lease))}
@@ -267,8 +267,8 @@ func (c *client) transact(kind Kind, condition *Condition, previous bool, writes
 		then = append(then, clientv3.OpPut(w.Key, w.Value, opts...))
 		otherwise = append(otherwise, clientv3.OpGet(w.Key))
 	}
-	call := Call{Kind: kind, If: condition, Writes: writes, Lease: writes[0].Lease}
-	c.call(call, func(ctx context.Context, call *Call) error {
+	call := Call{Kind: kind, If: condition, Writes: writes, Lease: writes[0].Lease, Final: kind == Last}
+	return c.call(call, func(ctx context.Context, call *Call) error {
 		txn := c.etcd.Txn(ctx)
 		if condition != nil {
 			txn = txn.If(compare(*condition))
@@ -289,6 +289,15 @@ func (c *client) transact(kind Kind, condition *Condition, previous bool, writes
 		}
 		return nil
 	})
+}
+
+// putAll writes every contended key once more, so that every watch gets something.
+func (c *client) putAll() Call {
+	var writes []Write
+	for n := range c.run.cfg.Keys {
+		writes = append(writes, Write{Key: c.run.key(n), Value: c.value()})
+	}
+	return c.transact(Last, nil, true, writes...)
 }
 
 func compare(c Condition) clientv3.Cmp {

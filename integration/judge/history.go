@@ -22,6 +22,7 @@ const (
 	Delete       Kind = "delete"
 	Swap         Kind = "swap" // a transaction that writes if a key is as it was seen
 	Pair         Kind = "pair" // a transaction that writes two keys at once, with or without a condition
+	Last         Kind = "last" // a transaction that writes all contended keys, at the end
 	Grant        Kind = "grant"
 	KeepAlive    Kind = "keepalive"
 	Revoke       Kind = "revoke"
@@ -29,12 +30,12 @@ const (
 )
 
 // kinds in the order in which they are shown.
-var kinds = []Kind{Put, Swap, Pair, Delete, Get, Serializable, Grant, KeepAlive, Revoke, Compact}
+var kinds = []Kind{Put, Swap, Pair, Delete, Get, Serializable, Grant, KeepAlive, Revoke, Compact} // Last is nobody's wait
 
 // mutates says whether a quorum must have agreed before the call is acknowledged.
 func (k Kind) mutates() bool {
 	switch k {
-	case Put, Delete, Swap, Pair, Grant, Revoke:
+	case Put, Delete, Swap, Pair, Last, Grant, Revoke:
 		return true
 	}
 	return false
@@ -44,7 +45,7 @@ func (k Kind) mutates() bool {
 // that anybody had seen before the call.
 func (k Kind) linearizable() bool {
 	switch k {
-	case Put, Delete, Swap, Pair, Get:
+	case Put, Delete, Swap, Pair, Last, Get:
 		return true
 	}
 	return false
@@ -106,7 +107,7 @@ type Call struct {
 	LeaseGone bool `json:"leaseGone,omitempty"`
 	// Range is the prefix that was read; keys of it that Saw lacks were absent.
 	Range string `json:"range,omitempty"`
-	// Final: the read of everything after the last client ended.
+	// Final: made after the last client ended.
 	Final bool `json:"final,omitempty"`
 
 	// Held: the condition was true, or there was none.
@@ -224,6 +225,12 @@ type Note struct {
 	Failed bool `json:"failed,omitempty"`
 }
 
+// Pause is a time in which a member did not run, and kept all it knew.
+type Pause struct {
+	From time.Duration `json:"from"`
+	To   time.Duration `json:"to"`
+}
+
 // History is everything that clients did and were told.
 type History struct {
 	Seed   uint64
@@ -237,6 +244,7 @@ type History struct {
 	Calls      []Call
 	Deliveries []Delivery
 	Notes      []Note
+	Pauses     []Pause
 }
 
 // line is one line of a history's file: the head, or one of the others.
@@ -245,6 +253,7 @@ type line struct {
 	Call     *Call     `json:"call,omitempty"`
 	Delivery *Delivery `json:"watch,omitempty"`
 	Note     *Note     `json:"note,omitempty"`
+	Pause    *Pause    `json:"pause,omitempty"`
 }
 
 type head struct {
@@ -266,7 +275,7 @@ func (h *History) Save(path string) error {
 	return errors.Join(h.Write(f), f.Close())
 }
 
-// Write writes JSON lines: the head first, then calls, deliveries and notes.
+// Write writes JSON lines: the head first, then all else.
 func (h *History) Write(w io.Writer) error {
 	buffer := bufio.NewWriter(w)
 	encoder := json.NewEncoder(buffer)
@@ -279,6 +288,9 @@ func (h *History) Write(w io.Writer) error {
 	}
 	for i := 0; err == nil && i < len(h.Notes); i++ {
 		err = encoder.Encode(line{Note: &h.Notes[i]})
+	}
+	for i := 0; err == nil && i < len(h.Pauses); i++ {
+		err = encoder.Encode(line{Pause: &h.Pauses[i]})
 	}
 	return errors.Join(err, buffer.Flush())
 }
@@ -312,6 +324,8 @@ func Read(r io.Reader) (*History, error) {
 			h.Deliveries = append(h.Deliveries, *l.Delivery)
 		case l.Note != nil:
 			h.Notes = append(h.Notes, *l.Note)
+		case l.Pause != nil:
+			h.Pauses = append(h.Pauses, *l.Pause)
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -47,7 +48,7 @@ type Config struct {
 	// Rate is how many writes per second each client begins (20), and ReadRate how
 	// many reads (20), however long the ones before take.
 	Rate, ReadRate float64
-	// Keys is how many keys they contend for (12), at least two.
+	// Keys is how many keys they contend for (12), from 2 to 100.
 	Keys int
 	// Prefix of all keys; by default one that no other run has.
 	Prefix string
@@ -92,8 +93,8 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Log == nil {
 		cfg.Log = func(string, ...any) {}
 	}
-	if cfg.Clients < 1 || cfg.Keys < 2 || cfg.Rate <= 0 || cfg.ReadRate <= 0 {
-		return cfg, fmt.Errorf("a judge needs clients, rates and two keys: %d, %g and %g, %d", cfg.Clients, cfg.Rate, cfg.ReadRate, cfg.Keys)
+	if cfg.Clients < 1 || cfg.Keys < 2 || cfg.Keys > 100 || cfg.Rate <= 0 || cfg.ReadRate <= 0 {
+		return cfg, fmt.Errorf("a judge needs clients, rates and 2 to 100 keys: %d, %g and %g, %d", cfg.Clients, cfg.Rate, cfg.ReadRate, cfg.Keys)
 	}
 	return cfg, nil
 }
@@ -112,7 +113,6 @@ type Run struct {
 	clients []*client
 	lasting []*watch
 	latest  atomic.Int64 // the newest revision that anybody was told of
-	target  atomic.Int64 // what lasting watches must reach; zero before Stop
 	watches atomic.Int64
 
 	mu      sync.Mutex
@@ -204,8 +204,8 @@ func (r *Run) follow() {
 // Seed is what the run's choices come from.
 func (r *Run) Seed() uint64 { return r.cfg.Seed }
 
-// Stop ends the clients, reads everything once more, and waits until the watches
-// have got what was written. It returns when nothing of the run is left, with an
+// Stop ends the clients, writes and reads everything once more, and waits until the
+// watches have got it. It returns when nothing of the run is left, with an
 // error if the cluster did not let it end well, which the verdict says too.
 func (r *Run) Stop() error {
 	r.stopping.Do(func() { r.stopped = r.stop() })
@@ -222,12 +222,14 @@ func (r *Run) stop() error {
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.CatchUp)
 	defer cancel()
-	final, err := r.readAll(ctx)
+	last, err := r.finally(ctx, (*client).putAll)
 	if err != nil {
+		return r.fail("the last write of all keys got no answer within %s: %v", r.cfg.CatchUp, err)
+	}
+	if _, err = r.finally(ctx, func(c *client) Call { return c.getAll(r.cfg.Prefix, true) }); err != nil {
 		return r.fail("the last read of all keys got no answer within %s: %v", r.cfg.CatchUp, err)
 	}
-	r.target.Store(final.Revision)
-	err = r.awaitWatches(ctx, final.Revision)
+	err = r.awaitWatches(ctx, last.Revision)
 	if r.cfg.Filler != nil {
 		if lost := r.cfg.Filler.Verify(ctx, r.clients[0].etcd); lost != nil {
 			err = errors.Join(err, r.fail("%v", lost))
@@ -236,11 +238,10 @@ func (r *Run) stop() error {
 	return err
 }
 
-// readAll reads everything, trying one client after another.
-func (r *Run) readAll(ctx context.Context) (Call, error) {
+// finally makes a call until it is answered, by one client after another.
+func (r *Run) finally(ctx context.Context, do func(*client) Call) (Call, error) {
 	for n := 0; ; n++ {
-		c := r.clients[n%len(r.clients)]
-		call := c.getAll(r.cfg.Prefix, true)
+		call := do(r.clients[n%len(r.clients)])
 		if call.Outcome == OK {
 			return call, nil
 		}
@@ -258,7 +259,7 @@ func (r *Run) awaitWatches(ctx context.Context, revision int64) error {
 		}
 		if !pause(ctx, 20*time.Millisecond) {
 			w := r.lasting[behind]
-			return r.fail("watch %d of client %d had come to revision %d %s after the last write, which is at revision %d at most",
+			return r.fail("watch %d of client %d had come to revision %d %s after the last write, at revision %d",
 				w.id, w.client.id, w.reached.Load(), r.cfg.CatchUp, revision)
 		}
 	}
@@ -287,6 +288,23 @@ func (r *Run) close() {
 	}
 }
 
+// Paused notes that a member is stopped without being ended (SIGSTOP, a frozen VM),
+// until what it returns is called. A leader that goes on after that may end leases
+// that its successor keeps alive: it sees them as expired before it sees that it does
+// not lead any more (etcdserver's revokeExpiredLeases trusts a member whose clock has
+// just ticked; etcd-io/etcd#15247). The verdict tells of such leases as excused.
+func (r *Run) Paused() (resumed func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := len(r.history.Pauses)
+	r.history.Pauses = append(r.history.Pauses, Pause{From: r.now(), To: math.MaxInt64})
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.history.Pauses[n].To = r.now()
+	}
+}
+
 // History gives a copy of what was recorded so far.
 func (r *Run) History() *History {
 	r.mu.Lock()
@@ -295,6 +313,7 @@ func (r *Run) History() *History {
 	h.Calls = slices.Clone(h.Calls)
 	h.Deliveries = slices.Clone(h.Deliveries)
 	h.Notes = slices.Clone(h.Notes)
+	h.Pauses = slices.Clone(h.Pauses)
 	return &h
 }
 

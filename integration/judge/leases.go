@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -100,12 +101,24 @@ func (c *checker) gatherLeases() (leases map[int64]*leaseLife, ofKey map[string]
 	return leases, ofKey
 }
 
+// pauseGrace is how long after a pause its member may still end leases.
+const pauseGrace = 5 * time.Second
+
 // checkGone takes the news that a lease or a key of it is gone.
 func (c *checker) checkGone(l *leaseLife, at time.Duration, news string) {
-	if r, alive := l.mustLive(at); alive {
-		c.violated(ruleLease, "%s before %s, though lease %x was granted or renewed for %s at %s or later and not revoked",
-			news, since(at), l.id, r.ttl, since(r.asked))
+	r, alive := l.mustLive(at)
+	if !alive {
+		return
 	}
+	text := fmt.Sprintf("%s before %s, though lease %x was granted or renewed for %s at %s or later and not revoked",
+		news, since(at), l.id, r.ttl, since(r.asked))
+	for _, p := range c.h.Pauses {
+		if at >= p.To && at-p.To <= pauseGrace {
+			c.verdict.Excused = append(c.verdict.Excused, fmt.Sprintf("%s; a member had been paused until %s", text, since(p.To)))
+			return
+		}
+	}
+	c.violated(ruleLease, "%s", text)
 }
 
 func (c *checker) checkLeaseSights(call *Call, ofKey map[string]*leaseLife) {

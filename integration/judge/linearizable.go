@@ -31,14 +31,15 @@ type step struct {
 	rev     int64 // of the write; zero if unknown
 	saw     *Sight
 	at      int64 // the store's revision that saw is of
-	// after, version and sights follow from the other steps, and spare porcupine
-	// the ways that end nowhere. Revisions only grow, so before a change at a known
-	// revision comes the one with the next lower known revision, after; of it is
-	// what was seen at a revision between the two, its version; and what a change
-	// replaces cannot be seen any more, so all that saw it come before, sights of
-	// them.
+	// What follows from the other steps spares porcupine all ways that end nowhere,
+	// of which there are too many when something is wrong. Revisions only grow, so
+	// before a change at a known revision comes the one with the next lower known
+	// revision, after; what was seen at a revision between the two is of it, its
+	// version. What a change replaces cannot be seen any more, so all that saw it
+	// come before, sights of them. And of those, which leave the key as it is, one
+	// that began earlier can always come earlier: each has its turn.
 	after, version int64
-	sights         int
+	sights, turn   int
 }
 
 // changes says whether a step is sure to have changed the key, at a known revision.
@@ -58,7 +59,7 @@ type state struct {
 // next says whether a key in a state could answer so, and what it is then.
 func (s state) next(t step) (bool, state) {
 	if t.saw != nil {
-		if s.base != t.version || s.there != (t.saw.Mod > 0) || s.there && (s.value != t.saw.Value || s.mod != t.saw.Mod) {
+		if s.base != t.version || s.seen != t.turn || s.there != (t.saw.Mod > 0) || s.there && (s.value != t.saw.Value || s.mod != t.saw.Mod) {
 			return false, s
 		}
 		s.seen++
@@ -201,8 +202,8 @@ func (c *checker) checkKey(key string, ops []porcupine.Operation) {
 	}
 }
 
-// chain fills in after, version and sights, and gives the state that the steps leave when
-// nothing else goes on.
+// chain fills in what follows from all steps together, and gives the state that they
+// leave when nothing else goes on. The steps are in the order in which they began.
 func chain(from state, ops []porcupine.Operation) state {
 	var changes []int
 	for i, op := range ops {
@@ -212,18 +213,23 @@ func chain(from state, ops []porcupine.Operation) state {
 	}
 	slices.SortFunc(changes, func(a, b int) int { return cmp.Compare(ops[a].Input.(step).rev, ops[b].Input.(step).rev) })
 	sights := map[int64]int{}
-	for i, op := range ops {
-		t := op.Input.(step)
-		if t.saw == nil {
-			continue
+	see := func(changing bool) {
+		for i, op := range ops {
+			t := op.Input.(step)
+			if t.saw == nil || t.changes() != changing {
+				continue
+			}
+			t.version = from.mod
+			if n := sort.Search(len(changes), func(n int) bool { return ops[changes[n]].Input.(step).rev > t.at }); n > 0 {
+				t.version = ops[changes[n-1]].Input.(step).rev
+			}
+			t.turn = sights[t.version]
+			sights[t.version]++
+			ops[i].Input = t
 		}
-		t.version = from.mod
-		if n := sort.Search(len(changes), func(n int) bool { return ops[changes[n]].Input.(step).rev > t.at }); n > 0 {
-			t.version = ops[changes[n-1]].Input.(step).rev
-		}
-		sights[t.version]++
-		ops[i].Input = t
 	}
+	see(false)
+	see(true) // a change comes after all others that saw what it replaces
 	for _, i := range changes {
 		t := ops[i].Input.(step)
 		t.after, t.sights = from.mod, sights[from.mod]

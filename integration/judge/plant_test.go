@@ -113,15 +113,11 @@ var plants = []struct {
 	plant             func(f forged)
 }{
 	{"a lost write", "read", "the last read", func(f forged) {
-		// Of a key that nobody wrote to after it.
-		c := f.find(func(c *Call) bool {
-			final := f.find(func(c *Call) bool { return c.Final })
-			return c.Kind == Put && contended(c) && final.saw(c.Writes[0].Key) != nil && final.saw(c.Writes[0].Key).Mod == c.Revision
-		})
+		c := f.find(func(c *Call) bool { return c.Kind == Last })
 		f.undo(c.Writes[0], c.Revision)
 	}},
 	{"a lost write that watches told of", "linearizable", "no order of", func(f forged) {
-		c := f.find(func(c *Call) bool { return c.Final })
+		c := f.find(func(c *Call) bool { return c.Range == f.Prefix })
 		s := &c.Saw[slices.IndexFunc(c.Saw, func(s Sight) bool { return s.Version > 1 && strings.Contains(s.Key, "/k/") })]
 		*s = f.before(s.Key, s.Mod)
 	}},

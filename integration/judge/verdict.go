@@ -18,6 +18,9 @@ type Verdict struct {
 	Broken     int
 	// Undecided is what could not be found out in time.
 	Undecided []string
+	// Excused is what is wrong and known to be, for a reason that the run was told of
+	// (see Run.Paused).
+	Excused []string
 	// Checked counts what was looked at, by kind.
 	Checked map[string]int
 	// Stalls is over the whole run.
@@ -46,6 +49,13 @@ func (v Verdict) String() string {
 	var checked []string
 	for _, name := range slices.Sorted(maps.Keys(v.Checked)) {
 		checked = append(checked, fmt.Sprintf("%s %d", name, v.Checked[name]))
+	}
+	for i, text := range v.Excused {
+		if i == toldPerRule {
+			fmt.Fprintf(&b, "  ~ and %d more like these\n", len(v.Excused)-i)
+			break
+		}
+		fmt.Fprintf(&b, "  ~ %s\n", text)
 	}
 	fmt.Fprintf(&b, "  checked: %s\n", strings.Join(checked, ", "))
 	for _, note := range v.Notes {

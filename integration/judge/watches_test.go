@@ -102,6 +102,8 @@ func TestLeases(t *testing.T) {
 		{name: "expired", h: tell(held, gone(110), get(111, 112, "a", is("", 0), 12))},
 		{name: "kept alive and expired", h: tell(held, keepAlive(50, 51, ttl), get(149, 149, "a", key, 11), gone(151))},
 		{name: "expired, and a keepalive says so", h: tell(held, keepAlive(110, 111, 0, leaseGone), gone(112))},
+		{name: "vanished when a leader went on that had been paused", h: tell(held, gone(80), func(h *History) { h.Pauses = []Pause{{50 * ms, 79 * ms}} })},
+		{name: "vanished while a member was paused", rules: "lease", h: tell(held, gone(80), func(h *History) { h.Pauses = []Pause{{50 * ms, 90 * ms}} })},
 		{name: "not there before it was put", h: tell(get(0, 1, "a", is("", 0), 10), held, revoke(50, 52), gone(51))},
 
 		{name: "vanished before its time", rules: "lease", words: "p/a was deleted at revision 12 before 0.090s", h: tell(held, gone(90))},

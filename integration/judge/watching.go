@@ -3,6 +3,7 @@ package judge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/metadata"
 )
 
 const (
@@ -34,11 +36,20 @@ type watch struct {
 	from          int64 // the next revision; zero for from now
 	lasting       bool
 	requireLeader bool
-	reached       atomic.Int64 // everything up to here has come
+	// alone: it has a stream of its own, and asks how far it has come. Others
+	// share streams, as those of one program do, and only get what happens. On a
+	// shared stream etcd may tell a new watch of progress that it told of before
+	// that watch was there, ahead of what the watch has yet to get.
+	alone    bool
+	attempts int
+	reached  atomic.Int64 // everything up to here has come
 }
 
-func (c *client) newWatch(prefix string, from int64, lasting bool) *watch {
-	return &watch{client: c, id: int(c.run.watches.Add(1)), prefix: prefix, from: from, lasting: lasting}
+func (c *client) newWatch(prefix string, from int64, lasting bool, draw *rand.Rand) *watch {
+	return &watch{
+		client: c, id: int(c.run.watches.Add(1)), prefix: prefix, from: from, lasting: lasting,
+		requireLeader: draw.IntN(2) == 0, alone: draw.IntN(2) == 0,
+	}
 }
 
 // startWatches begins two lasting watches, and looks into the past now and then.
@@ -51,9 +62,8 @@ func (c *client) startWatches(ctx context.Context) {
 	if c.id == 0 {
 		from = r.history.From + 1
 	}
-	all := c.newWatch(r.cfg.Prefix, from, true)
-	one := c.newWatch(r.key(draw.IntN(r.cfg.Keys)), 0, true)
-	all.requireLeader = draw.IntN(2) == 0
+	all := c.newWatch(r.cfg.Prefix, from, true, draw)
+	one := c.newWatch(r.key(draw.IntN(r.cfg.Keys)), 0, true, draw)
 	for _, w := range []*watch{all, one} {
 		r.lasting = append(r.lasting, w)
 		r.watching.Go(func() { w.follow(ctx, 0) })
@@ -64,13 +74,12 @@ func (c *client) startWatches(ctx context.Context) {
 // lookBack watches from a past revision, until it has what was there when it began.
 func (c *client) lookBack(ctx context.Context, draw *rand.Rand) {
 	for c.idle(pastEvery/2 + time.Duration(draw.Int64N(int64(pastEvery)))) {
-		back, leader, prefix := draw.Int64N(past), draw.IntN(2) == 0, c.run.cfg.Prefix
+		back, prefix := draw.Int64N(past), c.run.cfg.Prefix
 		if draw.IntN(3) == 0 {
 			prefix = c.run.key(draw.IntN(c.run.cfg.Keys))
 		}
 		until := c.run.latest.Load()
-		w := c.newWatch(prefix, max(c.run.history.From+1, until-back), false)
-		w.requireLeader = leader
+		w := c.newWatch(prefix, max(c.run.history.From+1, until-back), false, draw)
 		w.follow(ctx, until)
 		if c.run.over() {
 			return
@@ -99,13 +108,19 @@ func (w *watch) attempt(ctx context.Context, until int64) bool {
 	if w.requireLeader {
 		ctx = clientv3.WithRequireLeader(ctx)
 	}
+	if w.alone { // clientv3 has one stream for each set of metadata
+		w.attempts++
+		ctx = metadata.AppendToOutgoingContext(ctx, "judge-watch", fmt.Sprintf("%d/%d", w.id, w.attempts))
+	}
 	w.deliver(Delivery{Sign: Asked, Prefix: w.prefix, From: w.from, Lasting: w.lasting})
 	opts := []clientv3.OpOption{clientv3.WithPrefix(), clientv3.WithCreatedNotify()}
 	if w.from > 0 {
 		opts = append(opts, clientv3.WithRev(w.from))
 	}
 	answers := w.client.etcd.Watch(ctx, w.prefix, opts...)
-	r.watching.Go(func() { w.askProgress(ctx, until) })
+	if w.alone {
+		r.watching.Go(func() { w.askProgress(ctx, until) })
+	}
 	for answer := range answers {
 		mute.Reset(silence)
 		w.take(answer)
@@ -170,8 +185,7 @@ func (w *watch) deliver(d Delivery) {
 func (w *watch) askProgress(ctx context.Context, until int64) {
 	const patience = 50 * time.Millisecond
 	for n := 1; pause(ctx, patience); n++ {
-		target := max(until, w.client.run.target.Load())
-		if w.reached.Load() >= target && time.Duration(n)*patience%progressEvery != 0 {
+		if w.reached.Load() >= until && time.Duration(n)*patience%progressEvery != 0 {
 			continue
 		}
 		// It waits while the stream is being made again.

@@ -144,10 +144,10 @@ func TestNoCluster(t *testing.T) {
 	run := startRun(t, Config{Dial: dial(cluster), Clients: 1, CallTimeout: 500 * time.Millisecond, CatchUp: time.Second, LeaseTTL: time.Second})
 	awaitWrites(t, run, 1, 5)
 	cluster.Members[0].Kill()
-	require.ErrorContains(t, run.Stop(), "the last read of all keys got no answer")
+	require.ErrorContains(t, run.Stop(), "the last write of all keys got no answer")
 	v := run.Verdict()
 	require.False(t, v.OK())
-	require.Contains(t, v.Violations[0], "run: the last read")
+	require.Contains(t, v.Violations[0], "run: the last write")
 
 	_, err := Start(t.Context(), Config{Dial: dial(cluster), CallTimeout: 100 * time.Millisecond})
 	require.ErrorContains(t, err, "the judge's first read")
