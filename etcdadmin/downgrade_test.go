@@ -14,6 +14,7 @@ import (
 
 // TestDowngrade lowers the storage version and takes that back.
 func TestDowngrade(t *testing.T) {
+	t.Parallel()
 	for version, below := range map[string]string{etcdtest.V36: "3.5", etcdtest.V37: "3.6"} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
@@ -60,6 +61,7 @@ func untilStored(t *testing.T, client *etcdadmin.Client, version string) {
 
 // TestDowngradeOf35 asks for what 3.5 cannot do, and for what it does not tell.
 func TestDowngradeOf35(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.Start(t, etcdtest.V35, 1)
 	client := connect(t, cluster)
 	require.NoError(t, client.CancelDowngrade(t.Context()))

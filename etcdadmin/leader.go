@@ -21,8 +21,9 @@ const (
 )
 
 // MoveLeader has the leader hand over to another voter and waits until that one says
-// itself that it leads. One that leads already is a success. Between the two no write
-// is taken, so the target must be able to take over at once. Errors: fleet.NotFound
+// itself that it leads. One that leads already is a success. Between the two etcd takes
+// no write (a client may be told "raft proposal dropped", which the client library
+// does not try again), so the target must be able to take over at once. Errors: fleet.NotFound
 // when there is no such member; fleet.Conflict when it is a learner, or has not what
 // the leader has; fleet.Unavailable when it or the leader does not answer, or
 // did not take over within 5 s and 2 s more to say so.

@@ -36,7 +36,8 @@ func (c *Client) AddLearner(ctx context.Context, peerURL string) error {
 }
 
 // RemoveMember takes a member out of the membership, which ends its process if it
-// runs. One that is not there is a success. etcd refuses what would leave too few
+// runs, and with it the calls that clients have at it; one that was stopped before
+// has let them end. One that is not there is a success. etcd refuses what would leave too few
 // members connected: fleet.Conflict ("not enough started members") or, for some
 // seconds after a start or a change, fleet.Unavailable ("unhealthy cluster").
 // Either may pass: ask again.

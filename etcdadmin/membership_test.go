@@ -150,7 +150,7 @@ func shortLog(version string) []string {
 // what it leaves.
 func churn(t *testing.T, cluster *etcdtest.Cluster, client *etcdadmin.Client) {
 	t.Helper()
-	const entries = 2000
+	const entries = 1000
 	before, began := look(t, client), time.Now()
 	made := 0
 	require.NoError(t, client.Churn(t.Context(), entries, func(n int) {
@@ -202,6 +202,7 @@ func newestSnap(t *testing.T, m *etcdtest.Member) (newest time.Time) {
 // TestReplaceMember replaces the leader of a loaded cluster by a member that joins
 // over a slow network.
 func TestReplaceMember(t *testing.T) {
+	t.Parallel()
 	for _, version := range etcdtest.Versions {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
@@ -270,6 +271,7 @@ func receiving(t *testing.T, client *etcdadmin.Client, id uint64) {
 
 // TestDeadLearner shows that etcd promotes a learner that is dead, and that we do not.
 func TestDeadLearner(t *testing.T) {
+	t.Parallel()
 	for _, version := range etcdtest.Versions {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()

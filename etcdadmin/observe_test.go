@@ -59,6 +59,7 @@ func member(t *testing.T, o etcdadmin.Observation, name string) fleet.ObservedMe
 }
 
 func TestObserve(t *testing.T) {
+	t.Parallel()
 	for _, version := range etcdtest.Versions {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
@@ -88,6 +89,8 @@ func TestObserve(t *testing.T) {
 				require.Equal(t, []string{m.PeerURL}, seen.PeerURLs)
 				require.Positive(t, seen.DBSize)
 				require.Positive(t, seen.Applied)
+				require.Positive(t, seen.Term)
+				require.Empty(t, seen.Errors)
 				require.Equal(t, m.Name == o.Leader, seen.Leader)
 			}
 			t.Run("from one endpoint", func(t *testing.T) {
@@ -169,6 +172,7 @@ func silence(t *testing.T, cluster *etcdtest.Cluster, client *etcdadmin.Client) 
 }
 
 func TestRefusedTLS(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.Start(t, etcdtest.V37, 1)
 	other, err := pki.NewAuthority("other", "u", time.Now())
 	require.NoError(t, err)

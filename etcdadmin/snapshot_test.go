@@ -51,8 +51,10 @@ func fillStore(t *testing.T, client *clientv3.Client) (keys int) {
 }
 
 func TestSnapshot(t *testing.T) {
+	t.Parallel()
 	for _, version := range etcdtest.Versions {
 		t.Run(version, func(t *testing.T) {
+			t.Parallel()
 			cluster := etcdtest.Start(t, version, 1)
 			client := connect(t, cluster)
 			m := cluster.Members[0]
@@ -161,6 +163,7 @@ func TestVerifySnapshotRefuses(t *testing.T) {
 }
 
 func TestSnapshotTroubles(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.Start(t, etcdtest.V36, 1)
 	client := connect(t, cluster)
 	m := cluster.Members[0]
