@@ -66,7 +66,7 @@ func (n *Node) ranAsAsked(m member) error {
 }
 
 func (r StartRequest) config() fleet.MemberConfig {
-	return fleet.MemberConfig{Version: r.Version, Settings: r.Settings, Generation: r.Generation}
+	return fleet.MemberConfig{Version: r.Version, Settings: r.Settings, Generation: r.Generation, AnyPeer: r.PeerCN == ""}
 }
 
 // newestRaftSnapshot gives when a member wrote its newest raft snapshot; zero if it
