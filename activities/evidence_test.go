@@ -146,19 +146,21 @@ func TestLooksBeginAnewAfterASignOfLife(t *testing.T) {
 	require.False(t, enough([]sighting{looked(0), looked(60)}, 15*time.Second), "two looks are too few")
 }
 
-func TestPeersCountByMostOfThem(t *testing.T) {
-	for _, c := range []struct {
-		voters, answered, connected int
-		want                        fleet.Testimony
+func TestPeersTestify(t *testing.T) {
+	for says, c := range map[string]struct {
+		hearsay etcdadmin.Hearsay
+		want    fleet.Testimony
 	}{
-		{2, 2, 0, fleet.SaysDead}, {2, 1, 0, fleet.SaysUnknown}, {2, 0, 0, fleet.SaysUnknown}, {2, 2, 1, fleet.SaysAlive}, {2, 1, 1, fleet.SaysAlive},
-		{4, 3, 0, fleet.SaysDead}, {4, 2, 0, fleet.SaysUnknown}, {4, 4, 1, fleet.SaysAlive},
-		{1, 1, 0, fleet.SaysDead}, {0, 0, 0, fleet.SaysUnknown},
+		"1 of 2 peers hear from it":                                                {etcdadmin.Hearsay{Voters: 2, Answered: 2, Connected: 2, Heard: 1, ByLeader: true}, fleet.SaysAlive},
+		"2 of 2 peers have no connection to it":                                    {etcdadmin.Hearsay{Voters: 2, Answered: 2}, fleet.SaysDead},
+		"the leader hears nothing from it":                                         {etcdadmin.Hearsay{Voters: 2, Answered: 2, Connected: 2, ByLeader: true}, fleet.SaysDead},
+		"peers are still connected to it, and do not hear from it":                 {etcdadmin.Hearsay{Voters: 2, Answered: 2, Connected: 1}, fleet.SaysUnknown},
+		"only 1 of 2 peers say whether they hear from it, and the leader does not": {etcdadmin.Hearsay{Voters: 2, Answered: 1}, fleet.SaysUnknown},
 	} {
 		var s sighting
-		byPeers(&s, etcdadmin.Hearsay{Voters: c.voters, Answered: c.answered, Connected: c.connected})
+		byPeers(&s, c.hearsay)
 		require.Equal(t, c.want, s.Peers, "%+v", c)
-		require.NotEmpty(t, s.PeersWords)
+		require.Equal(t, says, s.PeersWords)
 	}
 }
 

@@ -169,6 +169,9 @@ func (s *stand) patient() Region {
 	return r
 }
 
+// stepTimeout ends a step that waits for what does not come.
+const stepTimeout = time.Minute
+
 // do carries out one step.
 func (s *stand) do(step fleet.Step) (string, error) {
 	all := activitiesByName{}
@@ -179,11 +182,13 @@ func (s *stand) do(step fleet.Step) (string, error) {
 	var stepErr error
 	policy, err := s.policy(s.op)
 	require.NoError(s.t, err)
-	_, err = as(s.t, func(ctx context.Context) error {
+	seen, err := as(s.t, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+		defer cancel()
 		reply, stepErr = run(ctx, fleet.StepRequest{Operation: s.op, Step: step, Policy: policy})
-		return nil
+		return ctx.Err()
 	})
-	require.NoError(s.t, err)
+	require.NoError(s.t, err, "%s did not end in time: %v", step, seen.notes())
 	return reply.Note, stepErr
 }
 

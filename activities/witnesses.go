@@ -28,8 +28,8 @@ const (
 	testimonyTimeout = 5 * time.Second
 	// dialTimeout is how long a client port may take to take a connection.
 	dialTimeout = time.Second
-	// unawares is how long witnesses may take to notice a death: etcd's read timeout
-	// between peers, and a cloud's.
+	// unawares is how long witnesses may take to notice a death: peers have heard from it
+	// within a look, and a cloud takes a while to find that a host does not answer.
 	unawares = 10 * time.Second
 )
 
@@ -239,16 +239,21 @@ func byHost(s *sighting, h fleet.ObservedHost, name string) {
 	}
 }
 
-// byPeers takes the word of the other voters: that of most of them, because one that
-// was cut off itself is connected to nobody.
+// byPeers takes the word of the other voters.
 func byPeers(s *sighting, h etcdadmin.Hearsay) {
+	s.Peers = h.Says()
 	switch {
-	case h.Connected > 0:
-		s.Peers, s.PeersWords = fleet.SaysAlive, fmt.Sprintf("%d of %d peers are connected to it", h.Connected, h.Voters)
-	case h.Answered >= h.Voters/2+1:
-		s.Peers, s.PeersWords = fleet.SaysDead, fmt.Sprintf("%d of %d peers have no connection to it", h.Answered, h.Voters)
+	case s.Peers == fleet.SaysAlive:
+		s.PeersWords = fmt.Sprintf("%d of %d peers hear from it", h.Heard, h.Voters)
+	case s.Peers == fleet.SaysDead && h.Connected == 0:
+		s.PeersWords = fmt.Sprintf("%d of %d peers have no connection to it", h.Answered, h.Voters)
+	case s.Peers == fleet.SaysDead:
+		s.PeersWords = "the leader hears nothing from it"
 	default:
-		s.Peers, s.PeersWords = fleet.SaysUnknown, fmt.Sprintf("only %d of %d peers say whether they are connected to it", h.Answered, h.Voters)
+		s.PeersWords = fmt.Sprintf("only %d of %d peers say whether they hear from it, and the leader does not", h.Answered, h.Voters)
+		if h.ByLeader || h.Answered == h.Voters {
+			s.PeersWords = "peers are still connected to it, and do not hear from it"
+		}
 	}
 }
 
