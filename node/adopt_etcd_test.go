@@ -174,6 +174,7 @@ func TestAdoptACluster(t *testing.T) {
 		r := must[fleet.MemberReport](hosts[i], VerbAdopt, req)
 		s.requireEnded()
 		require.Equal(t, "op-1", r.Configured.Generation)
+		require.True(t, r.Configured.AnyPeer)
 		r = hosts[i].awaitReady(s.member)
 		require.True(t, s.adopted())
 		require.Equal(t, r.PID, must[fleet.MemberReport](hosts[i], VerbAdopt, req).PID, "adopted twice")
@@ -183,7 +184,8 @@ func TestAdoptACluster(t *testing.T) {
 
 	// All have our certificates: from now on, only peers may be peers.
 	for i, s := range strangers {
-		must[fleet.MemberReport](hosts[i], VerbStart, c.startRequest(hosts[i], s.member, initial...))
+		r := must[fleet.MemberReport](hosts[i], VerbStart, c.startRequest(hosts[i], s.member, initial...))
+		require.False(t, r.Configured.AnyPeer)
 		hosts[i].awaitReady(s.member)
 	}
 	s := strangers[0]

@@ -1,13 +1,16 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -154,6 +157,11 @@ exit 0
 		_ = os.Remove(calls)
 		return strings.Split(strings.TrimSpace(string(text)), "\n")
 	}
+	if os.Geteuid() == 0 { // as a packaged etcd's data is another user's
+		require.NoError(t, filepath.WalkDir(s.theirs(), func(path string, _ fs.DirEntry, err error) error {
+			return errors.Join(err, os.Lchown(path, 65534, 65534))
+		}))
+	}
 	req := s.prepared()
 	req.Unit = "etcd.service"
 	_, err := do[fleet.MemberReport](h, VerbAdopt, req)
@@ -182,6 +190,14 @@ exit 0
 	require.NoError(t, adopt())
 	s.requireEnded()
 	require.True(t, s.adopted())
+	require.NoError(t, filepath.WalkDir(s.ours(), func(path string, entry fs.DirEntry, err error) error {
+		if err == nil {
+			info, err := entry.Info()
+			require.NoError(t, err)
+			require.Equal(t, os.Geteuid(), int(info.Sys().(*syscall.Stat_t).Uid), path)
+		}
+		return nil
+	}))
 	h.awaitReady("orders-1")
 	s.requireKey("a")
 	require.Equal(t, []string{
