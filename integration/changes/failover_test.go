@@ -66,6 +66,7 @@ func TestOnlyTheDeadAreFailedOver(t *testing.T) {
 	result, err := r.Await()
 	require.NoError(t, err, "nobody is dead, so there is nothing to do")
 	require.Empty(t, result.Progress.Steps)
+	require.NoError(t, e.Stands(t.Context(), spec.Name))
 	e.Decommission(spec.Name, fleet.Options{})
 	e.ExpectNothingLeft()
 }
