@@ -88,18 +88,30 @@ func ParsePolicy(data []byte, source string) (Policy, error) {
 
 func decodeSpec(document *yaml.Node) (Spec, Problems) {
 	var spec Spec
+	problems := decodeDocument(document, &spec, &spec, nil)
+	return spec, problems
+}
+
+// decodeDocument reads a document that holds a spec, fills in the spec's defaults and
+// gives all that is wrong, in the order of the document. rest validates what is in the
+// document besides the spec.
+func decodeDocument(document *yaml.Node, into any, spec *Spec, rest func() Problems) Problems {
+	target := reflect.ValueOf(into).Elem()
 	d := decoder{lines: map[string]int{}}
-	d.decode(document.Content[0], reflect.ValueOf(&spec).Elem(), "")
+	d.decode(document.Content[0], target, "")
 	if document.Content[0].Kind != yaml.MappingNode { // not a spec at all
 		d.problems[0].Line = d.line("")
-		return spec, d.problems
+		return d.problems
 	}
-	spec = spec.WithDefaults()
+	*spec = spec.WithDefaults()
 	// Once more over the defaults, so that they hide no zero that was written down.
 	again := decoder{lines: map[string]int{}}
-	again.decode(document.Content[0], reflect.ValueOf(&spec).Elem(), "")
-	problems := d.problems
-	for _, p := range spec.Validate() {
+	again.decode(document.Content[0], target, "")
+	problems, found := d.problems, spec.Validate()
+	if rest != nil {
+		found = append(found, rest()...)
+	}
+	for _, p := range found {
 		// A field that could not be read is zero; what validation says of that adds nothing.
 		if !slices.ContainsFunc(d.problems, func(seen Problem) bool { return seen.Path == p.Path && seen.Line == 0 }) {
 			problems = append(problems, p)
@@ -111,7 +123,7 @@ func decodeSpec(document *yaml.Node) (Spec, Problems) {
 		}
 	}
 	slices.SortStableFunc(problems, func(a, b Problem) int { return a.Line - b.Line })
-	return spec, problems
+	return problems
 }
 
 // decoder fills a struct from YAML nodes and goes on after a wrong field, which
