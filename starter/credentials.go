@@ -34,3 +34,11 @@ func (c *Client) Credentials(ctx context.Context, cluster, name string, csrPEM [
 	}
 	return reply, err
 }
+
+// Recipient says whom to seal to what only the workers of a region may read.
+func (c *Client) Recipient(ctx context.Context, provider, regionName string) (string, error) {
+	var reply workflows.RecipientReply
+	err := c.run(ctx, "recipient/"+provider+"/"+regionName, "fleet key of "+regionName, certificateTimeout,
+		region{provider, regionName}, workflows.RecipientType, workflows.RecipientRequest{Provider: provider, Region: regionName}, &reply)
+	return reply.Recipient, err
+}

@@ -95,7 +95,20 @@ func Continues(operation fleet.Operation, view workflows.ClusterView) *fleet.Ope
 // The error is of kind fleet.Invalid when the spec is wrong, fleet.Conflict when the
 // name is taken or another operation runs.
 func (c *Client) Create(ctx context.Context, spec fleet.Spec, request Request) (workflows.SubmitReply, error) {
-	submit := c.submission(fleet.CreateCluster, request)
+	return c.begin(ctx, fleet.CreateCluster, spec, request)
+}
+
+// Adopt asks to take over a cluster that something else created: spec describes it as
+// it is, and request.Options.Adopt says where its members are. Its authority is in
+// there sealed (pki.SealAuthority) to the Recipient of its region. The errors are those
+// of Create.
+func (c *Client) Adopt(ctx context.Context, spec fleet.Spec, request Request) (workflows.SubmitReply, error) {
+	return c.begin(ctx, fleet.AdoptCluster, spec, request)
+}
+
+// begin asks for an operation that may be the first one of its cluster.
+func (c *Client) begin(ctx context.Context, kind fleet.OperationKind, spec fleet.Spec, request Request) (workflows.SubmitReply, error) {
+	submit := c.submission(kind, request)
 	submit.Spec = &spec
 	resource := "cluster " + spec.Name
 	var reply workflows.SubmitReply

@@ -100,7 +100,7 @@ func (a *app) root() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddGroup(&cobra.Group{ID: "change", Title: "Change clusters:"}, &cobra.Group{ID: "steer", Title: "Steer what is being done:"}, &cobra.Group{ID: "look", Title: "Look at clusters:"},
 		&cobra.Group{ID: "self", Title: "Flotilla itself:"})
-	group(root, "change", a.planCommand(), a.applyCommand(), a.createCommand(), a.protectCommand())
+	group(root, "change", a.planCommand(), a.applyCommand(), a.createCommand(), a.adoptCommand(), a.protectCommand())
 	for _, v := range a.verbs() {
 		group(root, "change", a.changeCommand(v()))
 	}

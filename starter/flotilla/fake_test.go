@@ -30,10 +30,13 @@ type fake struct {
 	result   workflows.OperationResult
 	err      error
 	dropped  bool
+	// recipient is whom to seal to.
+	recipient string
 
 	planned  []fleet.Operation
 	created  []fleet.Spec
 	changed  []change
+	adopted  []change
 	resumed  []string
 	amended  []fleet.Spec
 	marked   []string
@@ -81,6 +84,13 @@ func (f *fake) Plan(_ context.Context, operation fleet.Operation) (workflows.Pla
 func (f *fake) Create(_ context.Context, spec fleet.Spec, _ starter.Request) (workflows.SubmitReply, error) {
 	f.created = append(f.created, spec)
 	return workflows.SubmitReply{Operation: "c0de", Kind: fleet.CreateCluster, WorkflowID: "w/c0de"}, nil
+}
+
+func (f *fake) Recipient(context.Context, string, string) (string, error) { return f.recipient, nil }
+
+func (f *fake) Adopt(_ context.Context, spec fleet.Spec, request starter.Request) (workflows.SubmitReply, error) {
+	f.adopted = append(f.adopted, change{fleet.AdoptCluster, &spec, request})
+	return workflows.SubmitReply{Operation: "ad09", Kind: fleet.AdoptCluster, WorkflowID: "w/ad09"}, nil
 }
 
 func (f *fake) Change(_ context.Context, _ string, kind fleet.OperationKind, spec *fleet.Spec, request starter.Request) (workflows.SubmitReply, error) {

@@ -44,7 +44,7 @@ func (f *forecast) ask(ctx context.Context, client plane) error {
 func (f *forecast) nothing() bool {
 	phase := fleet.PhaseRunning
 	switch f.operation.Kind {
-	case fleet.CreateCluster, fleet.DecommissionCluster:
+	case fleet.CreateCluster, fleet.AdoptCluster, fleet.DecommissionCluster:
 		return false
 	case fleet.StopCluster:
 		phase = fleet.PhaseStopped
@@ -151,6 +151,8 @@ func place(ctx context.Context, client plane, f forecast, requestID string) ([]s
 		return nil, nil
 	case fleet.CreateCluster:
 		reply, err = client.Create(ctx, f.operation.Spec, request)
+	case fleet.AdoptCluster:
+		reply, err = client.Adopt(ctx, f.operation.Spec, request)
 	default:
 		if len(f.changes) > 1 {
 			request.Then = f.changes[1:]

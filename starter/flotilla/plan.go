@@ -36,6 +36,7 @@ what the document says. Every other change is forecast by its own name.`,
 		defer client.Close()
 		return a.planAll(cmd.Context(), client, specs, fleet.Options{}, *output)
 	}
+	cmd.AddCommand(a.planAdoptCommand())
 	for _, v := range a.verbs() {
 		cmd.AddCommand(a.planVerbCommand(v()))
 	}

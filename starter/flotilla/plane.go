@@ -17,10 +17,12 @@ type plane interface {
 	Operations(ctx context.Context, cluster string, limit int) ([]starter.OperationEntry, error)
 	FindOperation(ctx context.Context, name string) (starter.Ref, error)
 	Endpoints(ctx context.Context, cluster string) ([]fleet.Endpoint, error)
+	Recipient(ctx context.Context, provider, region string) (string, error)
 	Credentials(ctx context.Context, cluster, name string, csrPEM []byte, validity time.Duration) (workflows.CertificateReply, error)
 
 	Plan(ctx context.Context, operation fleet.Operation) (workflows.PlanReply, error)
 	Create(ctx context.Context, spec fleet.Spec, request starter.Request) (workflows.SubmitReply, error)
+	Adopt(ctx context.Context, spec fleet.Spec, request starter.Request) (workflows.SubmitReply, error)
 	Change(ctx context.Context, cluster string, kind fleet.OperationKind, spec *fleet.Spec, request starter.Request) (workflows.SubmitReply, error)
 	Resume(ctx context.Context, cluster, requestID string) (workflows.SubmitReply, error)
 	Amend(ctx context.Context, cluster string, spec fleet.Spec) error
