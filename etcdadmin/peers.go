@@ -41,17 +41,14 @@ type Hearsay struct {
 }
 
 // Says gives the word of the other voters: alive if one of them heard from the
-// member; dead if a quorum of the voters is among those that answered and either none
-// is connected to it, or the leader is one of them and heard nothing; else unknown.
+// member; dead if most of them answered, since one that was cut off itself is connected
+// to nobody, and either none is connected to it, or the leader is one of them and heard
+// nothing; else unknown.
 func (h Hearsay) Says() fleet.Testimony {
-	all := h.Voters
-	if !h.Learner {
-		all++
-	}
-	switch quorum := h.Answered > all/2; {
+	switch most := h.Answered > h.Voters/2; {
 	case h.Heard > 0:
 		return fleet.SaysAlive
-	case quorum && (h.Connected == 0 || h.ByLeader):
+	case most && (h.Connected == 0 || h.ByLeader):
 		return fleet.SaysDead
 	}
 	return fleet.SaysUnknown

@@ -189,7 +189,7 @@ func TestHearsay(t *testing.T) {
 		{etcdadmin.Hearsay{Voters: 2, Answered: 1, Connected: 0, ByLeader: true}, fleet.SaysUnknown},
 		{etcdadmin.Hearsay{Voters: 2, Answered: 1, Heard: 1}, fleet.SaysAlive},
 		{etcdadmin.Hearsay{Voters: 0}, fleet.SaysUnknown},
-		{etcdadmin.Hearsay{Voters: 1, Answered: 1, Learner: true}, fleet.SaysDead},
+		{etcdadmin.Hearsay{Voters: 1, Answered: 1}, fleet.SaysDead},
 		{etcdadmin.Hearsay{Voters: 4, Answered: 2}, fleet.SaysUnknown},
 		{etcdadmin.Hearsay{Voters: 4, Answered: 3}, fleet.SaysDead},
 	} {
