@@ -54,10 +54,9 @@ func hosted(t *testing.T) Region {
 	binary, err := flotillaNode()
 	require.NoError(t, err)
 	r := region(t)
-	dir := t.TempDir()
 	provider, err := local.Open(local.Config{
-		Root: filepath.Join(dir, "local"), Region: "local-1", NodeBinary: binary,
-		Env: []string{"FLOTILLA_NODE_DEPOT=" + filepath.Join(dir, "releases")},
+		Root: hostedRoot(r), Region: "local-1", NodeBinary: binary,
+		Env: []string{"FLOTILLA_NODE_DEPOT=" + filepath.Join(r.Scratch, "depot")},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -75,6 +74,9 @@ func hosted(t *testing.T) Region {
 	r.Provider = provider
 	return r
 }
+
+// hostedRoot is where the local provider keeps a region's hosts.
+func hostedRoot(r Region) string { return filepath.Join(r.Scratch, "hosted") }
 
 // await waits for a fact.
 func await(t *testing.T, fact string, so func() bool) {

@@ -177,12 +177,14 @@ func (r Region) members(ctx context.Context, op fleet.Operation, endpoints []fle
 }
 
 // servingOn gives where members may be serving: on every host that runs one, and
-// on every host that does not say, or cannot know of a member that is to be adopted.
+// on every host that does not say. While a cluster is adopted, something else may run
+// the member of a host that does not.
 func servingOn(op fleet.Operation, obs fleet.Observation) []fleet.Endpoint {
 	var all []fleet.Endpoint
 	for _, h := range obs.Hosts {
 		member := h.Report.Find(h.Member())
-		silent := h.State == fleet.HostRunning && (h.Report == nil || op.Kind == fleet.AdoptCluster && member == nil)
+		elsewhere := op.Kind == fleet.AdoptCluster && (member == nil || member.State == fleet.MemberPrepared)
+		silent := h.State == fleet.HostRunning && (h.Report == nil || elsewhere)
 		if silent || member != nil && (member.State == fleet.MemberRunning || member.State == fleet.MemberRestarting) {
 			all = append(all, plan.EndpointOf(h.Host))
 		}
