@@ -246,3 +246,30 @@ func TestClusterIsStoppedStartedAndMadeLarger(t *testing.T) {
 	require.Equal(t, 30*fleet.GiB, obs.Disks[0].Size)
 	require.Equal(t, before, obs.Member("orders-1").ID)
 }
+
+// A member whose host died comes back on its disk; one whose zone died is replaced
+// elsewhere, through a learner.
+func TestDeadMembersAreFailedOver(t *testing.T) {
+	s := created(t, 3)
+	s.op.Since, s.op.NextMember = 4, 4
+	names := []string{"orders-1", "orders-2", "orders-3"}
+	dead := other(t, names, s.observed().Leader, "orders-1")
+	s.op.ID, s.op.Generation, s.op.Kind = "op-fail", "op-fail", fleet.FailoverMember
+	host, disk := s.host(dead), s.observed().Disk(dead).ID
+	require.NoError(t, s.local().FailHost(t.Context(), host.ID))
+	look := s.run(30)
+	require.NotEqual(t, host.ID, look.Observation.Host(dead).ID)
+	require.Equal(t, disk, look.Observation.Disk(dead).ID, "its data was not copied")
+	require.Len(t, look.Observation.Members, 3)
+
+	s.op.ID, s.op.Generation = "op-zone", "op-zone"
+	gone := s.host(dead).Zone
+	require.NoError(t, s.local().FailZone(t.Context(), gone))
+	look = s.run(30)
+	require.Nil(t, look.Observation.Member(dead))
+	require.NotNil(t, look.Observation.Member("orders-4"))
+	require.NotEqual(t, gone, look.Observation.Host("orders-4").Zone)
+	for _, h := range look.Observation.Hosts {
+		require.NotEqual(t, gone, h.Zone, "nothing is kept there")
+	}
+}
