@@ -86,7 +86,7 @@ type Evidence struct {
 	// Host is the word of the host's own side: dead if it says that the process does
 	// not run, unknown if it does not answer.
 	Host Testimony `json:"host"`
-	// Peers is the word of the other voters: alive if one heard from it, dead if a quorum
+	// Peers is the word of the other voters: alive if one heard from it, dead if most
 	// answered and either none has a connection to it or the leader heard nothing.
 	Peers Testimony `json:"peers"`
 	// Client is its client port: dead if nothing answered there, alive if it did.
