@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Shows Flotilla on this machine, with its real commands: a cluster is planned,
-# created, used, and taken down, and a creation survives kill -9 of its worker.
+# created, used, moved while it is written to, and taken down, and a creation
+# survives kill -9 of its worker.
 # It starts a control plane of its own in a directory of its own, and leaves nothing.
 # Run it through make demo, which builds what it needs.
 set -euo pipefail
@@ -32,6 +33,7 @@ finish() {
   code=$?
   trap - EXIT INT TERM
   [ -z "${creating:-}" ] || kill "$creating" 2>/dev/null || true
+  [ -z "${writer:-}" ] || kill "$writer" 2>/dev/null || true
   if [ "$code" -ne 0 ]; then
     say "${red}The demo failed in the scene: ${scene}${off}" >&2
     for log in worker temporal dev; do
@@ -105,6 +107,28 @@ creating=""
 show flotilla get clusters
 hosts 3 payments
 say "${green}payments has exactly 3 hosts: nothing was bought twice.${off}"
+
+scene "A member moves to a new host while somebody writes to orders all the time"
+writing="$work/writing"
+: >"$writing"
+( # until the file is gone; every write that fails is told
+  n=0
+  while [ -e "$writing" ]; do
+    n=$((n + 1))
+    etcdctl put "moving/$n" "$n" >/dev/null 2>>"$work/failed-writes" || echo "write $n failed" >>"$work/failed-writes"
+    echo "$n" >"$work/written"
+  done
+) &
+writer=$!
+show flotilla migrate orders --member orders-1 --timeout 180s
+rm -f "$writing"
+wait "$writer"
+[ ! -s "$work/failed-writes" ] || { cat "$work/failed-writes" >&2; fail "a write failed while the member moved"; }
+eval "$(flotilla env orders)"
+show etcdctl member list -w table
+[ "$(etcdctl get --prefix moving/ --keys-only | grep -c .)" = "$(cat "$work/written")" ] || fail "a write is missing"
+hosts 3 orders
+say "${green}$(cat "$work/written") writes meanwhile, and not one failed or is missing.${off}"
 
 scene "Taken down: a last snapshot, restored to see that it is good, and then nothing is left"
 show flotilla plan decommission orders
