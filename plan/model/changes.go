@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
@@ -83,7 +84,7 @@ func (w *World) changes(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		return effects(func() {
 			if w.snapshot != nil {
 				open := *w.snapshot
-				open.Closed = open.Taken
+				open.Closed = time.Time{}
 				w.snapshot = &open
 			}
 		}), nil

@@ -57,7 +57,7 @@ func (w *World) Effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 			return nil, noQuorum(op)
 		}
 		// Storing it changes nothing that can be seen; verifying it does.
-		taken := fleet.Snapshot{Operation: op.ID, Key: step.Token, Revision: w.revision, Verified: time.Unix(1, 0)}
+		taken := fleet.Snapshot{Operation: op.ID, Key: step.Token, Revision: w.revision, Taken: time.Unix(1, 0), Verified: time.Unix(1, 0)}
 		return effects(func() {}, func() { w.snapshot = &taken }), nil
 	case fleet.StopMember:
 		n, err := w.node(step.HostID)
