@@ -90,7 +90,7 @@ func (a *app) finishOne(ctx context.Context, client plane, ref starter.Ref, j jo
 	switch {
 	case errors.As(err, &waits):
 		printErr := a.print(output, ended{start, workflows.OperationResult{Progress: waits.progress}}, func() string {
-			return approvalText(a.out, waits.progress, j.spec, a.now())
+			return approvalText(a.out, waits.progress, j.spec, j.waves, a.now())
 		})
 		return errors.Join(err, printErr)
 	case err == nil:

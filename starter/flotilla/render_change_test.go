@@ -36,7 +36,12 @@ func TestEveryStepHasWords(t *testing.T) {
 }
 
 func TestWordsSayWhatTheStepSays(t *testing.T) {
-	operation := fleet.Operation{Kind: fleet.UpscaleCluster, Spec: ordersSpec}
+	operation := fleet.Operation{Kind: fleet.UpgradeCluster, Spec: ordersSpec}
+	upscale, roll := operation, operation
+	upscale.Kind, roll.Kind = fleet.UpscaleCluster, fleet.RollCluster
+	restart := fleet.Step{Kind: fleet.RestartMember}
+	assert.Equal(t, "restart it with the new quota", words(restart, upscale))
+	assert.Equal(t, "restart it", words(restart, roll))
 	for _, test := range []struct {
 		step fleet.Step
 		want string

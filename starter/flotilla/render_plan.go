@@ -113,6 +113,8 @@ func planHeadline(f forecast) string {
 		return upperFirst("to "+aim(f.operation)) + ":\n"
 	case nothing && kind == fleet.DecommissionCluster:
 		return "nothing is left of " + name + ": there is nothing to do\n"
+	case nothing && kind == fleet.FailoverMember:
+		return "no member of " + name + " is known to be dead: there is nothing to do\n"
 	case nothing && len(f.differences()) > 0:
 		return name + " runs so already; its spec is told:\n"
 	case nothing:

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,17 +57,27 @@ func whatToDo(p fleet.Progress) string {
 	return "flotilla describe " + p.Cluster
 }
 
-// approvalText is all that somebody who has to approve an operation wants to know.
-func approvalText(o terminal.Output, p fleet.Progress, spec fleet.Spec, now time.Time) string {
+// approvalText is all that somebody who has to approve an operation wants to know. The
+// plan is left out where just that was shown.
+func approvalText(o terminal.Output, p fleet.Progress, spec fleet.Spec, shown [][]fleet.Step, now time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s %s %s\n", o.Paint(terminal.Bold, p.Cluster), p.Kind, shortID(p.Operation),
 		o.Paint(terminal.Yellow, waitingText(p, now)))
-	b.WriteString(wavesText(o, fleet.Operation{Cluster: p.Cluster, Spec: spec}, p.Waiting.Plan))
+	if !samePlan(shown, p.Waiting.Plan) {
+		b.WriteString(wavesText(o, fleet.Operation{Kind: p.Kind, Cluster: p.Cluster, Spec: spec}, p.Waiting.Plan))
+	}
 	fmt.Fprintf(&b, "  approve  flotilla approve %s --operation %s\n", p.Cluster, p.Operation)
 	fmt.Fprintf(&b, "  reject   flotilla reject %s --operation %s --why …\n", p.Cluster, p.Operation)
 	b.WriteString("  who      anybody who may use this control plane; who it was stands in the record\n")
 	fmt.Fprintf(&b, "  then     flotilla watch %s\n", p.Cluster)
 	return b.String()
+}
+
+// samePlan says that two plans do the same to the same members.
+func samePlan(a, b [][]fleet.Step) bool {
+	return slices.EqualFunc(a, b, func(x, y []fleet.Step) bool {
+		return slices.EqualFunc(x, y, func(s, t fleet.Step) bool { return s.String() == t.String() })
+	})
 }
 
 // marksText lists what people did to an operation.

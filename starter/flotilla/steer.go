@@ -80,7 +80,7 @@ approved is shown. Who approved it, and why, stands in its record.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		approve := func(ctx context.Context, client plane, ref starter.Ref) error {
 			if p, err := client.Progress(ctx, ref); err == nil && p.Waiting != nil && len(p.Waiting.Plan) > 0 {
-				a.say("%s", strings.TrimRight(wavesText(a.err, fleet.Operation{Cluster: ref.Cluster}, p.Waiting.Plan), "\n"))
+				a.say("%s", strings.TrimRight(wavesText(a.err, fleet.Operation{Kind: ref.Kind, Cluster: ref.Cluster}, p.Waiting.Plan), "\n"))
 			}
 			return client.Approve(ctx, ref, s.why)
 		}

@@ -32,6 +32,13 @@ func TestWaitingForApprovalIsAnExitCode(t *testing.T) {
 	assert.Contains(t, got.out, `"for": "approval"`)
 	assert.Contains(t, got.out, `"kind": "ReleaseHost"`)
 
+	// A plan that was just shown is not shown again.
+	f.reply.Waves = toApprove.Waiting.Plan
+	got = do(t, f, false, "", "migrate", "orders")
+	assert.Contains(t, got.err, "ReleaseHost")
+	assert.NotContains(t, got.out, "ReleaseHost")
+	assert.Contains(t, got.out, "flotilla approve orders --operation 7f3a")
+
 	// --wait-approval watches on, and the operation ends well.
 	got = do(t, f, false, "", "migrate", "orders", "--wait-approval")
 	assert.Equal(t, exitDone, got.code, got.err)

@@ -254,7 +254,7 @@ func TestNothingToDoIsNothingAsked(t *testing.T) {
 		f.reply.Waves = nil
 		got := do(t, f, false, "", strings.Fields(args)...)
 		assert.Equal(t, exitDone, got.code, args)
-		assert.Equal(t, "orders is as asked for: there is nothing to do\n", got.out, args)
+		assert.Contains(t, got.out, ": there is nothing to do\n", args)
 		assert.Empty(t, f.changed, args)
 	}
 	// What is half done is recorded as done by another operation, even if nothing is left.

@@ -15,7 +15,9 @@ func words(s fleet.Step, operation fleet.Operation) string {
 	switch {
 	case !ok:
 		return "" // of a worker that knows more than this program
-	case s.Kind == fleet.RestartMember && operation.Kind == fleet.RollCluster:
+	case s.Kind == fleet.RestartMember && operation.Kind == fleet.UpscaleCluster:
+		return "restart it with the new quota"
+	case s.Kind == fleet.RestartMember && operation.Kind != fleet.UpgradeCluster:
 		return "restart it"
 	}
 	return say(s, operation.Spec)
