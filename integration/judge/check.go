@@ -39,6 +39,7 @@ type checker struct {
 	ledger  *ledger
 	// unexplained are keys that were absent without a deletion that is known.
 	unexplained map[string]bool
+	back        []time.Duration // when the cluster answered again after an outage
 	verdict     Verdict
 	deadline    time.Time // for porcupine
 	broken      map[rule][]string
@@ -170,7 +171,7 @@ func (h *History) moments() moments {
 		for _, e := range d.Events {
 			revision = max(revision, e.Mod)
 		}
-		if d.Sign != Broken && d.Sign != Asked {
+		if d.Sign != Broken && d.Sign != Ended && d.Sign != Asked {
 			all = append(all, moment{d.At, revision})
 		}
 	}

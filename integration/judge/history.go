@@ -189,7 +189,8 @@ const (
 	Created  Sign = "created"  // the watch stands; what comes is newer than Revision
 	Events   Sign = "events"   // changes
 	Progress Sign = "progress" // everything up to Revision has come
-	Broken   Sign = "broken"   // the watch ended with Error, or was given up
+	Broken   Sign = "broken"   // the watch ended with Error, or was silent for too long
+	Ended    Sign = "ended"    // the client wanted no more
 )
 
 // Event is one change that a watch told of.

@@ -17,6 +17,7 @@ type leaseLife struct {
 	// revoking is when a revoke was first asked for, revoked when one was
 	// acknowledged. Negative: never.
 	revoking, revoked time.Duration
+	excused           bool
 }
 
 // renewal keeps a lease alive for its TTL, from the time on at which it was done.
@@ -40,6 +41,7 @@ func (l *leaseLife) mustLive(at time.Duration) (renewal, bool) {
 // when it was revoked or, some time after, when it was left to expire.
 func (c *checker) checkLeases() {
 	leases, ofKey := c.gatherLeases()
+	c.back = c.h.comebacks()
 	c.verdict.Checked["lease"] = len(leases)
 	for _, e := range c.ledger.all {
 		if l := ofKey[e.key]; l != nil && e.gone {
@@ -107,13 +109,14 @@ const pauseGrace = 5 * time.Second
 // checkGone takes the news that a lease or a key of it is gone.
 func (c *checker) checkGone(l *leaseLife, at time.Duration, news string) {
 	r, alive := l.mustLive(at)
-	if !alive {
+	if !alive || l.excused {
 		return
 	}
 	text := fmt.Sprintf("%s before %s, though lease %x was granted or renewed for %s at %s or later and not revoked",
 		news, since(at), l.id, r.ttl, since(r.asked))
 	for _, p := range c.h.Pauses {
 		if at >= p.To && at-p.To <= pauseGrace {
+			l.excused = true
 			c.verdict.Excused = append(c.verdict.Excused, fmt.Sprintf("%s; a member had been paused until %s", text, since(p.To)))
 			return
 		}
@@ -134,8 +137,37 @@ func (c *checker) checkLeaseSights(call *Call, ofKey map[string]*leaseLife) {
 		case call.Kind == Serializable:
 		case l.revoked >= 0 && l.revoked < call.Start:
 			c.violated(ruleLease, "%s found %s, whose lease %x was revoked at %s", call, s.Key, l.id, since(l.revoked))
-		case call.Start > l.lastTry+l.ttl+leaseGrace:
+		case call.Start > max(l.lastTry, c.lastComeback(call.End))+l.ttl+leaseGrace:
 			c.violated(ruleLease, "%s found %s, whose lease %x was renewed for the last time before %s, for %s", call, s.Key, l.id, since(l.lastTry), l.ttl)
 		}
 	}
+}
+
+// outage is from when on a silence is taken for a change of leaders or a stop of all
+// members, after which leases begin anew.
+const outage = 500 * time.Millisecond
+
+// comebacks are the times at which a quorum answered again after an outage.
+func (h *History) comebacks() (times []time.Duration) {
+	var ends []time.Duration
+	for i := range h.Calls {
+		if call := &h.Calls[i]; call.Outcome == OK && call.Kind.linearizable() {
+			ends = append(ends, call.End)
+		}
+	}
+	slices.Sort(ends)
+	for i := 1; i < len(ends); i++ {
+		if ends[i]-ends[i-1] > outage {
+			times = append(times, ends[i])
+		}
+	}
+	return times
+}
+
+func (c *checker) lastComeback(until time.Duration) time.Duration {
+	n, _ := slices.BinarySearch(c.back, until+1)
+	if n == 0 {
+		return 0
+	}
+	return c.back[n-1]
 }

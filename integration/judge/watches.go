@@ -60,6 +60,8 @@ func (c *checker) followWatches() {
 		case Broken:
 			if d.Compacted > 0 {
 				c.verdict.Checked["compacted watch"]++
+			} else {
+				c.verdict.Checked["broken watch"]++
 			}
 		}
 	}

@@ -96,6 +96,14 @@ func TestLeases(t *testing.T) {
 		events(1, 4, event("a", key))(h)
 	}
 	gone := func(at int) func(*History) { return events(1, at, deleted("a", 12)) }
+	// A cluster that answers all the time.
+	quiet := func(until int) func(*History) {
+		return func(h *History) {
+			for at := 5; at < until; at += 100 {
+				get(at, at+1, "z", is("", 0), 11)(h)
+			}
+		}
+	}
 	check(t, []judgeCase{
 		{name: "revoked", h: tell(held, revoke(50, 52), gone(51), get(53, 54, "a", is("", 0), 12))},
 		{name: "revoked without an answer", h: tell(held, revoke(50, 52, unknown), get(53, 54, "a", key, 11), gone(55))},
@@ -114,7 +122,8 @@ func TestLeases(t *testing.T) {
 		{name: "vanished, as a keepalive found", rules: "lease", words: "did not find its lease", h: tell(held, keepAlive(40, 41, 0, leaseGone))},
 		{name: "there after its revoke", rules: "lease", words: "was revoked at 0.052s", h: tell(held, revoke(50, 52), get(53, 54, "a", key, 11))},
 		{name: "alive after its revoke", rules: "lease", words: "alive, which was revoked", h: tell(held, revoke(50, 52), gone(51), keepAlive(60, 61, ttl))},
-		{name: "there long after its time", rules: "lease", words: "renewed for the last time", h: tell(held, get(40000, 40001, "a", key, 11))},
+		{name: "there long after its time", rules: "lease", words: "renewed for the last time", h: tell(held, quiet(40000), get(40000, 40001, "a", key, 11))},
+		{name: "there long after its time, for the cluster was stopped", h: tell(held, get(40000, 40001, "a", key, 11), get(40050, 40051, "a", key, 11))},
 		{name: "without its lease", rules: "store", words: "told in two ways", h: tell(grant(0, 1, ttl), put(2, 3, "a", "1", 11, leased),
 			get(4, 5, "a", is("1", 11), 11))},
 	})

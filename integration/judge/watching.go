@@ -99,9 +99,9 @@ func (w *watch) follow(ctx context.Context, until int64) {
 
 // attempt asks for the watch once, and follows it until it breaks. It is true if it
 // is to be asked for again.
-func (w *watch) attempt(ctx context.Context, until int64) bool {
+func (w *watch) attempt(asked context.Context, until int64) bool {
 	r := w.client.run
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(asked)
 	defer cancel()
 	mute := time.AfterFunc(silence, cancel)
 	defer mute.Stop()
@@ -125,16 +125,19 @@ func (w *watch) attempt(ctx context.Context, until int64) bool {
 		mute.Reset(silence)
 		w.take(answer)
 		if until > 0 && w.reached.Load() >= until {
-			w.deliver(Delivery{Sign: Broken, Error: "has what it was for"})
+			w.deliver(Delivery{Sign: Ended})
 			return false
 		}
 		if answer.Err() != nil {
 			return true
 		}
 	}
-	// Without an answer that says why: nothing came, or the run is over.
+	if asked.Err() != nil {
+		w.deliver(Delivery{Sign: Ended})
+		return false
+	}
 	w.deliver(Delivery{Sign: Broken, Error: "ended without a reason, or was silent for " + silence.String()})
-	return r.ctx.Err() == nil
+	return true
 }
 
 // take records one answer, and remembers from where to go on.
