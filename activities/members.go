@@ -31,7 +31,9 @@ func (r Region) client(ctx context.Context, op fleet.Operation, but string) (*et
 	if len(all) == 0 {
 		return nil, fleet.Errorf(fleet.Unavailable, "cluster "+op.Cluster, "no host of it is running")
 	}
-	return r.connect(ctx, op.Cluster, op.UID, all)
+	return within(ctx, answerWithin, "opening the cluster's authority", func(ctx context.Context) (*etcdadmin.Client, error) {
+		return r.connect(ctx, op.Cluster, op.UID, all)
+	})
 }
 
 // askedWithin bounds one question to etcd, or one change of it: the longest takes two

@@ -58,7 +58,9 @@ func (r Region) observeOnce(ctx context.Context, op fleet.Operation) (fleet.Obse
 	}
 	beat(ctx, -1, "asking hosts")
 	r.ask(ctx, &obs)
-	if err := r.stored(ctx, op, &obs); err != nil {
+	if _, err := within(ctx, answerWithin, "reading the object store", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, r.stored(ctx, op, &obs)
+	}); err != nil {
 		return obs, err
 	}
 	if serving := servingOn(op, obs); len(serving) > 0 && obs.Authority {

@@ -31,7 +31,7 @@ func (v *Versions) EnableDowngrade(ctx context.Context, r fleet.StepRequest) (fl
 			return false, -1, err.Error(), ignore(err, fleet.Unavailable)
 		}
 		done, words := lowered(members, minor)
-		return done == len(members), 100 * done / len(members), words, nil
+		return done == len(members), 100 * done / max(1, len(members)), words, nil
 	})
 	return note("every store is at "+minor, err)
 }
