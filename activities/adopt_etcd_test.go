@@ -136,7 +136,7 @@ func TestClusterIsAdopted(t *testing.T) {
 	sealed, err := pki.SealAuthority(r.Key.Recipient(), theirs.pem("CERTIFICATE", theirs.authority.Raw), theirs.keyPEM(theirs.key), time.Now())
 	require.NoError(t, err)
 	s.op.Kind, s.op.Spec.Etcd.Version = fleet.AdoptCluster, theirs.version
-	s.op.Spec.Policy = fleet.Policy{Soak: fleet.Duration(time.Second), ReadyWithin: fleet.Duration(30 * time.Second)}
+	s.op.Spec.Policy = fleet.Policy{Soak: fleet.Duration(time.Second), ReadyWithin: fleet.Duration(2 * time.Minute)}
 	s.op.Options.Adopt = &fleet.Adoption{Members: theirs.members, Authority: sealed}
 
 	wave := s.look(fleet.Memory{}).Decision.Wave

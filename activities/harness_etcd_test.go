@@ -81,8 +81,8 @@ func hostedRoot(r Region) string { return filepath.Join(r.Scratch, "hosted") }
 // await waits for a fact.
 func await(t *testing.T, fact string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !so(); time.Sleep(20 * time.Millisecond) {
-		require.True(t, time.Now().Before(deadline), "not within a minute: %s", fact)
+	for deadline := time.Now().Add(2 * time.Minute); !so(); time.Sleep(20 * time.Millisecond) {
+		require.True(t, time.Now().Before(deadline), "not within two minutes: %s", fact)
 	}
 }
 
@@ -116,7 +116,7 @@ func created(t *testing.T, voters int, change ...func(*fleet.Operation)) *stand 
 	s := &stand{t: t, Region: hosted(t), op: operation()}
 	s.Catalogue = "../bin/releases.yaml"
 	s.op.Spec.Etcd.Version, s.op.Spec.Voters = newest(t, s.Catalogue, "3.6"), voters
-	s.op.Spec.Policy = fleet.Policy{Soak: fleet.Duration(2 * time.Second), ReadyWithin: fleet.Duration(30 * time.Second), DeadAfter: fleet.Duration(3 * time.Second)}
+	s.op.Spec.Policy = fleet.Policy{Soak: fleet.Duration(2 * time.Second), ReadyWithin: fleet.Duration(2 * time.Minute), DeadAfter: fleet.Duration(3 * time.Second)}
 	for _, c := range change {
 		c(&s.op)
 	}
@@ -172,7 +172,7 @@ func (s *stand) patient() Region {
 }
 
 // stepTimeout ends a step that waits for what does not come.
-const stepTimeout = time.Minute
+const stepTimeout = 3 * time.Minute
 
 // do carries out one step.
 func (s *stand) do(step fleet.Step) (string, error) {
