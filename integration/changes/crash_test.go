@@ -178,6 +178,7 @@ func survey(t *testing.T) route {
 // a running cluster: before and after each activity, and after each call out of one.
 // Which there are is taken from an undisturbed run. FLOTILLA_WHOLE tries all of them.
 func TestWorkerDiesInChanges(t *testing.T) {
+	abreast(t)
 	dice := random(seed(t))
 	var all route
 	if !t.Run("survey", func(t *testing.T) { all = survey(t) }) {
@@ -240,6 +241,7 @@ func (c *crowd) travel(all route, n int) (crashes, missed int) {
 // TestCancelledChangesAreResumed cancels each operation after its first steps, expects
 // a cluster that serves, and resumes it.
 func TestCancelledChangesAreResumed(t *testing.T) {
+	abreast(t)
 	c := newCrowd(t, 2)
 	c.e.StartWorker("flotilla-worker")
 	dice := random(seed(t))

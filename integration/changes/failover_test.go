@@ -40,7 +40,7 @@ func refused(t *testing.T, e *harness.Env, cluster string, change harness.Change
 // TestOnlyTheDeadAreFailedOver asks to fail over members that are not dead, or not
 // known to be: one that answers, one that hangs, and one whose host's agent is silent.
 func TestOnlyTheDeadAreFailedOver(t *testing.T) {
-	t.Parallel()
+	abreast(t)
 	e := harness.Start(t)
 	e.StartWorker("flotilla-worker")
 	spec := small("orders", 3, newer)
@@ -92,7 +92,7 @@ func membersOf(ctx context.Context, e *harness.Env, cluster string) (map[string]
 // TestHostDies has a host die. With its disk whole, its member comes back as itself,
 // on its own data; with the disk lost too, another member takes its place.
 func TestHostDies(t *testing.T) {
-	t.Parallel()
+	abreast(t)
 	e := harness.Start(t)
 	e.StartWorker("flotilla-worker")
 	spec := small("orders", 3, newer)
@@ -127,7 +127,7 @@ func TestHostDies(t *testing.T) {
 // TestZoneDies has a zone die with two of five members in it: both move to the zones
 // that are left.
 func TestZoneDies(t *testing.T) {
-	t.Parallel()
+	abreast(t)
 	e := harness.Start(t)
 	e.StartWorker("flotilla-worker")
 	spec := small("orders", 5, newer)
@@ -153,7 +153,7 @@ func TestZoneDies(t *testing.T) {
 
 // TestQuorumIsGone refuses to change a cluster that has lost its quorum.
 func TestQuorumIsGone(t *testing.T) {
-	t.Parallel()
+	abreast(t)
 	e := harness.Start(t)
 	e.StartWorker("flotilla-worker")
 	spec := small("orders", 3, newer)

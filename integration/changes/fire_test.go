@@ -136,6 +136,7 @@ func (a *arsonist) under(t *testing.T, do func() error) error {
 // ends because of the fire is resumed, as a person would. Without FLOTILLA_WHOLE it is
 // a part of the journey.
 func TestChangesUnderFire(t *testing.T) {
+	abreast(t)
 	s := seed(t)
 	e := harness.Start(t)
 	e.StartWorker("flotilla-worker")

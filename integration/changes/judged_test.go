@@ -106,6 +106,7 @@ func (c *court) change(l leg) error {
 // was acknowledged is lost, nothing stale is read as fresh, no event of a watch is
 // dropped, repeated or out of order.
 func TestClientsNoticeNothing(t *testing.T) {
+	abreast(t)
 	e := harness.Start(t)
 	e.StartWorker("flotilla-worker")
 	c := newCourt(t, e, small("orders", 1, older), seed(t))

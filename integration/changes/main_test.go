@@ -27,6 +27,17 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// places has one for each test that may run: while one waits for a soak time or for
+// heartbeats to be missed, another works; more of them would only wait for each other.
+var places = make(chan struct{}, 2)
+
+// abreast has a test run beside others, when there is a place for it.
+func abreast(t *testing.T) {
+	t.Parallel()
+	places <- struct{}{}
+	t.Cleanup(func() { <-places })
+}
+
 // seed makes the random choices of a run; FLOTILLA_SEED runs them again.
 func seed(t *testing.T) uint64 {
 	s := uint64(time.Now().UnixNano())

@@ -23,7 +23,7 @@ import (
 // TestEveryMinor takes a quiet cluster with data from 3.5 to 3.7, minor by minor, and
 // back to 3.6. Nobody writes meanwhile, so that no raft snapshot comes by itself.
 func TestEveryMinor(t *testing.T) {
-	t.Parallel()
+	abreast(t)
 	e := harness.Start(t)
 	e.StartWorker("flotilla-worker")
 	spec := harness.Spec("orders", 3, "3.5.35") // with etcd's own snapshot count
@@ -68,7 +68,7 @@ func TestEveryMinor(t *testing.T) {
 // hangs and one that ends at once. The first member that gets it is rolled back, and
 // the others are never touched.
 func TestBadReleaseIsRolledBack(t *testing.T) {
-	t.Parallel()
+	abreast(t)
 	for name, does := range map[string]string{"hangs": "exec sleep 1000", "ends": "echo 'it does not work' >&2; exit 1"} {
 		t.Run(name, func(t *testing.T) {
 			e := harness.Start(t)

@@ -4,13 +4,16 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/pki"
+	"github.com/flotilla-etcd/flotilla/workflows"
 )
 
 // Access is a stock etcd client of a cluster, by mutual TLS, as a user has one.
@@ -25,8 +28,16 @@ func (e *Env) Connect(ctx context.Context, cluster string) (*Access, error) {
 	if err != nil {
 		return nil, err
 	}
-	reply, err := e.Client.Credentials(ctx, cluster, "crash-test", csr, time.Hour)
-	if err != nil {
+	var reply workflows.CertificateReply
+	// A control plane that died or is busy answers later; what it refuses, it refuses.
+	waited := e.Within(Patience, func() error {
+		reply, err = e.Client.Credentials(ctx, cluster, "crash-test", csr, time.Hour)
+		if fleet.Is(err, fleet.Unavailable) {
+			return err
+		}
+		return nil
+	})
+	if err = errors.Join(err, waited); err != nil {
 		return nil, fmt.Errorf("getting a certificate: %w", err)
 	}
 	certificate, err := tls.X509KeyPair([]byte(reply.Certificate), key)
