@@ -26,6 +26,7 @@ type court struct {
 	cluster string
 	filler  judge.Filler
 	seed    uint64
+	run     *judge.Run // while something is heard
 }
 
 func newCourt(t *testing.T, e *harness.Env, spec fleet.Spec, seed uint64) *court {
@@ -65,12 +66,13 @@ func (c *court) hears(what string, do func() error) judge.Verdict {
 		Dial: c.dial, Endpoints: c.endpoints, Seed: c.seed, Filler: &c.filler, CatchUp: harness.Patience / 2,
 	})
 	require.NoError(c.t, err)
+	c.run = run
 	from := time.Now()
 	failed := do()
 	to := time.Now()
 	stopped := run.Stop()
 	verdict := run.Verdict()
-	c.t.Logf("%s took %s\n%s%s", what, to.Sub(from).Round(time.Millisecond), verdict, run.History().Stalls(from, to))
+	c.t.Logf("%s took %s\n%s\n%s", what, to.Sub(from).Round(time.Millisecond), verdict, run.Stalls(from, to))
 	if failed != nil || stopped != nil || !verdict.OK() {
 		file := filepath.Join(os.TempDir(), fmt.Sprintf("flotilla-history-%d.jsonl", c.seed))
 		c.t.Logf("the record of the clients is in %s: %v", file, run.History().Save(file))
