@@ -16,9 +16,13 @@ import (
 // planTimeout bounds a forecast: one look at what exists and some arithmetic.
 const planTimeout = time.Minute
 
-// unborn stands for the UID of a cluster that does not exist yet: a forecast needs
-// one, and nothing that exists carries this one.
-const unborn = "unborn"
+// What a forecast needs and nothing that exists carries.
+const (
+	// unborn stands for the UID of a cluster that does not exist yet.
+	unborn = "unborn"
+	// forecast stands for the operation: what it does once is not done yet.
+	forecast = "forecast"
+)
 
 // Request is what goes with every request for an operation.
 type Request struct {
@@ -69,6 +73,7 @@ func inherit(operation fleet.Operation, view workflows.ClusterView) fleet.Operat
 	if operation.Spec.Name == "" {
 		operation.Spec = view.Spec.Clone()
 	}
+	operation.ID, operation.Generation = forecast, forecast
 	operation.Since, operation.NextMember = view.NextMember, view.NextMember
 	if left := Continues(operation, view); left != nil {
 		operation.Generation, operation.Since, operation.Purchases = left.Generation, left.Since, left.Purchases

@@ -38,7 +38,7 @@ func TestAPlanFollowsFromWhatIsUnfinished(t *testing.T) {
 	} {
 		got := inherit(other, view)
 		assert.Equal(t, 5, got.Since, name)
-		assert.Empty(t, got.Generation, name)
+		assert.Equal(t, forecast, got.Generation, name, "members that were never restarted have none")
 		assert.Empty(t, got.Purchases, name)
 	}
 	assert.Equal(t, view.Spec, inherit(fleet.Operation{Kind: fleet.StopCluster}, view).Spec, "without a spec it is the cluster's")

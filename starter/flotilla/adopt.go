@@ -87,7 +87,7 @@ only the workers can read it.
 		if err := f.refused(); err != nil {
 			return err
 		}
-		a.say("%s", strings.TrimRight(planText(a.err, *f), "\n"))
+		a.say("%s", strings.TrimRight(planText(a.err, *f, a.now()), "\n"))
 		if err := authority.seal(cmd.Context(), client, f, a.now()); err != nil {
 			return err
 		}

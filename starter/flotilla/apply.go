@@ -76,7 +76,7 @@ func (a *app) apply(ctx context.Context, client plane, specs []sourced, options 
 			continue
 		}
 		all = append(all, *f)
-		a.say("%s", strings.TrimRight(planText(a.err, *f), "\n"))
+		a.say("%s", strings.TrimRight(planText(a.err, *f, a.now()), "\n"))
 	}
 	switch {
 	case len(all) == 0:

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/starter"
+	"github.com/flotilla-etcd/flotilla/starter/terminal"
 	"github.com/flotilla-etcd/flotilla/workflows"
 )
 
@@ -77,12 +80,33 @@ func (f *forecast) later() []fleet.Operation {
 	return all
 }
 
+// waits says what the operation will wait for before it acts, as far as the policy of the
+// request and of the spec tells; the fleet's own is known to the workers alone.
+func (f *forecast) waits(now time.Time) []string {
+	if len(f.reply.Waves) == 0 {
+		return nil
+	}
+	var notes []string
+	policy, op := f.options.Policy.Over(f.operation.Spec.Policy), f.operation
+	destroys := slices.ContainsFunc(slices.Concat(f.reply.Waves...), fleet.Step.Destroys)
+	if policy.Approval == fleet.ApprovalAlways || policy.Approval == fleet.ApprovalDestructive && (destroys || op.Kind == fleet.StopCluster) {
+		notes = append(notes, "it waits for approval (policy: "+string(policy.Approval)+")")
+	}
+	if opens := policy.Opens(now); op.Kind.Planned() && !f.options.AnyTime && opens.After(now) {
+		notes = append(notes, "it waits for a maintenance window, which opens "+opens.Format(windowTime)+" (in "+terminal.Age(opens.Sub(now))+
+			"); with --any-time it does not")
+	}
+	return notes
+}
+
 // planned is a forecast as it is printed.
 type planned struct {
 	Cluster     string               `json:"cluster"`
 	Kind        fleet.OperationKind  `json:"kind,omitempty"`
 	Differences []starter.Difference `json:"differences,omitempty"`
 	workflows.PlanReply
+	// Waits say what it will wait for before it acts.
+	Waits []string `json:"waits,omitempty"`
 	// Then are the operations that follow.
 	Then []plannedNext `json:"then,omitempty"`
 }
@@ -94,8 +118,10 @@ type plannedNext struct {
 	Differences []starter.Difference `json:"differences,omitempty"`
 }
 
-func (f *forecast) shown() planned {
-	p := planned{Cluster: f.operation.Cluster, Kind: f.operation.Kind, Differences: f.differences(), PlanReply: f.reply}
+func (f *forecast) shown(now time.Time) planned {
+	p := planned{
+		Cluster: f.operation.Cluster, Kind: f.operation.Kind, Differences: f.differences(), PlanReply: f.reply, Waits: f.waits(now),
+	}
 	for _, next := range f.later() {
 		p.Then = append(p.Then, plannedNext{next.Kind, starter.Differences(*next.Before, next.Spec)})
 	}
@@ -117,7 +143,7 @@ func (a *app) showPlan(output format, f forecast) error {
 	if refused != nil && output == asTable {
 		return refused
 	}
-	if err := a.print(output, f.shown(), func() string { return planText(a.out, f) }); err != nil {
+	if err := a.print(output, f.shown(a.now()), func() string { return planText(a.out, f, a.now()) }); err != nil {
 		return err
 	}
 	return refused
@@ -130,7 +156,7 @@ func (a *app) carryOut(ctx context.Context, client plane, f forecast, w waiting,
 		return err
 	}
 	if len(refs) == 0 { // only the spec was amended
-		return a.print(output, f.shown(), func() string { return fmt.Sprintf("%s is amended\n", f.operation.Cluster) })
+		return a.print(output, f.shown(a.now()), func() string { return fmt.Sprintf("%s is amended\n", f.operation.Cluster) })
 	}
 	return a.finish(ctx, client, job{refs: refs, waves: f.reply.Waves, spec: f.operation.Spec}, w, output)
 }

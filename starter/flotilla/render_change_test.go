@@ -108,7 +108,7 @@ func TestPlansOfChangesFitOnAScreen(t *testing.T) {
 		op := fleet.Operation{Kind: kind, Cluster: "orders", Before: &before, Spec: ordersSpec.Clone()}
 		change(&op)
 		reply.Waves = waves
-		text := planText(plain, forecast{operation: op, reply: reply, changes: []fleet.Change{{Kind: kind, Spec: op.Spec}}})
+		text := planText(plain, forecast{operation: op, reply: reply, options: op.Options, changes: []fleet.Change{{Kind: kind, Spec: op.Spec}}}, clock.Now)
 		assert.LessOrEqual(t, strings.Count(text, "\n"), 24, name)
 		golden(t, name, text)
 	}
@@ -125,6 +125,11 @@ func TestPlansOfChangesFitOnAScreen(t *testing.T) {
 	show("plan-certificates", fleet.RollCluster, func(o *fleet.Operation) { o.Options.Certificates = fleet.RenewLeaves }, [][]fleet.Step{
 		{{Kind: fleet.RenewCertificates, Member: "orders-2"}}, {{Kind: fleet.RenewCertificates, Member: "orders-1"}}, {{Kind: fleet.RenewCertificates, Member: "orders-3"}},
 	}, workflows.PlanReply{})
+	show("plan-waits", fleet.MigrateByLearner, func(o *fleet.Operation) {
+		o.Spec.Policy = fleet.Policy{Approval: fleet.ApprovalDestructive, Windows: []string{"Sat,Sun 01:00-05:00"}}
+		before := o.Spec.Clone()
+		o.Before = &before
+	}, [][]fleet.Step{{{Kind: fleet.LaunchHost, Member: "orders-4"}}, {{Kind: fleet.ReleaseHost, Member: "orders-1"}}}, workflows.PlanReply{})
 	show("plan-leader", fleet.ChangeLeader, func(*fleet.Operation) {}, [][]fleet.Step{
 		{settled}, {{Kind: fleet.MoveLeader, Member: "orders-1", To: "orders-2"}},
 	}, workflows.PlanReply{})

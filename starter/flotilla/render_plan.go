@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/starter"
@@ -12,14 +13,17 @@ import (
 )
 
 // planText shows a forecast: what changes in the spec, the waves in order, then what
-// is bought and destroyed, and what follows.
-func planText(o terminal.Output, f forecast) string {
+// is bought and destroyed, what it will wait for, and what follows.
+func planText(o terminal.Output, f forecast, now time.Time) string {
 	var b strings.Builder
 	b.WriteString(planHeadline(f))
 	b.WriteString(differencesText(o, f.differences()))
 	if len(f.reply.Waves) > 0 {
 		b.WriteString(wavesText(o, f.operation, f.reply.Waves))
 		b.WriteString(planCosts(f.reply) + "\n")
+	}
+	for _, note := range f.waits(now) {
+		b.WriteString(o.Paint(terminal.Yellow, note) + "\n")
 	}
 	if f.reply.Blocked != "" { // what cannot run at all is an error and never gets here
 		b.WriteString("not clear yet, so it looks again for a while: " + f.reply.Blocked + "\n")

@@ -61,7 +61,7 @@ func forecastOf(kind fleet.OperationKind, reply workflows.PlanReply) forecast {
 func TestPlanText(t *testing.T) {
 	show := func(name string, f forecast) {
 		t.Helper()
-		golden(t, name, planText(plain, f))
+		golden(t, name, planText(plain, f, clock.Now))
 	}
 	show("plan-create", forecastOf(fleet.CreateCluster, workflows.PlanReply{Waves: createWaves, Buys: []string{"3 × small", "3 × 20 GiB ssd"}}))
 	show("plan-resume", forecastOf(fleet.CreateCluster, workflows.PlanReply{Exists: true, Waves: createWaves[2:]}))

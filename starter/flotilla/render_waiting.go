@@ -11,6 +11,9 @@ import (
 	"github.com/flotilla-etcd/flotilla/starter/terminal"
 )
 
+// windowTime is how times are given that a person may put into a calendar.
+const windowTime = "Mon 2006-01-02 15:04 UTC"
+
 // waitWords say what an operation waits for.
 var waitWords = map[fleet.WaitKind]string{
 	fleet.WaitApproval: "waits for approval",
@@ -34,7 +37,7 @@ func waitingText(p fleet.Progress, now time.Time) string {
 		if w.For == fleet.WaitWindow {
 			what = "which opens"
 		}
-		text += fmt.Sprintf(", %s %s (in %s)", what, w.Until.UTC().Format("Mon 2006-01-02 15:04 UTC"), terminal.Age(max(0, w.Until.Sub(now))))
+		text += fmt.Sprintf(", %s %s (in %s)", what, w.Until.UTC().Format(windowTime), terminal.Age(max(0, w.Until.Sub(now))))
 	}
 	if why != "" {
 		text += ": " + why
@@ -48,7 +51,7 @@ func whatToDo(p fleet.Progress) string {
 	case fleet.WaitApproval:
 		return fmt.Sprintf("flotilla approve %s, or flotilla reject %s --why …", p.Cluster, p.Cluster)
 	case fleet.WaitWindow:
-		return fmt.Sprintf("it begins by itself; flotilla cancel %s ends it, and --any-time asks for it outside of a window", p.Cluster)
+		return fmt.Sprintf("it goes on by itself then; flotilla cancel %s ends it, and --any-time asks for it outside of a window", p.Cluster)
 	case fleet.WaitPaused:
 		return fmt.Sprintf("flotilla resume %s, or flotilla cancel %s", p.Cluster, p.Cluster)
 	case fleet.WaitPerson:

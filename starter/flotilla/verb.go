@@ -163,10 +163,10 @@ func (a *app) changeCommand(v *verb) *cobra.Command {
 			return err
 		}
 		if f.nothing() {
-			return a.print(*output, f.shown(), func() string { return planText(a.out, *f) })
+			return a.print(*output, f.shown(a.now()), func() string { return planText(a.out, *f, a.now()) })
 		}
 		if v.warning == nil || !yes {
-			a.say("%s", strings.TrimRight(planText(a.err, *f), "\n"))
+			a.say("%s", strings.TrimRight(planText(a.err, *f, a.now()), "\n"))
 		}
 		if v.warning != nil && !yes {
 			a.say("%s", a.err.Paint(terminal.Red, upperFirst(v.warning(asked))+"."))
