@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	commonpb "go.temporal.io/api/common/v1"
@@ -22,11 +21,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
-	"github.com/flotilla-etcd/flotilla/fleet"
-	"github.com/flotilla-etcd/flotilla/iaas/local"
 	"github.com/flotilla-etcd/flotilla/integration/harness"
-	"github.com/flotilla-etcd/flotilla/pki"
-	"github.com/flotilla-etcd/flotilla/starter"
 )
 
 // record is the version that histories are recorded for.
@@ -40,76 +35,21 @@ func TestRecordHistories(t *testing.T) {
 	}
 	e := harness.Start(t)
 	e.StartWorker("flotilla-worker")
-	ctx := t.Context()
-
-	// Created and decommissioned, with a request that is made twice, and answers
-	// to those who only ask in between.
-	spec := harness.Spec("made", 3, "3.7.3")
-	_, err := e.Client.Plan(ctx, fleet.Operation{Kind: fleet.CreateCluster, Cluster: spec.Name, Spec: spec})
-	require.NoError(t, err)
-	request := starter.Request{ID: starter.NewRequestID()}
-	for range 2 {
-		_, err = e.Client.Create(ctx, spec, request)
-		require.NoError(t, err)
-	}
-	joined, err := e.Client.Create(ctx, spec, starter.Request{})
-	require.NoError(t, err)
-	require.NoError(t, e.Client.Protect(ctx, spec.Name, true))
-	e.Await(starter.RefOf(spec.Name, joined))
-	_, csr, err := pki.NewKeyAndRequest("reader")
-	require.NoError(t, err)
-	_, err = e.Client.Credentials(ctx, spec.Name, "reader", csr, time.Hour)
-	require.NoError(t, err)
-	_, err = e.Client.Clusters(ctx, starter.Filter{})
-	require.NoError(t, err)
-	require.NoError(t, e.Client.Protect(ctx, spec.Name, false))
-	e.Decommission(spec.Name, fleet.Options{})
-
-	// Stopped half way, then taken down as it is.
-	for zone, hosts := range map[string]int{"a": 1, "b": 0, "c": 0} {
-		require.NoError(t, e.Provider.SetCapacity(ctx, zone, local.AnyType, hosts))
-	}
-	spec = harness.Spec("failed", 3, "3.7.3")
-	fails(t, e, spec, fleet.OutOfCapacity)
-	settled(t, e, spec.Name)
-	e.Decommission(spec.Name, fleet.Options{})
-	require.NoError(t, e.Provider.ClearFaults(ctx))
-
-	// Stopped before anything was made.
-	spec = harness.Spec("refused", 1, "3.7.3")
-	spec.Machine.Type = "enormous"
-	fails(t, e, spec, fleet.Invalid)
-
-	// Cancelled with steps in hand.
-	spec = harness.Spec("cancelled", 3, "3.7.3")
-	running, err := e.Begin(spec.Name, fleet.CreateCluster, &spec)
-	require.NoError(t, err)
-	harness.Eventually(t, "its second wave runs", func(ctx context.Context) error {
-		p, err := e.Client.Progress(ctx, running.Ref)
-		if err == nil && p.Wave < 2 {
-			err = fmt.Errorf("it is in wave %d", p.Wave)
+	t.Run("stories", func(t *testing.T) {
+		for name, tell := range stories {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				tell(story{t: t, e: e, cluster: name})
+			})
 		}
-		return err
 	})
-	_, err = e.Client.Cancel(ctx, spec.Name, "", "to record it")
-	require.NoError(t, err)
-	_, err = running.Await()
-	require.Error(t, err)
-	settled(t, e, spec.Name)
-	e.Decommission(spec.Name, fleet.Options{SkipFinalSnapshot: true})
-
+	if t.Failed() {
+		return
+	}
 	r := newRecorder(t, e)
 	for _, execution := range r.ended() {
 		r.write(execution)
 	}
-}
-
-func fails(t *testing.T, e *harness.Env, spec fleet.Spec, kind fleet.Kind) {
-	t.Helper()
-	running, err := e.Begin(spec.Name, fleet.CreateCluster, &spec)
-	require.NoError(t, err)
-	_, err = running.Await()
-	require.ErrorContains(t, err, string(kind))
 }
 
 // settled waits until a cluster's own record says that nothing runs: that is a
@@ -163,8 +103,8 @@ func (r *recorder) ended() (all []*workflowpb.WorkflowExecutionInfo) {
 				gone++
 			}
 		}
-		if gone < 4 {
-			return fmt.Errorf("%d of 4 clusters are gone", gone)
+		if gone < len(stories) {
+			return fmt.Errorf("%d of %d clusters are gone", gone, len(stories))
 		}
 		return nil
 	})

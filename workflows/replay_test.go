@@ -52,15 +52,41 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// Every workflow, and every way in which it can end, is among them.
+// Every workflow, every way in which it can end, and all that people say to it is
+// among them.
 func TestReplayIsComplete(t *testing.T) {
 	for _, pattern := range []string{
 		"Cluster-made-1", "Cluster-made-2", "Cluster-failed-1", "Cluster-refused-1", "Cluster-cancelled-1",
 		"CreateCluster-made", "CreateCluster-failed", "CreateCluster-refused", "CreateCluster-cancelled",
 		"DecommissionCluster-made", "DecommissionCluster-failed",
-		workflows.PlanType, workflows.SurveyType, workflows.CertificateType,
+		"ScaleCluster-scaled", "ScaleCluster-scaled-2", // out and in
+		"UpscaleCluster-scaled", "UpscaleCluster-changed", // in place and by replacement
+		"ChangeLeader-scaled", "FailoverMember-scaled", "FailoverMember-scaled-2", // back on its disk, and replaced
+		"RollCluster-changed", "RollCluster-changed-5", // settings, and four of certificates
+		"UpgradeCluster-changed", "UpgradeCluster-changed-2", // and back
+		"MigrateByLearner-changed", "StopCluster-changed", "StartCluster-changed",
+		"RollCluster-asked", "UpgradeCluster-asked", "UpgradeCluster-asked-2", // approved and paused, rejected, resumed
+		"UpscaleCluster-halted", "MigrateByLearner-halted", "MigrateByLearner-halted-2", // failed and asks, cancelled, resumed
+		"AdoptCluster-adopted",
+		workflows.PlanType, workflows.SurveyType, workflows.CertificateType, workflows.RecipientType,
 	} {
 		recorded(t, pattern)
+	}
+	for _, kind := range fleet.OperationKinds {
+		recorded(t, string(kind)+"-*")
+	}
+	said := map[string]bool{}
+	for _, file := range recorded(t, "*") {
+		for _, event := range history(t, file).Events {
+			said[event.GetWorkflowExecutionUpdateAcceptedEventAttributes().GetAcceptedRequest().GetInput().GetName()] = true
+			said[event.GetWorkflowExecutionSignaledEventAttributes().GetSignalName()] = true
+		}
+	}
+	for _, name := range []string{
+		workflows.UpdateSubmit, workflows.UpdateCancel, workflows.UpdateProtect, workflows.UpdateAmend, workflows.SignalEndpoints,
+		workflows.UpdateApprove, workflows.UpdateReject, workflows.UpdatePause, workflows.UpdateResume,
+	} {
+		require.True(t, said[name], "no history in which somebody says %q is recorded", name)
 	}
 }
 
