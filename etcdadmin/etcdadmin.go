@@ -100,7 +100,6 @@ func (c *Client) Close() error {
 	clients := c.clients
 	c.clients = nil
 	c.mu.Unlock()
-	c.web.CloseIdleConnections()
 	var errs []error
 	for _, endpoint := range slices.Sorted(maps.Keys(clients)) {
 		if err := clients[endpoint].Close(); err != nil && !errors.Is(err, context.Canceled) {

@@ -16,7 +16,9 @@ const webLimit = 8 << 20
 // newWeb makes the client for what members serve over plain HTTP at their client URL.
 func newWeb(cfg Config) *http.Client {
 	return &http.Client{
-		Transport: &http.Transport{TLSClientConfig: cfg.TLS.Clone(), TLSHandshakeTimeout: cfg.AnswerTimeout},
+		// A connection that is made too late, to a member that hung, must not be kept: a
+		// member closes it with a frame of HTTP/2, which net/http logs.
+		Transport: &http.Transport{TLSClientConfig: cfg.TLS.Clone(), TLSHandshakeTimeout: cfg.AnswerTimeout, DisableKeepAlives: true},
 		// A member answers itself; a certificate is not to be shown to anybody else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
