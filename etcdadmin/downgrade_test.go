@@ -21,7 +21,7 @@ func TestDowngrade(t *testing.T) {
 			cluster := etcdtest.Start(t, version, 3)
 			client, own := connect(t, cluster), fleet.Minor(version)
 			untilStored(t, client, own+".0")
-			require.Empty(t, look(t, client).Downgrade)
+			require.Empty(t, listed(t, client).Downgrade)
 			require.NoError(t, client.CancelDowngrade(t.Context()), "there is none")
 			require.NoError(t, client.EnableDowngrade(t.Context(), own), "it is there already")
 			refused(t, client.EnableDowngrade(t.Context(), "3.4"), fleet.Invalid, "3.4", "invalid downgrade target version")
@@ -29,7 +29,7 @@ func TestDowngrade(t *testing.T) {
 
 			for range 2 {
 				require.NoError(t, client.EnableDowngrade(t.Context(), below))
-				require.Equal(t, below, look(t, client).Downgrade)
+				require.Equal(t, below, listed(t, client).Downgrade)
 			}
 			refused(t, client.EnableDowngrade(t.Context(), "3.4"), fleet.Conflict, "a downgrade to "+below+" is enabled already")
 			untilStored(t, client, below+".0")
@@ -39,7 +39,7 @@ func TestDowngrade(t *testing.T) {
 
 			for range 2 {
 				require.NoError(t, client.CancelDowngrade(t.Context()))
-				require.Empty(t, look(t, client).Downgrade)
+				require.Empty(t, listed(t, client).Downgrade)
 			}
 			untilStored(t, client, own+".0")
 		})
@@ -66,7 +66,7 @@ func TestDowngradeOf35(t *testing.T) {
 	client := connect(t, cluster)
 	require.NoError(t, client.CancelDowngrade(t.Context()))
 	refused(t, client.EnableDowngrade(t.Context(), "3.4"), fleet.Invalid, "downgrades begin with 3.6")
-	o := look(t, client)
+	o := listed(t, client)
 	require.Empty(t, o.Downgrade)
 	require.Empty(t, o.Members[0].Storage)
 	require.Positive(t, o.Members[0].Term)
@@ -85,7 +85,7 @@ func alarm(t *testing.T, cluster *etcdtest.Cluster, id uint64, action etcdserver
 // alarms raises an alarm, looks at it, and sees what is refused under it.
 func alarms(t *testing.T, cluster *etcdtest.Cluster, client *etcdadmin.Client) {
 	t.Helper()
-	m := look(t, client).Members[1]
+	m := listed(t, client).Members[1]
 	alarm(t, cluster, m.ID, etcdserverpb.AlarmRequest_ACTIVATE)
 	o := untilLook(t, client, "an alarm", func(o etcdadmin.Observation) bool { return len(o.Alarms) > 0 && len(o.Members[0].Errors) > 0 })
 	require.Equal(t, []fleet.Alarm{{Member: m.Name, Alarm: "NOSPACE"}}, o.Alarms)

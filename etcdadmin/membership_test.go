@@ -71,9 +71,19 @@ func untilInSync(t *testing.T, client *etcdadmin.Client, id uint64) {
 
 func ask(t *testing.T, client *etcdadmin.Client, gate etcdadmin.Gate, id uint64) (etcdadmin.Lag, etcdadmin.Gate) {
 	t.Helper()
-	lag, err := client.Lag(t.Context(), id)
-	require.NoError(t, err)
+	var lag etcdadmin.Lag
+	untilDone(t, "a question", func() (err error) {
+		lag, err = client.Lag(t.Context(), id)
+		return err
+	})
 	return lag, gate.After(lag)
+}
+
+// listed looks until a quorum gives the membership: one look may come between two
+// leaders.
+func listed(t *testing.T, client *etcdadmin.Client) etcdadmin.Observation {
+	t.Helper()
+	return untilLook(t, client, "a membership", func(o etcdadmin.Observation) bool { return o.Quorum && o.Leader != "" })
 }
 
 // refused checks that an error names what failed and says why.
@@ -151,7 +161,7 @@ func shortLog(version string) []string {
 func churn(t *testing.T, cluster *etcdtest.Cluster, client *etcdadmin.Client) {
 	t.Helper()
 	const entries = 1000
-	before, began := look(t, client), time.Now()
+	before, began := listed(t, client), time.Now()
 	made := 0
 	require.NoError(t, client.Churn(t.Context(), entries, func(n int) {
 		require.GreaterOrEqual(t, n, made)
@@ -213,7 +223,7 @@ func TestReplaceMember(t *testing.T) {
 			load := startLoad(t, cluster)
 
 			learner, link := cluster.AddLearnerBehind(t, slow)
-			o := look(t, client)
+			o := listed(t, client)
 			added, old := member(t, o, ""), member(t, o, o.Leader)
 			receiving(t, client, added.ID)
 			link.SetPace(fast)
@@ -222,19 +232,19 @@ func TestReplaceMember(t *testing.T) {
 			refused(t, client.MoveLeader(t.Context(), added.ID), fleet.Conflict, learner.Name, "is a learner")
 			for range 2 {
 				untilDone(t, "promotion", func() error { return client.Promote(t.Context(), added.ID) })
-				require.False(t, member(t, look(t, client), learner.Name).Learner)
+				require.False(t, member(t, listed(t, client), learner.Name).Learner)
 			}
 			for range 2 {
-				require.NoError(t, client.MoveLeader(t.Context(), added.ID))
-				require.Equal(t, learner.Name, look(t, client).Leader)
+				untilDone(t, "move", func() error { return client.MoveLeader(t.Context(), added.ID) })
+				require.Equal(t, learner.Name, listed(t, client).Leader)
 			}
 			for range 2 {
 				untilDone(t, "removal", func() error { return client.RemoveMember(t.Context(), old.ID) })
-				require.Len(t, look(t, client).Members, 3)
+				require.Len(t, listed(t, client).Members, 3)
 			}
 			for range 2 {
-				require.NoError(t, client.UpdateMember(t.Context(), added.ID, learner.PeerURL))
-				require.Equal(t, []string{learner.PeerURL}, member(t, look(t, client), learner.Name).PeerURLs)
+				untilDone(t, "update", func() error { return client.UpdateMember(t.Context(), added.ID, learner.PeerURL) })
+				require.Equal(t, []string{learner.PeerURL}, member(t, listed(t, client), learner.Name).PeerURLs)
 			}
 			refused(t, client.Promote(t.Context(), old.ID), fleet.NotFound)
 			refused(t, client.MoveLeader(t.Context(), old.ID), fleet.NotFound)
@@ -278,13 +288,13 @@ func TestDeadLearner(t *testing.T) {
 			cluster := etcdtest.Start(t, version, 1)
 			client := connect(t, cluster)
 			learner := cluster.AddLearner(t, true)
-			id := member(t, look(t, client), learner.Name).ID
+			id := member(t, listed(t, client), learner.Name).ID
 			untilInSync(t, client, id)
 
 			link := etcdtest.NewLink(t, strings.TrimPrefix(learner.PeerURL, "https://"), fast)
 			for range 2 {
 				require.NoError(t, client.UpdateMember(t.Context(), id, link.URL))
-				m := member(t, look(t, client), learner.Name)
+				m := member(t, listed(t, client), learner.Name)
 				require.Equal(t, []string{link.URL}, m.PeerURLs)
 				require.True(t, m.Learner, "still one")
 			}
@@ -301,7 +311,7 @@ func TestDeadLearner(t *testing.T) {
 				require.Contains(t, lag.String(), "does not answer")
 			}
 			refused(t, client.Promote(t.Context(), id), fleet.Conflict, learner.Name, "does not answer")
-			require.True(t, member(t, look(t, client), learner.Name).Learner)
+			require.True(t, member(t, listed(t, client), learner.Name).Learner)
 			_, err := cluster.Client(t, cluster.Members[0].ClientURL).MemberPromote(t.Context(), id)
 			require.NoError(t, err, "etcd itself promotes it")
 		})

@@ -172,7 +172,6 @@ func silence(t *testing.T, cluster *etcdtest.Cluster, client *etcdadmin.Client) 
 }
 
 func TestRefusedTLS(t *testing.T) {
-	t.Parallel()
 	cluster := etcdtest.Start(t, etcdtest.V37, 1)
 	other, err := pki.NewAuthority("other", "u", time.Now())
 	require.NoError(t, err)

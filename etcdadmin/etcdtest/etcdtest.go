@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/flotilla-etcd/flotilla/pki"
@@ -165,6 +167,9 @@ func (c *Cluster) add(t testing.TB, m *Member) {
 	// A new cluster refuses it until all members have seen each other for 5 s.
 	c.await(t, "the learner to be added", func(ctx context.Context) error {
 		_, err := client.MemberAddAsLearner(ctx, []string{m.advertised})
+		if errors.Is(err, rpctypes.ErrPeerURLExist) {
+			err = nil // it was added, and the answer came too late
+		}
 		return err
 	})
 	c.Members = append(c.Members, m)
