@@ -207,8 +207,8 @@ func (a *Authorities) sign(ctx context.Context, r fleet.CertificateRequest, vali
 
 // FleetRecipient gives the public part of the fleet's key, for who has to send
 // something that workers alone may read.
-func (a *Authorities) FleetRecipient(context.Context) (fleet.FleetRecipientReply, error) {
-	return fleet.FleetRecipientReply{Recipient: a.Key.Recipient()}, nil
+func (a *Authorities) FleetRecipient(context.Context) (fleet.RecipientReply, error) {
+	return fleet.RecipientReply{Recipient: a.Key.Recipient()}, nil
 }
 
 // connect gives an admin client of a cluster, with a certificate of its own that

@@ -15,7 +15,7 @@ const (
 	ActivitySurvey = "Survey"
 	// ActivityIssueCertificate signs: CertificateRequest → CertificateReply.
 	ActivityIssueCertificate = "IssueCertificate"
-	// ActivityFleetRecipient says whom to seal to: nothing → FleetRecipientReply.
+	// ActivityFleetRecipient says whom to seal to: nothing → RecipientReply.
 	ActivityFleetRecipient = "FleetRecipient"
 )
 
@@ -121,8 +121,8 @@ type CertificateReply struct {
 	Endpoints   []Endpoint `json:"endpoints"`
 }
 
-// FleetRecipientReply is the public part of the fleet's key: what is sealed to it
+// RecipientReply is the public part of the fleet's key: what is sealed to it
 // can be read by workers alone.
-type FleetRecipientReply struct {
+type RecipientReply struct {
 	Recipient string `json:"recipient"`
 }

@@ -79,7 +79,7 @@ func ParsePolicy(data []byte, source string) (Policy, error) {
 	}
 	d := decoder{lines: map[string]int{}}
 	d.decode(node.Content[0], reflect.ValueOf(&policy).Elem(), root)
-	problems := append(d.problems, policy.Validate(root)...)
+	problems := slices.Concat(d.problems, policy.Validate(root))
 	for i := range problems {
 		problems[i].Line = cmp.Or(problems[i].Line, d.line(problems[i].Path))
 	}

@@ -16,9 +16,9 @@ func TestFleetRecipientIsAskedOfItsRegion(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
 	queue := ""
-	env.RegisterActivityWithOptions(func(ctx context.Context) (fleet.FleetRecipientReply, error) {
+	env.RegisterActivityWithOptions(func(ctx context.Context) (fleet.RecipientReply, error) {
 		queue = activity.GetInfo(ctx).TaskQueue
-		return fleet.FleetRecipientReply{Recipient: "age1"}, nil
+		return fleet.RecipientReply{Recipient: "age1"}, nil
 	}, activity.RegisterOptions{Name: fleet.ActivityFleetRecipient})
 	env.ExecuteWorkflow(workflows.FleetRecipient, workflows.RecipientRequest{Provider: "local", Region: "local-1"})
 	var reply workflows.RecipientReply

@@ -276,5 +276,5 @@ type (
 	// CertificateReply is a client certificate and what it is good for.
 	CertificateReply = fleet.CertificateReply
 	// RecipientReply is the public part of the fleet's key.
-	RecipientReply = fleet.FleetRecipientReply
+	RecipientReply = fleet.RecipientReply
 )

@@ -292,7 +292,7 @@ func (c *crowd) cancelAt(cluster string, r *harness.Running, wave int) error {
 		return err
 	}
 	var execution *temporal.WorkflowExecutionError
-	if _, err := r.Await(); err != nil && !(errors.As(err, &execution) && temporal.IsCanceledError(err)) {
+	if _, err := r.Await(); err != nil && (!errors.As(err, &execution) || !temporal.IsCanceledError(err)) {
 		return fmt.Errorf("expected that it is cancelled: %w", err)
 	}
 	return nil
