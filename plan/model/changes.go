@@ -75,11 +75,15 @@ func (w *World) changes(op fleet.Operation, step fleet.Step) ([]func(), error) {
 	case fleet.RetireAuthority:
 		return effects(func() { w.trust = fleet.Trust{Signer: w.trust.Signer} }), nil
 	case fleet.ImportAuthority:
-		return effects(func() { w.authority = true }), nil
+		return w.importAuthority(op), nil
 	case fleet.AdoptHost:
 		return w.adoptHost(op, step)
 	case fleet.AdoptMember:
-		return w.restart(op, step)
+		all, err := w.restart(op, step)
+		if entry := w.members[step.Member]; entry != nil && len(all) > 0 {
+			all = append(effects(func() { entry.foreign = "" }), all...)
+		}
+		return all, err
 	case fleet.ReopenSnapshot:
 		return effects(func() {
 			if w.snapshot != nil {
@@ -90,6 +94,20 @@ func (w *World) changes(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		}), nil
 	}
 	return nil, fmt.Errorf("model: no effects for step %q", step.Kind)
+}
+
+// importAuthority stores an authority that something else made. From then on its members
+// can be asked; until then nobody knows better than that they serve.
+func (w *World) importAuthority(op fleet.Operation) []func() {
+	return effects(func() {
+		w.authority = true
+		for _, m := range op.Options.Adopt.Members {
+			if w.members[m.Name] == nil {
+				w.members[m.Name] = &member{peer: m.Endpoint.PeerURL(), named: true, foreign: op.Spec.Etcd.Version}
+				w.data[m.DiskID] = "as observed"
+			}
+		}
+	})
 }
 
 // adoptHost tags a host and a disk that something else bought.

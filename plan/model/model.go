@@ -6,6 +6,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -48,6 +49,8 @@ type member struct {
 	named   bool // it was started: etcd lists no name before that
 	behind  bool // it does not have yet what the others have
 	young   bool // it has not been healthy for as long as a policy asks
+	// foreign is the release of it that something else runs; empty when nothing does.
+	foreign string
 }
 
 // node is what the host side knows.
@@ -128,6 +131,9 @@ func From(obs fleet.Observation) *World {
 		if h := obs.Host(name); h != nil {
 			report := h.Report.Find(name)
 			entry.young = report != nil && report.State == fleet.MemberRunning && time.Duration(report.Up) < old
+			if m.Answers && h.Report != nil && (report == nil || report.State == fleet.MemberPrepared) {
+				entry.foreign = m.Version
+			}
 		}
 		if len(m.PeerURLs) > 0 {
 			entry.peer = m.PeerURLs[0]
@@ -189,7 +195,9 @@ func (w *World) Observe() fleet.Observation {
 		if m.named {
 			seen.Name = name
 		}
-		if run := w.configured(name); seen.Answers {
+		run := w.configured(name)
+		run.Version = cmp.Or(m.foreign, run.Version)
+		if seen.Answers {
 			seen.Version, seen.Applied, seen.Storage = run.Version, index, w.storage(run.Version)
 			if m.behind {
 				seen.Applied = 0
@@ -298,12 +306,15 @@ func (w *World) storage(version string) string {
 
 // up says that a member runs where the membership says it is.
 func (w *World) up(name string) bool {
+	entry := w.members[name]
 	for id, n := range w.nodes {
 		m, h := n.members[name], w.hosts[id]
 		if m != nil && m.State == fleet.MemberRunning && h != nil && h.State == fleet.HostRunning &&
 			(m.Configured == nil || !w.bad[m.Configured.Version]) {
-			entry := w.members[name]
 			return entry == nil || entry.peer == peerURL(*h)
+		}
+		if h != nil && h.State == fleet.HostRunning && h.Member() == name && entry != nil && entry.foreign != "" {
+			return true
 		}
 	}
 	return false
