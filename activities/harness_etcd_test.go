@@ -48,9 +48,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// hosted is a region whose hosts are real ones. None is left at the end.
+// hosted is a region whose hosts are real ones, for a test that runs beside others:
+// most of its time it waits. None is left at the end.
 func hosted(t *testing.T) Region {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts hosts and members")
+	}
+	t.Parallel()
 	binary, err := flotillaNode()
 	require.NoError(t, err)
 	r := region(t)
