@@ -11,7 +11,7 @@ RACE := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env 
 # Tests start real servers and clusters; more packages at a time than this only
 # makes each of them slow.
 PARALLEL ?= 2
-TIMEOUT  ?= 30m
+TIMEOUT  ?= 45m
 
 # One package, or one test of it: make test PACKAGES=./starter/... RUN=TestExitCodes
 PACKAGES ?= ./...
