@@ -78,7 +78,7 @@ func (s *stand) firstWrite(out *report) {
 		progress("by Flotilla %d/%d: %s", i+1, rounds, short(run.total))
 		parts.add(s.partsOf(run))
 		if i == 0 {
-			s.sameFlags(name)
+			s.sameFlags(name, "small")
 		}
 		s.decommission(name, 3)
 	}

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 
+	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/integration/harness"
 	"github.com/flotilla-etcd/flotilla/pki"
 )
@@ -58,10 +59,9 @@ func (s *stand) handmade(round int) time.Duration {
 		s.certify(authority, home, name, net.ParseIP(address))
 		log, err := os.Create(filepath.Join(home, "log"))
 		require.NoError(t, err)
-		cmd := exec.CommandContext(t.Context(), etcd, flags(home, name, address, strings.Join(initial, ","), pki.PeerName(cluster, uid))...)
+		cmd := exec.CommandContext(t.Context(), etcd, flags(home, name, address, strings.Join(initial, ","), "new", pki.PeerName(cluster, uid))...)
 		cmd.Stderr = log
-		// As much of the processor as Flotilla's smallest local hosts give.
-		cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOMEMLIMIT=512MiB")
+		cmd.Env = append(os.Environ(), s.share("small")...)
 		require.NoError(t, cmd.Start())
 		_ = log.Close()
 		members = append(members, cmd)
@@ -99,14 +99,14 @@ func (s *stand) certify(authority *pki.Authority, home, name string, ip net.IP) 
 	write("peer.crt", certificate)
 }
 
-// flags are the ones that Flotilla starts a member of etcd 3.7 with; sameFlags
+// flags are the ones that Flotilla starts a member of etcd 3.6 or 3.7 with; sameFlags
 // sees to that.
-func flags(home, name, address, initial, peerCN string) []string {
+func flags(home, name, address, initial, state, peerCN string) []string {
 	return []string{
 		"--name=" + name, "--data-dir=" + filepath.Join(home, "data"),
 		"--listen-client-urls=https://" + address + ":2379", "--advertise-client-urls=https://" + address + ":2379",
 		"--listen-peer-urls=https://" + address + ":2380", "--initial-advertise-peer-urls=https://" + address + ":2380",
-		"--initial-cluster=" + initial, "--initial-cluster-state=new", "--initial-cluster-token=by-hand",
+		"--initial-cluster=" + initial, "--initial-cluster-state=" + state, "--initial-cluster-token=by-hand",
 		"--strict-reconfig-check=true",
 		"--client-cert-auth=true", "--trusted-ca-file=" + filepath.Join(home, "ca.crt"),
 		"--cert-file=" + filepath.Join(home, "server.crt"), "--key-file=" + filepath.Join(home, "server.key"),
@@ -121,9 +121,20 @@ func flags(home, name, address, initial, peerCN string) []string {
 	}
 }
 
+// share is as much of the processor and of memory as Flotilla's local hosts of a
+// machine type give; it is in the environment of all processes on them.
+func (s *stand) share(machine string) []string {
+	types, err := s.e.Provider.MachineTypes(s.b.Context())
+	require.NoError(s.b, err)
+	i := slices.IndexFunc(types, func(t fleet.MachineType) bool { return t.Name == machine })
+	require.GreaterOrEqual(s.b, i, 0, "there is no machine type %s", machine)
+	return []string{fmt.Sprintf("GOMAXPROCS=%d", int(types[i].VCPUs)), fmt.Sprintf("GOMEMLIMIT=%s", types[i].Memory)}
+}
+
 // sameFlags fails unless the members of a cluster of Flotilla's run with the
-// flags, and the pace, that the ones by hand have: else the two are not compared.
-func (s *stand) sameFlags(cluster string) {
+// flags, the pace, and the share of the machine that the ones by hand have: else the
+// two are not compared.
+func (s *stand) sameFlags(cluster, machine string) {
 	t := s.b
 	hosts, err := s.e.HostsOf(t.Context(), cluster)
 	require.NoError(t, err)
@@ -131,6 +142,9 @@ func (s *stand) sameFlags(cluster string) {
 	for _, p := range s.e.HostProcesses(hosts[0].ID) {
 		if p.Member() != "" {
 			theirs = p.Args[1:]
+			environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.PID))
+			require.NoError(t, err)
+			require.Subset(t, strings.Split(string(environ), "\x00"), s.share(machine), "a %s of Flotilla's has another share of the machine", machine)
 		}
 	}
 	pace := []string{"--heartbeat-interval", "--election-timeout", "--snapshot-count", "--quota-backend-bytes", "--max-learners"}
@@ -144,7 +158,7 @@ func (s *stand) sameFlags(cluster string) {
 		}
 		return all
 	}
-	require.ElementsMatch(t, names(theirs), names(flags("", "", "", "", "")),
+	require.ElementsMatch(t, names(theirs), names(flags("", "", "", "", "", "")),
 		"Flotilla starts members with other flags than the script by hand; change hand_test.go")
 }
 
