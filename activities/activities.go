@@ -165,7 +165,13 @@ const (
 // poll asks check again and again until it says done, gives an error, or the
 // context ends. What check says of the progress goes into the heartbeat.
 func poll(ctx context.Context, check func(ctx context.Context) (done bool, percent int, note string, err error)) error {
-	for pause := firstPoll; ; pause = min(pause*3/2, slowPoll) {
+	return pollAt(ctx, func(usual time.Duration) time.Duration { return usual }, check)
+}
+
+// pollAt is poll for who knows when to look again: pace gives the pause after a look,
+// from what it would be otherwise.
+func pollAt(ctx context.Context, pace func(usual time.Duration) time.Duration, check func(ctx context.Context) (done bool, percent int, note string, err error)) error {
+	for usual := firstPoll; ; usual = min(usual*3/2, slowPoll) {
 		done, percent, note, err := check(ctx)
 		if err != nil || done {
 			return err
@@ -174,7 +180,7 @@ func poll(ctx context.Context, check func(ctx context.Context) (done bool, perce
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(pause):
+		case <-time.After(pace(usual)):
 		}
 	}
 }

@@ -76,6 +76,19 @@ func TestPollBeatsUntilItIsDone(t *testing.T) {
 	require.Equal(t, 25, *seen.all[0].Percent)
 }
 
+func TestPollAtItsPace(t *testing.T) {
+	var usual []time.Duration
+	began := time.Now()
+	_, err := as(t, func(ctx context.Context) error {
+		pace := func(u time.Duration) time.Duration { usual = append(usual, u); return 0 }
+		return pollAt(ctx, pace, func(context.Context) (bool, int, string, error) { return len(usual) == 20, -1, "", nil })
+	})
+	require.NoError(t, err)
+	require.Equal(t, []time.Duration{firstPoll, firstPoll * 3 / 2}, usual[:2])
+	require.Equal(t, slowPoll, usual[19], "it grows to the slowest")
+	require.Less(t, time.Since(began), slowPoll*5, "what is usual would have been waited for")
+}
+
 func TestPollEnds(t *testing.T) {
 	wrong := fleet.Errorf(fleet.Lost, "host orders-1", "gone")
 	_, err := as(t, func(ctx context.Context) error {

@@ -17,6 +17,12 @@ func (m *Members) AwaitInSync(ctx context.Context, r fleet.StepRequest) (fleet.S
 	return note(m.awaitInSync(ctx, r, time.Time{}))
 }
 
+// streakPause lies between the questions to a member that was in step at the last one.
+// By then a wait may ask once a second only, and three more such seconds for each
+// member would be most of what a rolling restart takes. It is longer than a heartbeat
+// of etcd's, with which a follower learns what is committed.
+const streakPause = 200 * time.Millisecond
+
 // late is the error of a wait that was over before its fact had come.
 type late struct{ last string }
 
@@ -34,7 +40,14 @@ func (r Region) awaitInSync(ctx context.Context, req fleet.StepRequest, until ti
 	defer client.Close()
 	var gate etcdadmin.Gate
 	var text string
-	err = poll(ctx, func(ctx context.Context) (bool, int, string, error) {
+	inStep := false
+	pace := func(usual time.Duration) time.Duration {
+		if inStep {
+			return min(usual, streakPause)
+		}
+		return usual
+	}
+	err = pollAt(ctx, pace, func(ctx context.Context) (bool, int, string, error) {
 		words, percent, err := "", -1, error(nil)
 		lag, err := asking(ctx, func(ctx context.Context) (etcdadmin.Lag, error) {
 			id, err := memberID(ctx, client, req.Step)
@@ -43,6 +56,7 @@ func (r Region) awaitInSync(ctx context.Context, req fleet.StepRequest, until ti
 			}
 			return client.Lag(ctx, id)
 		})
+		inStep = err == nil && lag.Answers && lag.Behind() <= fleet.SyncLag
 		switch {
 		case err == nil:
 			gate = gate.After(lag)
@@ -98,9 +112,13 @@ func (m *Members) awaitSettled(ctx context.Context, r fleet.StepRequest) (string
 	defer client.Close()
 	var calm calm
 	var text string
-	err = poll(ctx, func(ctx context.Context) (bool, int, string, error) {
+	left := soak
+	// When it is over is known, unless trouble comes.
+	pace := func(usual time.Duration) time.Duration { return min(usual, max(left, firstPoll)) }
+	err = pollAt(ctx, pace, func(ctx context.Context) (bool, int, string, error) {
 		seen, _ := asking(ctx, func(ctx context.Context) (etcdadmin.Observation, error) { return client.Observe(ctx), nil })
 		troubled := unhealthy(seen)
+		left = soak
 		calm.see(time.Now(), troubled == "")
 		if troubled != "" {
 			return false, 0, troubled, nil
@@ -117,6 +135,7 @@ func (m *Members) awaitSettled(ctx context.Context, r fleet.StepRequest) (string
 			calm.aged(time.Now(), uptime)
 		}
 		lasts := min(calm.lasts(time.Now()), soak)
+		left = soak - lasts
 		text = fmt.Sprintf("all %d members have been in sync for %s of %s", len(seen.Members), lasts.Round(time.Second/10), soak)
 		return lasts >= soak, int(100 * lasts / max(soak, 1)), text, nil
 	})
