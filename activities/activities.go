@@ -144,6 +144,10 @@ func (r Region) policy(op fleet.Operation) (fleet.Policy, error) {
 }
 
 // beat records how far an activity is; percent below zero means that there is none.
+//
+// What ends with ctx is not the beat: the SDK sends later beats by the context of the
+// first one of each second, and takes it for the end of the whole activity when that
+// has ended, as one that bounded a single question has.
 func beat(ctx context.Context, percent int, note string) {
 	b := fleet.StepBeat{Note: note}
 	if luggage, ok := ctx.Value(luggageKey{}).(*luggage); ok {
@@ -152,7 +156,7 @@ func beat(ctx context.Context, percent int, note string) {
 	if percent >= 0 {
 		b.Percent = &percent
 	}
-	activity.RecordHeartbeat(ctx, b)
+	activity.RecordHeartbeat(context.WithoutCancel(ctx), b)
 }
 
 // The pace of polls: quick at first, because here it is often a matter of
