@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,26 @@ import (
 // happen. A crash leaves the first few of them done; doing all of them again must
 // then lead to the same end. A step that fails gives its error and does nothing.
 func (w *World) Effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
+	all, err := w.effects(op, step)
+	for i, effect := range all {
+		all[i] = func() {
+			effect()
+			w.agree()
+		}
+	}
+	return all, err
+}
+
+// Apply does a step whole.
+func (w *World) Apply(op fleet.Operation, step fleet.Step) error {
+	all, err := w.Effects(op, step)
+	for _, effect := range all {
+		effect()
+	}
+	return err
+}
+
+func (w *World) effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 	switch step.Kind {
 	case fleet.CreateAuthority:
 		return effects(func() { w.authority = true }), nil
@@ -20,38 +41,20 @@ func (w *World) Effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 	case fleet.AttachDisk:
 		return w.attach(op, step)
 	case fleet.PrepareHost:
-		n, err := w.node(step.HostID)
-		if err != nil {
-			return nil, err
-		}
-		return effects(
-			func() { n.releases[cmp.Or(step.Version, op.Spec.Etcd.Version)] = true },
-			func() {
-				if n.members[step.Member] == nil {
-					n.members[step.Member] = &fleet.MemberReport{Name: step.Member, UID: op.UID, State: fleet.MemberPrepared}
-				}
-			},
-			func() { w.certify(n.members[step.Member], op) },
-		), nil
-	case fleet.AddLearner:
-		if !w.quorum(w.answers) {
-			return nil, noQuorum(op)
-		}
-		return effects(func() {
-			if _, ok := w.members[step.Member]; !ok {
-				w.members[step.Member] = &member{learner: true, peer: step.Endpoint.PeerURL(), behind: true, young: true}
-			}
-		}), nil
+		return w.prepare(op, step)
 	case fleet.StartMember:
 		return w.start(op, step)
 	case fleet.AwaitHealthy:
-		if w.starting {
-			return effects(func() { w.starting = false }), nil
-		}
 		if !w.Serving() {
+			w.starting = w.starting && !w.quorum(w.answers) // that it was waited for is not undone
 			return nil, fleet.Errorf(fleet.Unavailable, "cluster "+op.Cluster, "is not healthy")
 		}
-		return nil, nil
+		return effects(func() {
+			w.starting = false
+			for _, m := range w.members {
+				m.behind = m.stuck
+			}
+		}), nil
 	case fleet.SaveFinalSnapshot:
 		if !w.quorum(w.answers) {
 			return nil, noQuorum(op)
@@ -65,13 +68,8 @@ func (w *World) Effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 			return nil, err
 		}
 		return effects(func() { n.members[step.Member].State = fleet.MemberStopped }), nil
-	case fleet.CloseSnapshot:
-		if w.snapshot == nil || w.snapshot.Operation != op.ID {
-			return nil, fleet.Errorf(fleet.Lost, "final snapshot of "+op.Cluster, "is gone")
-		}
-		closed := *w.snapshot
-		closed.Closed = time.Unix(2, 0)
-		return effects(func() { w.snapshot = &closed }), nil
+	case fleet.CloseSnapshot, fleet.ReopenSnapshot:
+		return w.seal(op, step)
 	case fleet.ReleaseHost:
 		return effects(func() {
 			if h := w.hosts[step.HostID]; h != nil {
@@ -95,20 +93,11 @@ func (w *World) node(hostID string) (*node, error) {
 	switch n := w.nodes[hostID]; {
 	case n == nil:
 		return nil, gone("host", hostID)
-	case n.silent || w.hosts[hostID].State != fleet.HostRunning:
+	case n.silent || w.hosts[hostID].State != fleet.HostRunning || w.down[w.hosts[hostID].Zone]:
 		return nil, fleet.Errorf(fleet.Unavailable, "host "+hostID, "does not answer")
 	default:
 		return n, nil
 	}
-}
-
-// Apply does a step whole.
-func (w *World) Apply(op fleet.Operation, step fleet.Step) error {
-	all, err := w.Effects(op, step)
-	for _, effect := range all {
-		effect()
-	}
-	return err
 }
 
 func (w *World) launch(op fleet.Operation, step fleet.Step) ([]func(), error) {
@@ -127,7 +116,7 @@ func (w *World) launch(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		id = step.HostID
 	case replay && bought.request != request:
 		return nil, reused(step)
-	case !replay && w.soldOut[step.Zone]:
+	case !replay && (w.soldOut[step.Zone] || w.down[step.Zone]):
 		return nil, fleet.Errorf(fleet.OutOfCapacity, "zone "+step.Zone, "has no %s left", machine)
 	case !replay:
 		id = w.id("h")
@@ -140,14 +129,18 @@ func (w *World) launch(op fleet.Operation, step fleet.Step) ([]func(), error) {
 			w.nodes[id] = newNode()
 		}, run(id)), nil
 	}
-	if h := w.hosts[id]; h == nil || h.State == fleet.HostTerminating {
+	switch h := w.hosts[id]; {
+	case h == nil || h.State == fleet.HostTerminating:
 		return nil, gone("host", id)
+	case h.State == fleet.HostStopped || w.down[h.Zone]:
+		return nil, fleet.Errorf(fleet.Unavailable, "host "+id, "does not begin: it is %s", h.State)
 	}
 	return effects(run(id)), nil
 }
 
 func (w *World) attach(op fleet.Operation, step fleet.Step) ([]func(), error) {
-	if w.hosts[step.HostID] == nil {
+	h := w.hosts[step.HostID]
+	if h == nil {
 		return nil, gone("host", step.HostID)
 	}
 	bought, replay := w.tokens[step.Token]
@@ -173,6 +166,10 @@ func (w *World) attach(op fleet.Operation, step fleet.Step) ([]func(), error) {
 	switch {
 	case d == nil && (replay || step.DiskID != ""):
 		return nil, gone("disk", id)
+	case w.down[h.Zone]:
+		return nil, fleet.Errorf(fleet.Unavailable, "zone "+h.Zone, "does not answer")
+	case d != nil && d.Zone != h.Zone:
+		return nil, fleet.Errorf(fleet.Invalid, "disk "+id, "is in zone %s, and host %s in %s", d.Zone, h.ID, h.Zone)
 	case d != nil && d.HostID != "" && d.HostID != step.HostID:
 		return nil, fleet.Errorf(fleet.Conflict, "disk "+id, "is attached to host %s", d.HostID)
 	}
@@ -183,27 +180,63 @@ func (w *World) attach(op fleet.Operation, step fleet.Step) ([]func(), error) {
 	}), nil
 }
 
+// prepare installs a release and brings certificates; a member that runs is not
+// disturbed by it.
+func (w *World) prepare(op fleet.Operation, step fleet.Step) ([]func(), error) {
+	n, err := w.node(step.HostID)
+	if err != nil {
+		return nil, err
+	}
+	return effects(
+		func() { n.releases[cmp.Or(step.Version, op.Spec.Etcd.Version)] = true },
+		func() {
+			if n.members[step.Member] == nil {
+				n.members[step.Member] = &fleet.MemberReport{Name: step.Member, UID: op.UID, State: fleet.MemberPrepared}
+			}
+		},
+		func() { w.certify(n.members[step.Member], op) },
+	), nil
+}
+
 func (w *World) start(op fleet.Operation, step fleet.Step) ([]func(), error) {
 	n, err := w.node(step.HostID)
 	d := w.disks[step.DiskID]
+	run := fleet.MemberConfig{Version: op.Spec.Etcd.Version, Settings: op.Spec.Etcd.EtcdSettings}
+	if step.Run != nil {
+		run = *step.Run
+	}
 	switch {
 	case err != nil:
 		return nil, err
 	case n.members[step.Member] == nil:
 		return nil, fleet.Errorf(fleet.Conflict, "member "+step.Member, "is not prepared")
-	case d == nil || d.HostID != step.HostID:
+	case len(n.releases) > 0 && !n.releases[run.Version]:
+		return nil, fleet.Errorf(fleet.Conflict, "etcd "+run.Version, "is not installed on host %s", step.HostID)
+	case d == nil:
+		return nil, gone("disk", step.DiskID)
+	case d.HostID != step.HostID:
 		return nil, fleet.Errorf(fleet.Conflict, "disk "+step.DiskID, "is not attached to host %s", step.HostID)
 	}
+	if s := w.stores[d.ID]; s != nil && s.spoiled {
+		return nil, fleet.Errorf(fleet.Unavailable, "member "+step.Member, "ended at once: its data cannot be read")
+	}
+	if s := w.stores[d.ID]; s != nil && s.id != 0 && s.id != w.MemberID(step.Member) && w.anyUp() {
+		return nil, fleet.Errorf(fleet.Unavailable, "member "+step.Member, "ended at once: it was removed from the cluster")
+	}
 	return effects(func() {
-		w.configure(n.members[step.Member], op, step)
-		n.members[step.Member].State = fleet.MemberRunning
-		if m := w.members[step.Member]; m != nil {
-			m.named, m.young = true, true
-			m.behind = m.behind || step.Existing && w.data[step.DiskID] == ""
+		m := w.members[step.Member]
+		if w.stores[d.ID] == nil {
+			w.stores[d.ID] = &store{member: step.Member, under: Membership(step), size: d.Size}
+			if m != nil && step.Existing {
+				m.behind, w.stores[d.ID].id, w.stores[d.ID].oldest = true, m.id, w.oldest()
+			}
 		}
-		if w.data[step.DiskID] == "" {
-			w.data[step.DiskID] = Membership(step)
+		if m != nil && step.Existing && w.slow {
+			m.behind = true // what was written while it was away, it does not have at once
 		}
+		w.configure(n.members[step.Member], run)
+		n.members[step.Member].State = fleet.MemberRestarting
+		w.begin(step.HostID, step.Member)
 		if !step.Existing {
 			w.form(step.Initial)
 		}
@@ -211,38 +244,50 @@ func (w *World) start(op fleet.Operation, step fleet.Step) ([]func(), error) {
 	}), nil
 }
 
-// configure sets how a member runs, and what is written down with it.
-func (w *World) configure(m *fleet.MemberReport, op fleet.Operation, step fleet.Step) {
-	run := fleet.MemberConfig{Version: op.Spec.Etcd.Version, Settings: op.Spec.Etcd.EtcdSettings}
-	if step.Run != nil {
-		run = *step.Run
+// oldest is the oldest minor whose entries are in the log of some member that
+// serves: a newcomer may get them from there.
+func (w *World) oldest() string {
+	oldest := w.minor
+	for name := range w.members {
+		if s := w.storeOf(name); s != nil && w.up(name) && s.oldest != "" && number(s.oldest) < number(oldest) {
+			oldest = s.oldest
+		}
 	}
+	return oldest
+}
+
+// configure sets how a member runs, and what is written down with it.
+func (w *World) configure(m *fleet.MemberReport, run fleet.MemberConfig) {
 	if m.Configured == nil || fleet.Minor(m.Configured.Version) != fleet.Minor(run.Version) {
 		m.MinorSince = w.now()
 	}
-	m.Configured, m.TrustIsOld = &run, false
+	m.Configured = &run
 }
 
-// now is another time at each call.
-func (w *World) now() time.Time {
-	w.clock++
-	return time.Unix(w.clock, 0)
+// seal closes or reopens the final snapshot.
+func (w *World) seal(op fleet.Operation, step fleet.Step) ([]func(), error) {
+	s := w.snapshot
+	switch {
+	case step.Kind == fleet.ReopenSnapshot && s == nil:
+		return nil, nil
+	case step.Kind == fleet.CloseSnapshot && (s == nil || s.Operation != op.ID):
+		return nil, fleet.Errorf(fleet.Lost, "final snapshot of "+op.Cluster, "is gone")
+	}
+	sealed := *s
+	sealed.Closed = time.Time{}
+	if step.Kind == fleet.CloseSnapshot {
+		sealed.Closed = time.Unix(2, 0)
+	}
+	return effects(func() { w.snapshot = &sealed }), nil
 }
 
-// form makes the first membership once a quorum of it runs. A second one cannot
-// form beside it.
-func (w *World) form(initial []fleet.Endpoint) {
-	up := 0
-	for _, e := range initial {
-		if w.up(e.Member) {
-			up++
-		}
-	}
-	if up <= len(initial)/2 || w.Formed() {
-		return
-	}
-	for _, e := range initial {
-		w.members[e.Member] = &member{peer: e.PeerURL(), named: true, young: true}
+// deleteDisk ends a disk; with the last data goes the membership that was in it.
+func (w *World) deleteDisk(id string) {
+	delete(w.disks, id)
+	delete(w.stores, id)
+	if len(w.stores) == 0 {
+		clear(w.members)
+		w.minor, w.leader, w.downgrade = "", "", ""
 	}
 }
 
@@ -250,10 +295,10 @@ func (w *World) form(initial []fleet.Endpoint) {
 // that were started under different ones can never be in one cluster, and data
 // from one must not be used under another.
 func Membership(step fleet.Step) string {
-	var text strings.Builder
 	if step.Existing {
-		return step.Member // what it joins is in etcd, not in its configuration
+		return "whatever etcd says" // what it joins is not in its configuration
 	}
+	var text strings.Builder
 	for _, e := range step.Initial {
 		text.WriteString(e.Member + "=" + e.PeerURL() + " ")
 	}
@@ -278,4 +323,4 @@ func noQuorum(op fleet.Operation) error {
 	return fleet.Errorf(fleet.Unavailable, "cluster "+op.Cluster, "has no quorum")
 }
 
-func effects(all ...func()) []func() { return all }
+func effects(all ...func()) []func() { return slices.Clip(all) }
