@@ -37,7 +37,7 @@ func adopt(in Input) fleet.Decision {
 	}
 	in.Observation = own(in.Observation, op.UID)
 	for _, m := range op.Options.Adopt.Members {
-		if host := in.Observation.Host(m.Name); host.Report.Find(m.Name) == nil || !prepared(withoutMembers(in.Observation), op.Spec, m.Name) {
+		if host := in.Observation.Host(m.Name); host.Report.Find(m.Name) == nil || !prepared(withoutMembers(in.Observation), op.Spec.Etcd.Version, m.Name) {
 			wave = append(wave, in.memberStep(fleet.PrepareHost, m.Name))
 		}
 	}

@@ -15,8 +15,19 @@ func recertify(in Input) fleet.Decision {
 	op := in.Operation
 	trust := in.Observation.Trust
 	g := goal{voters: op.Spec.Voters, learners: op.Spec.Learners}
-	var first *fleet.Decision // what the authority itself needs
-	before := func(d fleet.Decision) { first = &d }
+	before := func(d fleet.Decision) { g.first = &d } // what the authority itself needs
+	// all blocks a move that not every member is ready for; one whose host does not
+	// answer now may be.
+	all := func(ready func(*fleet.MemberReport) bool, move fleet.StepKind, not string) {
+		switch name, known := straggler(in, ready); {
+		case name == "":
+			before(act(in.step(move, "")))
+		case !known:
+			before(wait("the certificates of %s are not known: its host does not answer", name))
+		default:
+			before(blocked(fleet.Blocked, not, name, op.Cluster))
+		}
+	}
 	both := []string{trust.Signer, trust.Other}
 	switch op.Options.Certificates {
 	case fleet.RenewLeaves:
@@ -35,12 +46,8 @@ func recertify(in Input) fleet.Decision {
 		case trust.Other == "":
 			before(blocked(fleet.Blocked, "%s has no second authority; begin with flotilla roll %s --trust-new-ca", op.Cluster, op.Cluster))
 		case !trust.Switched:
-			name := straggler(in, func(m *fleet.MemberReport) bool { return !m.TrustIsOld && sameSet(m.Trusts, both) })
-			if name != "" {
-				before(blocked(fleet.Blocked, "%s does not trust the new authority yet; finish flotilla roll %s --trust-new-ca first", name, op.Cluster))
-			} else {
-				before(act(in.step(fleet.SwitchAuthority, "")))
-			}
+			all(func(m *fleet.MemberReport) bool { return !m.TrustIsOld && sameSet(m.Trusts, both) }, fleet.SwitchAuthority,
+				"%s does not trust the new authority yet; finish flotilla roll %s --trust-new-ca first")
 		}
 		g.inPlace = func(r roster, s seat) (fleet.Decision, bool) {
 			return r.renew(s, func(m *fleet.MemberReport) bool { return m.Issuer == trust.Signer })
@@ -53,37 +60,29 @@ func recertify(in Input) fleet.Decision {
 		case trust.Other != "":
 			// Once one member trusts the new authority only, who has a certificate of the
 			// old one is no peer of it any more.
-			name := straggler(in, func(m *fleet.MemberReport) bool { return m.Issuer == trust.Signer })
-			if name != "" {
-				before(blocked(fleet.Blocked, "%s has no certificate of the new authority yet; finish flotilla roll %s --use-new-ca first", name, op.Cluster))
-			} else {
-				before(act(in.step(fleet.RetireAuthority, "")))
-			}
+			all(func(m *fleet.MemberReport) bool { return m.Issuer == trust.Signer }, fleet.RetireAuthority,
+				"%s has no certificate of the new authority yet; finish flotilla roll %s --use-new-ca first")
 		}
 		g.inPlace = func(r roster, s seat) (fleet.Decision, bool) { return r.trusting(s, []string{trust.Signer}) }
 		g.done = "members trust the new authority only"
 	default:
 		return blocked(fleet.Invalid, "there is no change of certificates called %q", op.Options.Certificates)
 	}
-	if first != nil {
-		own := own(in.Observation, op.UID)
-		in.Observation = own
-		if d := newRoster(in).guard(g); d != nil {
-			return *d
-		}
-		return *first
-	}
 	return change(in, g)
 }
 
-// straggler gives a member that is not known to be as it should; empty when all are.
-func straggler(in Input, asItShould func(*fleet.MemberReport) bool) string {
+// straggler gives a member that is not as it should be, and whether that is known; an
+// empty name when all are.
+func straggler(in Input, asItShould func(*fleet.MemberReport) bool) (name string, known bool) {
 	for _, s := range newRoster(in).members() {
-		if m := s.report(); m == nil || !asItShould(m) {
-			return s.name
+		switch m := s.report(); {
+		case m == nil:
+			name = s.name
+		case !asItShould(m):
+			return s.name, true
 		}
 	}
-	return ""
+	return name, false
 }
 
 // renew signs a member's certificates anew unless they are as they should be.

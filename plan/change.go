@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -13,6 +14,9 @@ type goal struct {
 	voters, learners int
 	// replace says that a member is to be replaced by a new one.
 	replace func(seat) bool
+	// first is what the cluster as a whole needs before its members are changed, or why
+	// they cannot be.
+	first *fleet.Decision
 	// inPlace gives the next thing to do to a member where it is, or false when it is
 	// as it should be.
 	inPlace func(roster, seat) (fleet.Decision, bool)
@@ -30,8 +34,8 @@ func (g goal) isDead(s seat) bool   { return g.dead != nil && g.dead(s) }
 // change brings a running cluster to a goal. Each look finds the one thing that has
 // to happen next; what is begun is finished before anything else begins:
 //
-//  1. what cannot be told stops everything, and so does a failure
-//  2. a member that did not come back is rolled back
+//  1. a member that did not come back is rolled back
+//  2. what cannot be told stops everything, and so does a failure
 //  3. a dead member leaves, or comes back on its disk
 //  4. a member that we took down comes back, unless it is leaving
 //  5. a voter too many leaves
@@ -45,8 +49,11 @@ func change(in Input, g goal) fleet.Decision {
 	if d := r.guard(g); d != nil {
 		return *d
 	}
+	if g.first != nil && g.first.Verdict == fleet.VerdictBlocked {
+		return *g.first
+	}
 	for _, next := range []func(goal) *fleet.Decision{
-		r.rollBack, r.bury, r.restore, r.dismiss, r.cleanUp, r.welcome, r.succeed, r.alter, r.cleanUpDead,
+		r.bury, r.forget, r.restore, r.dismiss, r.cleanUp, r.welcome, r.succeed, r.alter, r.cleanUpDead,
 	} {
 		if d := next(g); d != nil {
 			return *d
@@ -55,138 +62,27 @@ func change(in Input, g goal) fleet.Decision {
 	return done("%s", g.done)
 }
 
-// guard gives why nothing may be done now.
-func (r roster) guard(g goal) *fleet.Decision {
-	in, obs := r.in, r.in.Observation
-	answer := func(d fleet.Decision) *fleet.Decision { return &d }
-	if d := twins(obs); d != nil {
-		return d
-	}
-	switch {
-	case len(obs.Members) == 0 && r.mayElect():
-		return answer(wait("the membership of %s is not known: no quorum answers", in.Operation.Cluster))
-	case len(obs.Members) == 0 || !obs.Quorum && !r.mayElect():
-		return answer(blocked(fleet.Blocked, "no quorum of %s answers, so nothing about it may be changed%s; bring its members back first",
-			in.Operation.Cluster, in.silent()))
-	case !obs.Quorum:
-		return answer(wait("no quorum of %s answers reads", in.Operation.Cluster))
-	}
-	for _, f := range in.Failures {
-		if r.canRollBack(f) {
-			return nil
-		}
-	}
-	for i, f := range in.Failures {
-		switch f.Step.Kind {
-		case fleet.RollBackMember:
-			return answer(failedFor(&in.Failures[i]))
-		case fleet.RestartMember:
-			return answer(r.rolledBack(f))
-		}
-	}
-	if f := in.unmended(g); f != nil {
-		return answer(failedFor(f))
-	}
-	return nil
-}
-
-// rolledBack ends an operation whose member did not come back with what it was given.
-func (r roster) rolledBack(f fleet.Failure) fleet.Decision {
-	s, _ := r.find(f.Step.Member)
-	if now, known := s.configured(); known && s.inSync() && now == r.formerly() {
-		return blocked(f.Kind, "%s failed: %s; %s was rolled back and serves as before (etcd %s); mend that and submit the operation again, which goes on from here",
-			f.Step, f.Message, s.name, now.Version)
-	}
-	return failedFor(&f)
-}
-
-// mayElect says that as many voters as a quorum needs are kept running by their hosts,
-// which say so themselves: they may answer at the next look. Hosts do not know who has
-// a vote: as long as the members are those of the create, their numbers tell, and
-// afterwards as many as there are learners do not count.
-func (r roster) mayElect() bool {
-	spec := r.in.Operation.Spec
-	if r.in.Operation.Before != nil {
-		spec = *r.in.Operation.Before
-	}
-	up, voters := 0, 0
-	for _, s := range r.seats {
-		if m := s.report(); m != nil && (m.State == fleet.MemberRunning || m.State == fleet.MemberRestarting) {
-			up++
-			voters += truth(s.number <= spec.Voters)
-		}
-	}
-	if r.changed(spec) {
-		voters = up - spec.Learners
-	}
-	return voters >= spec.Voters/2+1
-}
-
-// changed says that there are others than the members that the cluster was created with.
-func (r roster) changed(spec fleet.Spec) bool {
-	return slices.ContainsFunc(r.seats, func(s seat) bool { return s.number == 0 || s.number > spec.Voters+spec.Learners })
-}
-
-// unmended gives the first failure that the operation cannot go on after.
-func (in Input) unmended(g goal) *fleet.Failure {
-	others := in
-	others.Failures = slices.DeleteFunc(slices.Clone(in.Failures), func(f fleet.Failure) bool {
-		return g.mended != nil && g.mended(f)
-	})
-	return others.fatal()
-}
-
-// canRollBack says that a failure is of a member that did not come back with what it
-// was restarted with, and has not been rolled back yet.
-func (r roster) canRollBack(f fleet.Failure) bool {
-	if f.Step.Kind != fleet.RestartMember || r.in.Operation.Before == nil || r.in.failed(fleet.RollBackMember, f.Step.Member) > 0 {
-		return false
-	}
-	s, _ := r.find(f.Step.Member)
-	now, known := s.configured()
-	return known && s.member() && !s.inSync() && now != r.formerly()
-}
-
-// formerly is how members ran before the operation.
-func (r roster) formerly() fleet.MemberConfig {
-	before := r.in.Operation.Before
-	return fleet.MemberConfig{Version: before.Etcd.Version, Settings: before.Etcd.EtcdSettings}
-}
-
-// rollBack restarts a member as it ran before, when it did not come back otherwise.
-func (r roster) rollBack(goal) *fleet.Decision {
-	for _, f := range r.in.Failures {
-		if !r.canRollBack(f) {
-			continue
-		}
-		s, _ := r.find(f.Step.Member)
-		step := r.startStep(fleet.RollBackMember, s)
-		was := r.formerly()
-		step.Run = &was
-		d := act(step)
-		return &d
-	}
-	return nil
-}
-
 // bury takes a dead member out of the membership, unless it can come back on its own
 // disk. Removing comes first: etcd adds nobody while a voter is away.
 func (r roster) bury(g goal) *fleet.Decision {
+	var stays *fleet.Decision // dead, and not to be removed before others are back
 	for _, s := range r.members() {
 		if !g.isDead(s) {
 			continue
 		}
-		if d := r.revive(s); d != nil {
+		if d := r.revive(g, s); d != nil {
 			return d
 		}
 		if s.voter() && !r.quorumWithout(s, true) {
-			d := blocked(fleet.Blocked, "%s is dead, and the healthy voters of %s would be no quorum without it", s.name, r.in.Operation.Cluster)
-			return &d
+			d := blocked(fleet.Blocked, "%s is dead, and the healthy voters of %s would be no quorum without it; bring another one back, and submit the operation again",
+				s.name, r.in.Operation.Cluster)
+			stays = &d
+			continue
 		}
 		d := act(r.step(fleet.RemoveMember, s))
 		return &d
 	}
-	return nil
+	return stays
 }
 
 // restore brings back a member that does not answer, if we know why it does not. One
@@ -207,7 +103,7 @@ func (r roster) restore(g goal) *fleet.Decision {
 func (r roster) bringBack(s seat) fleet.Decision {
 	h := s.host
 	switch {
-	case s.etcd.Answers:
+	case s.etcd != nil && s.etcd.Answers:
 		return act(r.step(fleet.AwaitInSync, s))
 	case h == nil:
 		return wait("%s does not answer, and no host of it is seen; if it is dead: flotilla failover %s %s", s.name, r.in.Operation.Cluster, s.name)
@@ -223,22 +119,29 @@ func (r roster) bringBack(s seat) fleet.Decision {
 		return wait("host %s of %s is %s", h.ID, s.name, h.State)
 	case h.Report == nil:
 		return wait("neither %s nor its host answers (%s); if it is dead: flotilla failover %s %s", s.name, h.Silent, r.in.Operation.Cluster, s.name)
+	case s.disk == nil && r.revived(s): // not visible yet, or lost: its attachment tells which
+		step := r.step(fleet.AttachDisk, s)
+		step.DiskID = r.purchased(s.name, true).DiskID
+		return act(step)
 	case s.disk == nil:
-		return wait("%s does not answer, and no disk of it is seen", s.name)
+		return wait("%s does not answer, and no disk of it is seen; if it is lost: flotilla failover %s %s", s.name, r.in.Operation.Cluster, s.name)
 	case s.disk.HostID != h.ID || s.disk.State != fleet.DiskInUse:
 		return act(r.step(fleet.AttachDisk, s))
-	case !prepared(r.in.Observation, r.in.Operation.Spec, s.name) && !isPrepared(s):
-		return act(r.step(fleet.PrepareHost, s))
-	case len(s.etcd.PeerURLs) > 0 && !slices.Contains(s.etcd.PeerURLs, EndpointOf(h.Host).PeerURL()):
+	case !prepared(r.in.Observation, r.release(), s.name) && !isPrepared(s):
+		return act(r.prepareStep(s))
+	case s.etcd != nil && len(s.etcd.PeerURLs) > 0 && !slices.Contains(s.etcd.PeerURLs, EndpointOf(h.Host).PeerURL()):
 		return act(r.step(fleet.UpdateMember, s))
 	case s.stopped() && h.Type != r.in.Operation.Spec.Machine.Type && r.resizes():
 		return act(r.step(fleet.StopHost, s))
 	case s.stopped():
-		step := r.startStep(fleet.StartMember, s)
-		if run, known := s.configured(); known {
-			step.Run = &run
-		}
-		return act(step)
+		return act(r.startAgain(s))
+	case r.isChanged(s):
+		return act(r.startAs(fleet.RestartMember, s))
+	case s.crashes() && r.revived(s): // its start says why, and fails in the end
+		return act(r.startAgain(s))
+	case s.crashes():
+		return wait("the process of %s ends again and again (%s); see why, or, if it is lost: flotilla failover %s %s",
+			s.name, cmp.Or(s.report().LastExit, "it does not say why"), r.in.Operation.Cluster, s.name)
 	}
 	return act(r.step(fleet.AwaitInSync, s))
 }
@@ -259,7 +162,10 @@ func (r roster) resizes() bool {
 
 // alter changes members where they are: learners first, the leader last.
 func (r roster) alter(g goal) *fleet.Decision {
-	if g.inPlace == nil {
+	switch {
+	case g.first != nil:
+		return g.first
+	case g.inPlace == nil:
 		return nil
 	}
 	order := slices.Concat(r.learners(), r.voters())

@@ -40,7 +40,7 @@ func create(in Input) fleet.Decision {
 		return act(wave...)
 	}
 	for _, name := range names {
-		if !prepared(obs, spec, name) {
+		if !prepared(obs, spec.Etcd.Version, name) {
 			step := in.memberStep(fleet.PrepareHost, name)
 			wave = append(wave, step)
 		}
@@ -183,6 +183,11 @@ func (in Input) belongs(disk fleet.Disk, host fleet.Host) bool {
 	if disk.HostID != "" {
 		return disk.HostID == host.ID
 	}
+	return in.boughtFor(disk, host)
+}
+
+// boughtFor says that a disk was bought for this host.
+func (in Input) boughtFor(disk fleet.Disk, host fleet.Host) bool {
 	for failed := range maxLaunches + 1 {
 		if disk.Tags[fleet.TagToken] == in.purchaseToken(fleet.AttachDisk, disk.Member(), host.ID, failed) {
 			return true
@@ -269,10 +274,10 @@ func (in Input) initial(names []string) []fleet.Endpoint {
 	return all
 }
 
-// prepared says that a member's release, keys and certificates are on its host. A
+// prepared says that a release, and a member's keys and certificates are on its host. A
 // host that does not answer is not known to be prepared; preparing it again does
 // no harm.
-func prepared(obs fleet.Observation, spec fleet.Spec, name string) bool {
+func prepared(obs fleet.Observation, release, name string) bool {
 	if answers(obs, name) {
 		return true
 	}
@@ -281,12 +286,7 @@ func prepared(obs fleet.Observation, spec fleet.Spec, name string) bool {
 	if member == nil || member.CertifiedUntil.IsZero() {
 		return false
 	}
-	for _, version := range report.Releases {
-		if version == spec.Etcd.Version {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(report.Releases, release)
 }
 
 // answers says that etcd's own status call was answered by a member.

@@ -74,7 +74,7 @@ func (in Input) secureData() *fleet.Decision {
 	}
 	if in.mayHoldData() && newRoster(in).mayElect() {
 		// An election or a busy machine passes; giving the data up does not.
-		d := wait("no quorum of %s answers, but enough of its members run to be one", in.Operation.Cluster)
+		d := wait("no quorum of %s answers, but enough of its members run to be one; if that does not pass, give the data up with --skip-final-snapshot", in.Operation.Cluster)
 		return &d
 	}
 	if in.mayHoldData() {
@@ -104,10 +104,9 @@ func (in Input) stopped() bool {
 		return false
 	}
 	for _, h := range in.Observation.Hosts {
-		if h.State == fleet.HostTerminating || h.State == fleet.HostTerminated || h.State == fleet.HostStopped {
-			continue
-		}
-		if m := h.Report.Find(h.Member()); h.Report == nil || m != nil && m.State != fleet.MemberStopped && m.State != fleet.MemberPrepared {
+		ends := h.State == fleet.HostTerminating || h.State == fleet.HostTerminated || h.State == fleet.HostStopped
+		m := h.Report.Find(h.Member()) // what it says itself outweighs a list
+		if h.Report == nil && !ends || m != nil && m.State != fleet.MemberStopped && m.State != fleet.MemberPrepared {
 			return false
 		}
 	}

@@ -7,9 +7,9 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
-// leaving gives the voter that leaves next, if there is one too many: a stopped one
-// first, then one that is to be replaced, then one from the most crowded zone; the
-// leader only when no other will do, the newest of those that are alike.
+// leaving gives the voter that leaves next, if there is one too many: one that is to be
+// replaced first, then a stopped one, then one that is not healthy, then one from the most
+// crowded zone; the leader only when no other will do, the newest of those that are alike.
 func (r roster) leaving(g goal) (seat, bool) {
 	if len(r.voters()) <= g.voters {
 		return seat{}, false
@@ -29,7 +29,7 @@ func (r roster) mostExpendable(g goal, among []seat) seat {
 		if s.host != nil {
 			zone = crowd[s.host.Zone]
 		}
-		return []int{truth(s.stopped()), truth(g.replaces(s)), truth(!r.leads(s)), zone, s.number}
+		return []int{truth(g.replaces(s)), truth(s.stopped()), truth(!s.inSync()), truth(!r.leads(s)), zone, s.number}
 	}
 	return slices.MaxFunc(among, func(a, b seat) int {
 		return cmp.Or(slices.Compare(rank(a), rank(b)), cmp.Compare(a.name, b.name))
@@ -45,9 +45,6 @@ func truth(b bool) int {
 
 // dismiss takes who is one too many out of the membership.
 func (r roster) dismiss(g goal) *fleet.Decision {
-	if d := r.forget(); d != nil {
-		return d
-	}
 	if s, ok := r.leaving(g); ok {
 		d := r.leave(g, s)
 		return &d
@@ -71,7 +68,7 @@ func (r roster) leave(g goal, s seat) fleet.Decision {
 	switch {
 	case !r.quorumWithout(s, true):
 		return wait("%s cannot leave: the healthy voters would be no quorum without it", s.name)
-	case s.stopped():
+	case s.stopped() || s.crashes() || g.isDead(s):
 		return act(remove)
 	case !s.etcd.Answers:
 		return wait("%s is to leave, and does not answer; if it is dead: flotilla failover %s %s", s.name, r.in.Operation.Cluster, s.name)
@@ -83,7 +80,7 @@ func (r roster) leave(g goal, s seat) fleet.Decision {
 
 // forget removes a member that was added and can never start, because its host is
 // gone. As long as a purchase is not seen, it may be that one's.
-func (r roster) forget() *fleet.Decision {
+func (r roster) forget(goal) *fleet.Decision {
 	for _, p := range r.in.Purchases {
 		if s, _ := r.find(p.Member); s.host == nil {
 			return nil

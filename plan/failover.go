@@ -19,7 +19,7 @@ func failover(in Input) fleet.Decision {
 	}
 	return change(in, goal{
 		voters: op.Spec.Voters, learners: op.Spec.Learners,
-		dead: func(s seat) bool { return r.chosen(s) && !r.revived(s) && in.isDead(s.name) },
+		dead: func(s seat) bool { return r.chosen(s) && !r.revived(s) && !r.isNew(s) && in.isDead(s.name) },
 		// What fails on a member that is being revived shows that its disk is no good; it
 		// is replaced then.
 		mended: func(f fleet.Failure) bool { return f.Step.Kind != fleet.RemoveMember && r.reviving(f.Step.Member) },
@@ -56,6 +56,12 @@ func (r roster) refuseAlive() *fleet.Decision {
 	return nil
 }
 
+// isNew says that a member came in by this operation, or was not started yet: that it
+// does not answer is no sign of its death.
+func (r roster) isNew(s seat) bool {
+	return r.comesIn(s) && (s.number >= r.in.Operation.NextMember || s.etcd != nil && s.etcd.Name == "")
+}
+
 func (in Input) evidence(member string) *fleet.Evidence {
 	for i := range in.Observation.Evidence {
 		if in.Observation.Evidence[i].Member == member {
@@ -82,12 +88,8 @@ func (in Input) isDead(member string) bool {
 // reviving says that a host was bought for a member that was there before: to bring it
 // back on its disk.
 func (r roster) reviving(member string) bool {
-	n := fleet.MemberNumber(r.in.Operation.Cluster, member)
-	if n == 0 || n >= r.in.Operation.Since {
-		return false
-	}
-	return r.bought(member) != nil || slices.ContainsFunc(r.in.Failures, func(f fleet.Failure) bool {
-		return f.Step.Kind == fleet.LaunchHost && f.Step.Member == member
+	return r.purchased(member, true) != nil || slices.ContainsFunc(r.in.Failures, func(f fleet.Failure) bool {
+		return f.Step.Kind == fleet.LaunchHost && f.Step.Member == member && f.Step.DiskID != ""
 	})
 }
 
@@ -99,27 +101,30 @@ func (r roster) revivalFailed(member string) bool {
 // revived says that a member is on its new host, and is not to be judged by what was
 // seen of the old one; restore brings it all the way.
 func (r roster) revived(s seat) bool {
-	return r.bought(s.name) != nil && r.reviving(s.name) && !r.revivalFailed(s.name) && s.host != nil &&
-		s.host.Tags[fleet.TagToken] == r.bought(s.name).Token
+	step := r.purchased(s.name, true)
+	return step != nil && !r.revivalFailed(s.name) && s.host != nil && s.host.Tags[fleet.TagToken] == step.Token
 }
 
-// revive gives the next step towards a dead member's own disk on a new host, or nil
-// when that cannot be: its host is alive, or its disk is lost, or it was tried.
-func (r roster) revive(s seat) *fleet.Decision {
-	e := r.in.evidence(s.name)
-	if e == nil || e.Cloud != fleet.SaysDead || e.DiskLost || s.disk == nil || s.number == 0 || r.revivalFailed(s.name) {
-		return nil
-	}
+// revive gives the next step towards a dead voter's own disk on a new host, or nil
+// when that cannot be: its host is alive, or its disk is lost, or it was tried. One that
+// there is no place for does not come back. A learner
+// is not worth it: older releases take one for a voter when its address changes.
+func (r roster) revive(g goal, s seat) *fleet.Decision {
 	answer := func(d fleet.Decision) *fleet.Decision { return &d }
-	if step := r.bought(s.name); step != nil {
+	if step := r.purchased(s.name, true); step != nil && !r.revivalFailed(s.name) {
 		return answer(act(*step)) // not visible yet, or lost: the same again tells which
+	}
+	alive := len(slices.DeleteFunc(r.voters(), g.isDead))
+	e := r.in.evidence(s.name)
+	if e == nil || e.Cloud != fleet.SaysDead || e.DiskLost || s.disk == nil || s.number == 0 || !s.voter() || alive >= g.voters || r.revivalFailed(s.name) {
+		return nil
 	}
 	if s.host != nil { // it must never run again beside the new one
 		return answer(act(r.step(fleet.ReleaseHost, s)))
 	}
 	spec := r.in.Operation.Spec
 	step := r.in.purchase(fleet.LaunchHost, s.name, strings.Join([]string{spec.Machine.Type, s.disk.Zone, r.in.Operation.Generation}, "/"))
-	step.Zone, step.Type = s.disk.Zone, spec.Machine.Type
+	step.Zone, step.Type, step.DiskID = s.disk.Zone, spec.Machine.Type, s.disk.ID
 	return answer(act(step))
 }
 

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -9,25 +10,39 @@ import (
 // comesIn says that a member, or what is to become one, was bought for by this
 // operation or one that it resumes, and is not a voter yet.
 func (r roster) comesIn(s seat) bool {
-	return !s.voter() && (s.number > 0 && r.in.Operation.Since > 0 && s.number >= r.in.Operation.Since || r.bought(s.name) != nil)
+	return !s.voter() && s.number > 0 && s.number >= r.in.Operation.Since
 }
 
-// bought gives the step that bought a member's host, as long as it is remembered.
-func (r roster) bought(member string) *fleet.Step {
-	for i := range r.in.Purchases {
-		if r.in.Purchases[i].Member == member {
+// bought gives the step that bought the host of a new member, as long as it is
+// remembered.
+func (r roster) bought(member string) *fleet.Step { return r.purchased(member, false) }
+
+// purchased gives the step that bought a host for a new member, or for one that comes
+// back on its disk, which is in the step.
+func (r roster) purchased(member string, back bool) *fleet.Step {
+	for i, p := range r.in.Purchases {
+		if p.Member == member && (p.DiskID != "") == back {
 			return &r.in.Purchases[i]
 		}
 	}
 	return nil
 }
 
-// givenUp says that what was bought for a member was lost: its name is not used again.
+// givenUp says that nothing becomes of who was to come in, and that its name is not
+// used again: what was bought for it was lost, or it was a member and left.
 func (r roster) givenUp(s seat) bool {
 	lost := slices.ContainsFunc(r.in.Failures, func(f fleet.Failure) bool {
 		return f.Step.Member == s.name && f.Kind == fleet.Lost
 	})
-	return lost && (s.host == nil || s.host.State == fleet.HostTerminating || s.host.State == fleet.HostTerminated)
+	ends := s.host == nil || s.host.State == fleet.HostTerminating || s.host.State == fleet.HostTerminated
+	switch {
+	case lost && ends:
+		return true
+	case s.member():
+		return false
+	}
+	return started(s.report()) || ends && r.bought(s.name) == nil && (s.host != nil || s.disk != nil) ||
+		s.host != nil && s.disk != nil && !r.in.boughtFor(*s.disk, s.host.Host)
 }
 
 // newcomers are who comes in and was not given up, in the order in which they were
@@ -99,6 +114,9 @@ func (r roster) comeIn(g goal, s seat, vote bool) *fleet.Decision {
 		if step := r.bought(s.name); step != nil {
 			return answer(act(*step))
 		}
+		if s.etcd.Answers {
+			return answer(wait("%s answers, and no host of it is seen", s.name))
+		}
 		return answer(act(r.step(fleet.RemoveMember, s)))
 	case h == nil:
 		return answer(r.buy(g, s.name))
@@ -106,20 +124,28 @@ func (r roster) comeIn(g goal, s seat, vote bool) *fleet.Decision {
 		return answer(wait("the state of host %s is unknown", h.Name))
 	case h.State == fleet.HostTerminating || h.State == fleet.HostTerminated:
 		return answer(wait("host %s (%s) is being released", h.Name, h.ID))
+	case h.State == fleet.HostStopped:
+		return answer(act(r.step(fleet.StartHost, s)))
 	case h.State != fleet.HostRunning:
 		return answer(act(r.step(fleet.LaunchHost, s)))
+	case s.disk == nil && s.member() && s.etcd.Answers:
+		return answer(wait("%s answers, and no disk of it is seen", s.name))
+	case s.disk == nil && s.member() && (s.etcd.Name != "" || started(s.report())):
+		return answer(act(r.step(fleet.RemoveMember, s))) // who began once never begins on an empty disk
 	case s.disk == nil:
 		step := r.in.purchase(fleet.AttachDisk, s.name, h.ID)
 		step.Zone, step.HostID = h.Zone, h.ID
 		return answer(act(step))
 	case s.disk.HostID != h.ID || s.disk.State != fleet.DiskInUse:
 		return answer(act(r.step(fleet.AttachDisk, s)))
-	case !prepared(obs, r.in.Operation.Spec, s.name):
-		return answer(act(r.step(fleet.PrepareHost, s)))
+	case !prepared(obs, r.release(), s.name):
+		return answer(act(r.prepareStep(s)))
 	case !s.member():
 		return answer(r.addLearner(g, s))
 	case !running(obs, s.name):
-		return answer(act(r.startStep(fleet.StartMember, s)))
+		step := r.startStep(fleet.StartMember, s)
+		step.Run = r.run()
+		return answer(act(step))
 	case !s.inSync():
 		return answer(act(r.step(fleet.AwaitInSync, s)))
 	case vote && s.learner():
@@ -128,29 +154,88 @@ func (r roster) comeIn(g goal, s seat, vote bool) *fleet.Decision {
 	return nil
 }
 
+// release is the one that a newcomer runs: the oldest that a member runs. The cluster as
+// a whole works at its minor, takes nobody who is older, and has in its log what a newer
+// one may not be able to read; an upgrade changes the newcomer after it came in.
+func (r roster) release() string {
+	oldest := ""
+	for _, s := range r.members() {
+		version := s.etcd.Version
+		if run, known := s.configured(); known && version == "" {
+			version = run.Version
+		}
+		if version != "" && !r.comesIn(s) && (oldest == "" || fleet.CompareVersions(version, oldest) < 0) {
+			oldest = version
+		}
+	}
+	return cmp.Or(oldest, r.in.Operation.Spec.Etcd.Version)
+}
+
+// run is how a newcomer runs, or nil when that is as the spec says.
+func (r roster) run() *fleet.MemberConfig {
+	etcd := r.in.Operation.Spec.Etcd
+	if r.release() == etcd.Version {
+		return nil
+	}
+	return &fleet.MemberConfig{Version: r.release(), Settings: etcd.EtcdSettings}
+}
+
+// prepareStep brings a host what its member needs to run.
+func (r roster) prepareStep(s seat) fleet.Step {
+	step := r.step(fleet.PrepareHost, s)
+	release := r.release()
+	if run, known := s.configured(); known {
+		release = run.Version
+	}
+	if release != r.in.Operation.Spec.Etcd.Version {
+		step.Version = release
+	}
+	return step
+}
+
 // addLearner adds a newcomer to the membership once etcd would take it: all voters
 // healthy, and fewer learners than every member allows.
 func (r roster) addLearner(g goal, s seat) fleet.Decision {
+	for _, m := range r.members() {
+		if m.voter() && !m.inSync() && !g.isDead(m) {
+			return wait("%s is not healthy, and etcd adds no member while a voter is away", m.name)
+		}
+	}
+	if r.hasRoom() {
+		return act(r.step(fleet.AddLearner, s))
+	}
+	for _, old := range r.learners() {
+		if g.replaces(old) { // no room for both: the successor is ready, so the old one goes first
+			return r.touch(old, is(old, s), nil, r.step(fleet.RemoveMember, old))
+		}
+	}
+	return r.full()
+}
+
+// hasRoom says that every member allows one learner more.
+func (r roster) hasRoom() bool { return len(r.learners()) < r.limit() }
+
+// limit is how many learners every member allows.
+func (r roster) limit() int {
 	limit := r.in.Operation.Spec.Etcd.MaxLearners
 	for _, m := range r.members() {
 		if run, known := m.configured(); known {
 			limit = min(limit, run.Settings.MaxLearners)
 		}
-		if m.voter() && !m.inSync() && !g.isDead(m) {
-			return wait("%s is not healthy, and etcd adds no member while a voter is away", m.name)
-		}
 	}
-	if n := len(r.learners()); n >= max(1, limit) {
-		for _, old := range r.learners() {
-			if g.replaces(old) { // no room for both: the successor is ready, so the old one goes first
-				return r.touch(old, is(old, s), nil, r.step(fleet.RemoveMember, old))
-			}
-		}
-		return blocked(fleet.Blocked, "%s has %d learners and etcd.maxLearners is %d, so %s cannot join to catch up; "+
-			"raise etcd.maxLearners (flotilla roll %s --set etcd.maxLearners=%d), or scale its learners down first",
-			r.in.Operation.Cluster, n, limit, s.name, r.in.Operation.Cluster, n+1)
+	return max(1, limit)
+}
+
+// full says that a newcomer cannot join to catch up.
+func (r roster) full() fleet.Decision {
+	cluster, n := r.in.Operation.Cluster, len(r.learners())
+	if fleet.Minor(r.release()) == "3.5" {
+		return blocked(fleet.Blocked, "%s has a learner, and etcd 3.5 allows one at a time, so no new member can join to catch up; "+
+			"scale its learners down first (flotilla scale %s --learners 0)", cluster, cluster)
 	}
-	return act(r.step(fleet.AddLearner, s))
+	return blocked(fleet.Blocked, "%s has %d learners and etcd.maxLearners is %d, so no new member can join to catch up; "+
+		"raise etcd.maxLearners (flotilla roll %s --set etcd.maxLearners=%d), or scale its learners down first",
+		cluster, n, r.limit(), cluster, n+1)
 }
 
 // buy gives the purchase of a newcomer's host: the same one again as long as it is
@@ -230,6 +315,9 @@ func (r roster) succeed(g goal) *fleet.Decision {
 		return &d
 	}
 	d := r.buy(g, r.nextName())
+	if !r.hasRoom() && !slices.ContainsFunc(r.learners(), g.replaces) {
+		d = r.full()
+	}
 	return &d
 }
 

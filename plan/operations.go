@@ -111,14 +111,11 @@ func changeLeader(in Input) fleet.Decision {
 	if len(options.Members) > 0 {
 		heir, ok = r.find(options.Members[0])
 		if ok && (!heir.voter() || !heir.inSync()) {
-			return blocked(fleet.Blocked, "%s cannot lead: it is not a voter that is in sync", heir.name)
+			return blocked(fleet.Blocked, "%s cannot lead: it is not a voter that is in sync; name another one, or wait and submit the operation again", heir.name)
 		}
 	}
 	if !ok {
-		return blocked(fleet.Blocked, "no other voter of %s is in sync, so none can lead", in.Operation.Cluster)
-	}
-	if _, unsettled := r.unsettled(nil); unsettled {
-		return act(in.step(fleet.AwaitSettled, ""))
+		return blocked(fleet.Blocked, "no other voter of %s is in sync, so none can lead; bring one back, and submit the operation again", in.Operation.Cluster)
 	}
 	step := r.step(fleet.MoveLeader, now)
 	step.To = heir.name

@@ -167,6 +167,17 @@ func failedFor(f *fleet.Failure) fleet.Decision {
 	return blocked(f.Kind, "%s failed: %s; mend that and submit the operation again, which goes on from here", f.Step, f.Message)
 }
 
+// stuckAt is failedFor in a cluster that runs: what cannot be mended is replaced.
+func stuckAt(f *fleet.Failure) fleet.Decision {
+	switch f.Step.Kind {
+	case fleet.StartHost, fleet.AttachDisk, fleet.PrepareHost, fleet.UpdateMember, fleet.StartMember, fleet.AwaitInSync,
+		fleet.RestartMember, fleet.RollBackMember:
+		return blocked(f.Kind, "%s failed: %s; mend that, or have it replaced (flotilla failover), and submit the operation again, which goes on from here",
+			f.Step, f.Message)
+	}
+	return failedFor(f)
+}
+
 // maxLaunches bounds how many hosts are tried for one member of one operation:
 // every zone of a region (the largest have six) and a spare.
 const maxLaunches = 7

@@ -128,6 +128,12 @@ func (s seat) stopped() bool {
 	return m != nil && (m.State == fleet.MemberStopped || m.State == fleet.MemberPrepared)
 }
 
+// crashes says that the member's process ends again and again, as its host says.
+func (s seat) crashes() bool {
+	m := s.report()
+	return m != nil && m.State == fleet.MemberRestarting && (s.etcd == nil || !s.etcd.Answers)
+}
+
 // configured is how the member is to run, as its host says; false when that is not known.
 func (s seat) configured() (fleet.MemberConfig, bool) {
 	m := s.report()
@@ -188,21 +194,24 @@ func (r roster) quorumWithout(s seat, leaves bool) bool {
 	return healthy >= voters/2+1
 }
 
-// unsettled gives a member that is not healthy, or has not been for as long as the
-// policy asks for; members that are exempt do not count.
-func (r roster) unsettled(exempt func(seat) bool) (seat, bool) {
+// settle gives what has to happen before anybody may be disturbed: every member has been
+// healthy for as long as the policy asks, by its host's word. Members that are exempt do
+// not count. It gives nil when that is so.
+func (r roster) settle(exempt func(seat) bool) *fleet.Decision {
+	var d *fleet.Decision
 	for _, s := range r.members() {
-		if exempt != nil && exempt(s) {
-			continue
-		}
-		if !s.inSync() {
-			return s, true
-		}
-		if m := s.report(); m != nil && m.State == fleet.MemberRunning && m.Up < r.in.Policy.Soak {
-			return s, true
+		m := s.report()
+		switch {
+		case exempt != nil && exempt(s):
+		case s.inSync() && m == nil:
+			unknown := wait("it is not known for how long %s has been healthy: its host does not answer", s.name)
+			return &unknown
+		case !s.inSync() || m.State == fleet.MemberRunning && m.Up < r.in.Policy.Soak:
+			settle := act(r.in.step(fleet.AwaitSettled, ""))
+			d = &settle
 		}
 	}
-	return seat{}, false
+	return d
 }
 
 func (r roster) leads(s seat) bool {
@@ -236,8 +245,11 @@ func (r roster) touch(s seat, exempt, pending func(seat) bool, step fleet.Step) 
 	case s.voter() && !only && !r.quorumWithout(s, step.Kind == fleet.RemoveMember):
 		return wait("%s cannot be disturbed: without it the healthy voters are no quorum", s.name)
 	}
-	if _, unsettled := r.unsettled(exempt); unsettled {
-		return act(r.in.step(fleet.AwaitSettled, ""))
+	if d := r.settle(exempt); d != nil {
+		return *d
+	}
+	if r.in.Observation.Leader == "" && s.voter() && !only {
+		return wait("it is not known who leads %s, and the leader must not be disturbed", r.in.Operation.Cluster)
 	}
 	if r.leads(s) && !only {
 		heir, ok := r.heir(s, pending)

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -17,7 +18,7 @@ func stop(in Input) fleet.Decision {
 	if f := in.fatal(); f != nil {
 		return failedFor(f)
 	}
-	if !in.stopped() && !in.secured() {
+	if !in.stopped() && !in.secured() && !in.halfStopped() {
 		if d := in.snapshotFirst("stopping it without a snapshot"); d != nil {
 			return *d
 		}
@@ -66,8 +67,18 @@ func (in Input) snapshotFirst(what string) *fleet.Decision {
 		in.Operation.Cluster, in.silent(), what))
 }
 
+// halfStopped says that an attempt before this one saved a snapshot and stopped so many
+// members that no quorum is left to save another one. What was written in between is in
+// none, and still on the disks, which a stop keeps.
+func (in Input) halfStopped() bool {
+	s, r := in.Observation.FinalSnapshot, newRoster(in)
+	return s != nil && !s.Verified.IsZero() && !in.Observation.Quorum && !in.alive() && !r.mayElect() &&
+		slices.ContainsFunc(r.seats, seat.stopped)
+}
+
 // start starts the hosts of a stopped cluster, then all its members together: none
-// serves before most of them do.
+// serves before most of them do. Who does not come back is left to a failover, as long
+// as the others are a quorum.
 func start(in Input) fleet.Decision {
 	in.Observation = own(in.Observation, in.Operation.UID)
 	obs := in.Observation
@@ -75,55 +86,57 @@ func start(in Input) fleet.Decision {
 	if d := twins(obs); d != nil {
 		return *d
 	}
-	if f := in.fatal(); f != nil {
-		return failedFor(f)
-	}
-	if len(obs.Hosts) == 0 {
-		return wait("no host of %s is seen", in.Operation.Cluster)
-	}
 	if s := obs.FinalSnapshot; s != nil && !s.Closed.IsZero() {
+		if in.failed(fleet.ReopenSnapshot, "") > 0 {
+			return failedFor(in.fatal())
+		}
 		return act(in.step(fleet.ReopenSnapshot, ""))
 	}
-	var hosts, members []fleet.Step
+	var hosts, disks, members []fleet.Step
 	for _, s := range r.seats {
-		if s.host == nil {
-			continue // a member that was lost meanwhile; a failover replaces it
-		}
-		switch s.host.State {
-		case fleet.HostStopped, fleet.HostPending:
+		h := s.host
+		switch {
+		case h == nil || s.disk == nil || in.failedOn(s.name) || s.etcd != nil && s.etcd.Answers:
+		case h.State == fleet.HostStopped || h.State == fleet.HostPending:
 			hosts = append(hosts, r.step(fleet.StartHost, s))
-		case fleet.HostRunning:
-			m := s.report()
-			switch {
-			case s.etcd != nil && s.etcd.Answers:
-			case s.host.Report == nil:
-				return wait("host %s of %s does not answer: %s", s.host.ID, s.name, s.host.Silent)
-			case m != nil && m.State == fleet.MemberStopped:
-				step := r.step(fleet.StartMember, s)
-				step.Existing, step.Initial = true, r.everyone()
-				if run, known := s.configured(); known {
-					step.Run = &run
-				}
-				members = append(members, step)
-			}
-		default:
-			return wait("host %s of %s is %s", s.host.ID, s.name, s.host.State)
+		case h.State == fleet.HostRunning && s.disk.State == fleet.DiskAvailable && s.hasStopped():
+			disks = append(disks, r.step(fleet.AttachDisk, s))
+		case s.hasStopped() && (s.member() || len(obs.Members) == 0):
+			members = append(members, r.startAgain(s))
 		}
 	}
-	for _, wave := range [][]fleet.Step{hosts, members} {
+	for _, wave := range [][]fleet.Step{hosts, disks, members} {
 		if len(wave) > 0 {
 			return act(wave...)
 		}
 	}
-	for _, s := range r.seats {
-		if s.host != nil && s.report() != nil && s.report().State != fleet.MemberPrepared && !serving(obs, []string{s.name}) {
-			return act(in.step(fleet.AwaitHealthy, ""))
+	return r.started()
+}
+
+// failedOn says that some step on a member failed for good.
+func (in Input) failedOn(member string) bool {
+	return slices.ContainsFunc(in.Failures, func(f fleet.Failure) bool { return f.Step.Member == member })
+}
+
+// started judges whether a cluster whose members were started serves.
+func (r roster) started() fleet.Decision {
+	in, cluster := r.in, r.in.Operation.Cluster
+	var missing []string
+	for _, s := range r.members() {
+		if !s.etcd.Answers {
+			missing = append(missing, s.name)
 		}
 	}
-	if !obs.Quorum {
+	switch {
+	case in.Observation.Quorum && len(missing) == 0:
+		return done("%s serves again", cluster)
+	case in.failed(fleet.AwaitHealthy, "") == 0:
 		return act(in.step(fleet.AwaitHealthy, ""))
+	case !in.Observation.Quorum:
+		return blocked(fleet.Unavailable, "no quorum of %s serves%s: %s; bring its members back, and submit the operation again",
+			cluster, in.silent(), in.Failures[0].Message)
 	}
-	return done("%s serves again", in.Operation.Cluster)
+	return done("%s serves again, without %s; what does not come back is replaced by flotilla failover %s", cluster, sentence(missing), cluster)
 }
 
 // everyone are the places of all members that have a host.

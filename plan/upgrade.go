@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,8 +43,12 @@ func upgrade(in Input) fleet.Decision {
 			case s.etcd.Version != "" && s.etcd.Version != want:
 				return wait("%s still answers as etcd %s", s.name, s.etcd.Version), true
 			}
-			if last := r.in.Observation.Downgrade; last != "" && r.allRun(want) && last == fleet.Minor(want) {
+			switch last := r.in.Observation.Downgrade; {
+			case last == "" || !r.allRun(want):
+			case last == fleet.Minor(want):
 				return wait("etcd has not ended its downgrade to %s yet", last), true
+			default: // of an operation that stopped half way
+				return act(r.in.step(fleet.CancelDowngrade, "")), true
 			}
 			return fleet.Decision{}, false
 		},
@@ -110,7 +115,7 @@ func (r roster) beforeMinor(want string) *fleet.Decision {
 	switch {
 	case up && !down && enabled != "":
 		return answer(act(r.in.step(fleet.CancelDowngrade, "")))
-	case down && (enabled != minor || !r.stores(minor)):
+	case down && (enabled != minor && !r.worksAt(minor) || !r.stores(minor)):
 		step := r.in.step(fleet.EnableDowngrade, "")
 		step.Version = want
 		return answer(r.whenSettled(step))
@@ -121,10 +126,18 @@ func (r roster) beforeMinor(want string) *fleet.Decision {
 }
 
 func (r roster) whenSettled(step fleet.Step) fleet.Decision {
-	if _, unsettled := r.unsettled(nil); unsettled {
-		return act(r.in.step(fleet.AwaitSettled, ""))
+	if d := r.settle(nil); d != nil {
+		return *d
 	}
 	return act(step)
+}
+
+// worksAt says that the cluster as a whole works at a minor or an older one, because
+// some member runs it: etcd's own downgrade is not needed then, and refused.
+func (r roster) worksAt(minor string) bool {
+	return slices.ContainsFunc(r.members(), func(s seat) bool {
+		return s.etcd.Answers && s.etcd.Version != "" && number(s.etcd.Version) <= number(minor+".0")
+	})
 }
 
 // stores says that every member's store has a schema that a minor can read. etcd 3.5
