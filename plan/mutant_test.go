@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -88,6 +89,7 @@ var mutants = map[string]func(looks int, in plan.Input) fleet.Decision{
 	},
 }
 
+// each gives a decision with its steps changed.
 func each(d fleet.Decision, change func(*fleet.Step)) fleet.Decision {
 	d.Wave = append([]fleet.Step(nil), d.Wave...)
 	for i := range d.Wave {
@@ -96,22 +98,36 @@ func each(d fleet.Decision, change func(*fleet.Step)) fleet.Decision {
 	return d
 }
 
+// livesOfMutants is how many lives a mutant may have without breaking its rule.
+const livesOfMutants = 3000
+
 func TestWalksFindEveryMutant(t *testing.T) {
-	const lives = 3000
 	for name, mutant := range mutants {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(lives) {
-				looks := 0
-				next := func(in plan.Input) fleet.Decision {
-					looks++
-					return mutant(looks, in)
-				}
-				if err := newWalk(dice(seed), next, newTally()).live(); err != nil {
-					t.Logf("found in life %d: %.160s", seed+1, err)
-					return
-				}
-			}
-			require.Fail(t, "a planner that "+name+" broke no rule", "in %d lives", lives)
+			t.Parallel()
+			looks := 0
+			findMutant(t, name, "", (*walk).shortLife, func(in plan.Input) fleet.Decision {
+				looks++
+				return mutant(looks, in)
+			})
 		})
 	}
+	for name, mutant := range changeMutants {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			findMutant(t, name, mutant.breaks, (*walk).longLife, mutant.next)
+		})
+	}
+}
+
+// findMutant lives lives until a mutant breaks the rule that has these words.
+func findMutant(t *testing.T, name, breaks string, life func(*walk), next planner) {
+	for seed := range uint64(livesOfMutants) {
+		err := newWalk(dice(seed), next, newTally()).live(life)
+		if err != nil && strings.Contains(strings.SplitN(err.Error(), "\n", 2)[0], breaks) {
+			t.Logf("found in life %d: %.160s", seed+1, err)
+			return
+		}
+	}
+	require.Fail(t, "a planner that "+name+" broke no rule", "in %d lives", livesOfMutants)
 }

@@ -16,26 +16,36 @@ import (
 
 // Each file in testdata is a story of one cluster. The commands:
 //
-//	cluster voters=3 learners=0 zones=(a,b,c)   begins with an empty world
-//	create | decommission [skip-final-snapshot] begins an operation and shows its plan
+//	cluster voters=3 learners=0 zones=(a,b,c) version=3.7.3    begins with an empty world
+//	create | decommission [skip-final-snapshot]
+//	upscale type=large change=inPlace disk=40GiB category=essd quota=4GiB
+//	scale voters=5 learners=1
+//	failover | migrate | roll | move-leader [members=(orders-2)]
+//	migrate zones=(b,c) | move-leader leave=orders-1
+//	upgrade version=3.7.3
+//	roll snapshot-count=20000 max-learners=3 certificates=trust-new-ca
+//	stop [skip-final-snapshot] | start
+//	                                            each begins an operation and shows its plan; the
+//	                                            one before, if it is not over, was cancelled.
+//	                                            allow-downtime goes with any of them
+//	resume                                      begins one that goes on with the one before
 //	incarnation uid=…                           the name is used for another cluster
 //	protect on | protect off
 //	plan                                        forecasts the operation from here
 //	step [n=2] [only=orders-1] [effects=1]      does the next n waves; of a wave only one
 //	                                            member's step; of a step only some effects
+//	until kind=StartMember                      goes on until that is what comes next
 //	run                                         goes on until it is over
 //	observe                                     shows the world
-//	fault lose-host orders-2 | stop orders-1    of one member
-//	fault no-stock zones=(a,b) | stock zones=a  of zones
-//	fault unknown | known                       what cannot be seen, in the input's words
-//	fault write                                 a client writes; no fault at all
-//	fault settle                                hosts that begin or end come to that
-//	hide host orders-1 | show host orders-1     neither the host nor its member answers
+//	left                                        says what the operation leaves half done
+//	fault …                                     breaks something, or mends it: scenario.fault
+//	hide host orders-1 | show host orders-1     neither the host nor its member answers us
+//	cut host orders-1                           nor do they reach anybody else
 //
 // go test ./plan -run Scenarios -rewrite writes what happens into the files.
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata/scenarios", func(t *testing.T, path string) {
-		s := &scenario{uid: "7f3a"}
+		s := &scenario{}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			s.t = t
 			out, err := s.do(d)
@@ -48,24 +58,38 @@ func TestScenarios(t *testing.T) {
 }
 
 type scenario struct {
+	*entity
 	t        *testing.T
 	world    *model.World
-	spec     fleet.Spec
-	uid      string
 	in       plan.Input
-	ops      int
+	over     bool // the operation
 	unknowns []string
 }
 
+// beginnings are the commands that begin an operation.
+var beginnings = map[string]fleet.OperationKind{
+	"create": fleet.CreateCluster, "decommission": fleet.DecommissionCluster, "upscale": fleet.UpscaleCluster, "scale": fleet.ScaleCluster,
+	"failover": fleet.FailoverMember, "migrate": fleet.MigrateByLearner, "upgrade": fleet.UpgradeCluster, "roll": fleet.RollCluster,
+	"move-leader": fleet.ChangeLeader, "stop": fleet.StopCluster, "start": fleet.StartCluster,
+}
+
 func (s *scenario) do(d *datadriven.TestData) (string, error) {
+	if kind, begins := beginnings[d.Cmd]; begins {
+		s.cancel()
+		target, options, err := s.wanted(d)
+		if err != nil {
+			return "", err
+		}
+		return s.begin(s.operation(kind, target, options)), nil
+	}
 	switch d.Cmd {
 	case "cluster":
 		return s.cluster(d)
-	case "create":
-		return s.begin(d, fleet.CreateCluster), nil
-	case "decommission":
-		return s.begin(d, fleet.DecommissionCluster), nil
+	case "resume":
+		s.cancel()
+		return s.begin(s.entity.resume()), nil
 	case "incarnation":
+		s.entity = newEntity(s.spec)
 		d.ScanArgs(s.t, "uid", &s.uid)
 		return "", nil
 	case "protect":
@@ -76,11 +100,15 @@ func (s *scenario) do(d *datadriven.TestData) (string, error) {
 		return s.plan(), nil
 	case "step":
 		return s.step(d), nil
+	case "until":
+		return s.until(d), nil
 	case "run":
-		return s.run(), nil
+		return s.run(func(fleet.Decision) bool { return false }), nil
 	case "observe":
 		return s.observe(), nil
-	case "fault", "hide", "show":
+	case "left":
+		return strings.Join(plan.Left(s.look()), "\n") + "\n", nil
+	case "fault", "hide", "show", "cut":
 		return s.fault(d)
 	}
 	return "", fmt.Errorf("there is no command %q", d.Cmd)
@@ -88,7 +116,7 @@ func (s *scenario) do(d *datadriven.TestData) (string, error) {
 
 func (s *scenario) cluster(d *datadriven.TestData) (string, error) {
 	s.world = model.New().Slow()
-	s.spec = fleet.Spec{
+	spec := fleet.Spec{
 		Name: "orders", Provider: "local", Region: "local-1", Zones: []string{"a", "b", "c"},
 		Etcd: fleet.EtcdSpec{Version: "3.7.3"}, Machine: fleet.MachineSpec{Type: "small", Disk: fleet.DiskSpec{Category: "ssd"}},
 	}
@@ -96,13 +124,17 @@ func (s *scenario) cluster(d *datadriven.TestData) (string, error) {
 		var err error
 		switch arg.Key {
 		case "name":
-			s.spec.Name = arg.Vals[0]
+			spec.Name = arg.Vals[0]
 		case "voters":
-			s.spec.Voters, err = strconv.Atoi(arg.Vals[0])
+			spec.Voters, err = strconv.Atoi(arg.Vals[0])
 		case "learners":
-			s.spec.Learners, err = strconv.Atoi(arg.Vals[0])
+			spec.Learners, err = strconv.Atoi(arg.Vals[0])
 		case "zones":
-			s.spec.Zones = arg.Vals
+			spec.Zones = arg.Vals
+		case "version":
+			spec.Etcd.Version = arg.Vals[0]
+		case "max-learners":
+			spec.Etcd.MaxLearners, err = strconv.Atoi(arg.Vals[0])
 		default:
 			err = fmt.Errorf("cluster has no %q", arg.Key)
 		}
@@ -110,24 +142,81 @@ func (s *scenario) cluster(d *datadriven.TestData) (string, error) {
 			return "", err
 		}
 	}
-	s.spec = s.spec.WithDefaults()
+	s.entity, s.over = newEntity(spec.WithDefaults()), true
+	s.uid = "7f3a"
 	return "", s.spec.Validate().Err("cluster")
 }
 
-// begin begins an operation with a new ID and no failures. Without it, the one
-// before goes on, as it does when another worker takes over.
-func (s *scenario) begin(d *datadriven.TestData, kind fleet.OperationKind) string {
-	s.ops++
-	s.in = plan.Input{Operation: fleet.Operation{
-		ID: fmt.Sprintf("op-%d", s.ops), Kind: kind, Cluster: s.spec.Name, UID: s.uid, Spec: s.spec,
-		Options: fleet.Options{SkipFinalSnapshot: d.HasArg("skip-final-snapshot")},
-	}}
+// wanted is what the cluster is to be after an operation, and how it is asked for.
+func (s *scenario) wanted(d *datadriven.TestData) (fleet.Spec, fleet.Options, error) {
+	spec, options := s.spec.Clone(), fleet.Options{}
+	for _, arg := range d.CmdArgs {
+		value, err := "", error(nil)
+		if len(arg.Vals) > 0 {
+			value = arg.Vals[0]
+		}
+		switch arg.Key {
+		case "skip-final-snapshot":
+			options.SkipFinalSnapshot = true
+		case "allow-downtime":
+			options.AllowDowntime = true
+		case "members":
+			options.Members = arg.Vals
+		case "leave":
+			options.Leave = value
+		case "certificates":
+			options.Certificates = fleet.CertificateChange(value)
+		case "type":
+			spec.Machine.Type = value
+		case "change":
+			spec.Machine.Change = fleet.MachineChange(value)
+		case "category":
+			spec.Machine.Disk.Category = value
+		case "disk":
+			spec.Machine.Disk.Size, err = fleet.ParseBytes(value)
+		case "quota":
+			spec.Etcd.Quota, err = fleet.ParseBytes(value)
+		case "voters":
+			spec.Voters, err = strconv.Atoi(value)
+		case "learners":
+			spec.Learners, err = strconv.Atoi(value)
+		case "zones":
+			spec.Zones = arg.Vals
+		case "version":
+			spec.Etcd.Version = value
+		case "max-learners":
+			spec.Etcd.MaxLearners, err = strconv.Atoi(value)
+		case "snapshot-count":
+			spec.Etcd.SnapshotCount, err = strconv.ParseInt(value, 10, 64)
+		default:
+			err = fmt.Errorf("%s has no %q", d.Cmd, arg.Key)
+		}
+		if err != nil {
+			return spec, options, err
+		}
+	}
+	return spec, options, spec.Validate().Err(d.Cmd)
+}
+
+// begin begins an operation with no failures. Without it, the one before goes on, as
+// it does when another worker takes over.
+func (s *scenario) begin(op fleet.Operation) string {
+	s.in, s.over = input(op), false
 	return s.plan()
+}
+
+// cancel ends the operation in hand.
+func (s *scenario) cancel() {
+	if !s.over {
+		s.settle(s.in, false, true, false)
+		s.over = true
+	}
 }
 
 func (s *scenario) look() plan.Input {
 	s.in.Observation = s.world.Observe()
 	s.in.Observation.Unknowns = append(s.in.Observation.Unknowns, s.unknowns...)
+	met(&s.in, s.in.Observation)
 	return s.in
 }
 
@@ -147,6 +236,15 @@ func verdict(d fleet.Decision) string {
 	return fmt.Sprintf("%s: %s\n", d.Verdict, d.Reason)
 }
 
+// end says how an operation ended. One that waits goes on.
+func (s *scenario) end(d fleet.Decision) string {
+	if d.Verdict != fleet.VerdictWait && !s.over {
+		s.settle(s.in, d.Verdict == fleet.VerdictDone, true, false)
+		s.over = true
+	}
+	return verdict(d)
+}
+
 func (s *scenario) step(d *datadriven.TestData) string {
 	n, only, effects := 1, "", -1
 	d.MaybeScanArgs(s.t, "n", &n)
@@ -156,23 +254,34 @@ func (s *scenario) step(d *datadriven.TestData) string {
 	for range n {
 		decision := plan.Next(s.look())
 		if decision.Verdict != fleet.VerdictAct {
-			return b.String() + verdict(decision)
+			return b.String() + s.end(decision)
 		}
 		b.WriteString(s.wave(decision.Wave, only, effects))
 	}
 	return b.String()
 }
 
-func (s *scenario) run() string {
+func (s *scenario) until(d *datadriven.TestData) string {
+	var kind string
+	d.ScanArgs(s.t, "kind", &kind)
+	return s.run(func(d fleet.Decision) bool {
+		return slices.ContainsFunc(d.Wave, func(step fleet.Step) bool { return string(step.Kind) == kind })
+	})
+}
+
+func (s *scenario) run(stop func(fleet.Decision) bool) string {
 	var b strings.Builder
-	for range 60 {
+	for range 120 {
 		decision := plan.Next(s.look())
-		if decision.Verdict != fleet.VerdictAct {
-			return b.String() + verdict(decision)
+		switch {
+		case decision.Verdict != fleet.VerdictAct:
+			return b.String() + s.end(decision)
+		case stop(decision):
+			return b.String()
 		}
 		b.WriteString(s.wave(decision.Wave, "", -1))
 	}
-	return b.String() + "no end after 60 waves\n"
+	return b.String() + "no end after 120 waves\n"
 }
 
 // wave does a wave, records what fails as a workflow does, and says so.
@@ -183,83 +292,31 @@ func (s *scenario) wave(steps []fleet.Step, only string, effects int) string {
 		if only != "" && step.Member != only {
 			continue
 		}
+		s.in.Begin(s.in.Operation.Cluster, step)
 		all, err := s.world.Effects(s.in.Operation, step)
-		if effects >= 0 && effects < len(all) {
+		crashed := effects >= 0 && effects < len(all)
+		if crashed {
 			fmt.Fprintf(&b, "    %s: crashed after %d of %d effects\n", step, effects, len(all))
 			all = all[:effects]
 		}
 		for _, effect := range all {
 			effect()
 		}
-		if err != nil {
-			fmt.Fprintf(&b, "    %s failed: %s (token %s)\n", step, err, step.Token)
-			s.in.Failures = append(s.in.Failures, fleet.Failure{Step: step, Kind: fleet.KindOf(err), Message: err.Error()})
+		switch {
+		case err != nil:
+			fmt.Fprintf(&b, "    %s failed: %s%s\n", step, err, s.token(step))
+			s.in.Fail(step, fleet.KindOf(err), err.Error())
+		case !crashed:
+			s.in.Done(step)
 		}
 	}
 	return b.String()
 }
 
-func (s *scenario) observe() string {
-	var b strings.Builder
-	obs := s.look().Observation
-	for _, h := range obs.Hosts {
-		fmt.Fprintf(&b, "host %s  %s in %s, %s", h.ID, h.Member(), h.Zone, h.State)
-		if m := h.Report.Find(h.Member()); m != nil {
-			fmt.Fprintf(&b, ", member %s", m.State)
-		} else if h.Report == nil {
-			fmt.Fprintf(&b, ", silent: %s", h.Silent)
-		}
-		fmt.Fprintf(&b, ", token %s\n", h.Tags[fleet.TagToken])
+// token says which token a purchase that failed had: another try has another one.
+func (s *scenario) token(step fleet.Step) string {
+	if step.Kind != fleet.LaunchHost && step.Kind != fleet.AttachDisk {
+		return ""
 	}
-	for _, d := range obs.Disks {
-		at := "attached to " + d.HostID
-		if d.HostID == "" {
-			at = string(d.State)
-		}
-		fmt.Fprintf(&b, "disk %s  %s in %s, %s\n", d.ID, d.Member(), d.Zone, at)
-	}
-	for _, m := range obs.Members {
-		kind := "voter"
-		if m.Learner {
-			kind = "learner"
-		}
-		fmt.Fprintf(&b, "%s %q, answers: %v\n", kind, m.Name, m.Answers)
-	}
-	if obs.FinalSnapshot != nil {
-		fmt.Fprintf(&b, "final snapshot by %s at revision %d\n", obs.FinalSnapshot.Operation, obs.FinalSnapshot.Revision)
-	}
-	fmt.Fprintf(&b, "quorum: %v, authority: %v\n", obs.Quorum, obs.Authority)
-	return b.String()
-}
-
-func (s *scenario) fault(d *datadriven.TestData) (string, error) {
-	args := d.CmdArgs
-	last := args[len(args)-1].Key
-	hosts := s.world.HostsOf(last)
-	slices.Sort(hosts)
-	switch what := args[0].Key; {
-	case what == "no-stock" || what == "stock":
-		for _, zone := range args[1].Vals {
-			s.world.SoldOut(zone, what == "no-stock")
-		}
-	case what == "write":
-		s.world.Write()
-	case what == "unknown":
-		s.unknowns = []string{strings.TrimSpace(d.Input)}
-	case what == "known":
-		s.unknowns = nil
-	case what == "settle":
-		s.world.Settle()
-	case what == "stop":
-		s.world.StopProcess(last)
-	case len(hosts) == 0:
-		return "", fmt.Errorf("%s has no host", last)
-	case what == "lose-host":
-		s.world.LoseHost(hosts[0])
-	case d.Cmd == "hide" || d.Cmd == "show":
-		s.world.Silence(hosts[0], d.Cmd == "hide")
-	default:
-		return "", fmt.Errorf("there is no fault %q", what)
-	}
-	return "", nil
+	return " (token " + step.Token + ")"
 }
