@@ -86,7 +86,7 @@ func (r *rules) disturbs(op fleet.Operation, s fleet.Step) {
 	switch {
 	case voter && leaves && healthy <= voters/2:
 		broken("%s: of the %d voters that remain, %d are healthy", s, voters, healthy)
-	case voter && up && !leaves && healthy <= voters/2 && !(only && op.Options.AllowDowntime) && s.Kind != fleet.RollBackMember:
+	case voter && up && !leaves && healthy <= voters/2 && (!only || !op.Options.AllowDowntime) && s.Kind != fleet.RollBackMember:
 		broken("%s: of %d voters, %d stay healthy", s, voters, healthy)
 	case voter && !only && r.world.Leader() == s.Member:
 		broken("%s: it leads", s)

@@ -87,7 +87,7 @@ func (s *scenario) do(d *datadriven.TestData) (string, error) {
 		return s.cluster(d)
 	case "resume":
 		s.cancel()
-		return s.begin(s.entity.resume()), nil
+		return s.begin(s.resume()), nil
 	case "incarnation":
 		s.entity = newEntity(s.spec)
 		d.ScanArgs(s.t, "uid", &s.uid)

@@ -137,7 +137,7 @@ func (w *World) StartProcess(name string) {
 
 // Stick sets whether a member stays behind, whatever the leader sends it.
 func (w *World) Stick(name string, stuck bool) {
-	if m := w.members[name]; m != nil && !(stuck && w.Leader() == name) {
+	if m := w.members[name]; m != nil && (!stuck || w.Leader() != name) {
 		m.stuck = stuck
 		m.behind = m.behind || stuck
 	}

@@ -117,8 +117,12 @@ func (w *World) Names() []string { return slices.Sorted(maps.Keys(w.members)) }
 func (w *World) Members() int { return len(w.members) }
 
 // Member says whether there is one of a name, and Voter and Learner whether it votes.
-func (w *World) Member(name string) bool  { return w.members[name] != nil }
-func (w *World) Voter(name string) bool   { m := w.members[name]; return m != nil && !m.learner }
+func (w *World) Member(name string) bool { return w.members[name] != nil }
+
+// Voter says whether a member has a vote.
+func (w *World) Voter(name string) bool { m := w.members[name]; return m != nil && !m.learner }
+
+// Learner says whether a member has none.
 func (w *World) Learner(name string) bool { m := w.members[name]; return m != nil && m.learner }
 
 // MemberID is etcd's ID of a member, and zero when it is none.
