@@ -17,15 +17,18 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/iaas/span"
 	"github.com/flotilla-etcd/flotilla/objectstore"
 	"github.com/flotilla-etcd/flotilla/pki"
 )
 
-// Region is what the activities of one region work with. Every field but Policy is
-// required.
+// Region is what the activities of one region work with. Every field is required but
+// Policy and Elsewhere.
 type Region struct {
 	Provider iaas.Provider
-	Store    objectstore.Store
+	// Elsewhere are the other regions that clusters move from and to.
+	Elsewhere map[fleet.Place]iaas.Provider
+	Store     objectstore.Store
 	// Key seals what must not be read by whoever can read the store.
 	Key *pki.FleetKey
 	// Catalogue is the path of the release catalogue; it is read anew each time,
@@ -36,6 +39,8 @@ type Region struct {
 	// Scratch is a directory for snapshots that are being verified.
 	Scratch string
 	Log     *zap.Logger
+
+	span *span.Provider // of Provider and Elsewhere
 }
 
 // Registry is what activities are registered with: a Temporal worker.
@@ -45,7 +50,7 @@ type Registry interface {
 
 // Register registers the activities of a region, each under its own name.
 func Register(registry Registry, r Region) {
-	r.Provider = patient{r.Provider}
+	r = r.ready()
 	planner, compute, hosts := &Planner{r}, &Compute{r}, &Hosts{r}
 	members, versions, snapshots, authorities := &Members{r}, &Versions{r}, &Snapshots{r}, &Authorities{r}
 	for name, a := range map[string]any{

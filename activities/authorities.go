@@ -170,7 +170,7 @@ func (a *Authorities) issue(ctx context.Context, r fleet.CertificateRequest) (fl
 	if err != nil {
 		return fleet.CertificateReply{}, err
 	}
-	answer.Endpoints, err = a.endpoints(ctx, r.Cluster, r.UID)
+	answer.Endpoints, err = a.endpoints(ctx, fleet.Operation{Cluster: r.Cluster, UID: r.UID, Elsewhere: r.Elsewhere})
 	return answer, err
 }
 

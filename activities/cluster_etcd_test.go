@@ -90,7 +90,7 @@ func other(t *testing.T, names []string, known ...string) string {
 
 func (s *stand) endpointsNow() (names []string) {
 	_, err := as(s.t, func(ctx context.Context) error {
-		all, err := s.patient().endpoints(ctx, s.op.Cluster, s.op.UID)
+		all, err := s.patient().endpoints(ctx, s.op)
 		for _, e := range all {
 			names = append(names, e.Member)
 		}

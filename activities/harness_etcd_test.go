@@ -170,11 +170,7 @@ func (s *stand) look(memory fleet.Memory) (look fleet.Look) {
 	return look
 }
 
-func (s *stand) patient() Region {
-	r := s.Region
-	r.Provider = patient{r.Provider}
-	return r
-}
+func (s *stand) patient() Region { return s.ready() }
 
 // stepTimeout ends a step that waits for what does not come.
 const stepTimeout = 3 * time.Minute

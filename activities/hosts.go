@@ -52,7 +52,7 @@ func (h *Hosts) RenewCertificates(ctx context.Context, r fleet.StepRequest) (fle
 // none, signs them, and brings the certificates. It says until when they are valid.
 func (h *Hosts) certify(ctx context.Context, op fleet.Operation, step fleet.Step, host fleet.Host) (string, error) {
 	requests, err := call[node.PrepareResult](ctx, h.Provider, host, node.VerbPrepare, node.PrepareRequest{
-		Cluster: op.Cluster, UID: op.UID, Member: step.Member, DiskID: step.DiskID,
+		Cluster: op.Cluster, UID: op.UID, Member: step.Member, DiskID: fleet.Unqualified(step.DiskID),
 	})
 	if err != nil {
 		return "", err

@@ -215,7 +215,7 @@ func (c *calm) lasts(now time.Time) time.Duration {
 // uptimes gives for how long each member's process has lived, by its host's word;
 // zero where that is not known.
 func (r Region) uptimes(ctx context.Context, op fleet.Operation, members []fleet.ObservedMember) ([]time.Duration, error) {
-	obs, err := r.resources(ctx, op.Cluster)
+	obs, err := r.resources(ctx, op)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ type Members struct{ Region }
 // client gives an admin client of a cluster that asks at every host that runs, but
 // not at one member's: where nothing serves, nothing answers.
 func (r Region) client(ctx context.Context, op fleet.Operation, but string) (*etcdadmin.Client, error) {
-	obs, err := r.resources(ctx, op.Cluster)
+	obs, err := r.resources(ctx, op)
 	if err != nil {
 		return nil, err
 	}

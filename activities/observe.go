@@ -49,7 +49,7 @@ func (r Region) observe(ctx context.Context, op fleet.Operation, purchases []fle
 }
 
 func (r Region) observeOnce(ctx context.Context, op fleet.Operation) (fleet.Observation, error) {
-	obs, err := r.resources(ctx, op.Cluster)
+	obs, err := r.resources(ctx, op)
 	if err == nil && op.Options.Adopt != nil {
 		err = r.foreign(ctx, *op.Options.Adopt, &obs)
 	}
@@ -72,19 +72,29 @@ func (r Region) observeOnce(ctx context.Context, op fleet.Operation) (fleet.Obse
 	return obs, nil
 }
 
-// resources lists what the cloud has of a cluster.
-func (r Region) resources(ctx context.Context, cluster string) (fleet.Observation, error) {
+// resources lists what the cloud has of a cluster, in every region that it lies in.
+func (r Region) resources(ctx context.Context, op fleet.Operation) (fleet.Observation, error) {
 	obs := fleet.Observation{At: time.Now().UTC()}
-	tags := iaas.Tags{fleet.TagCluster: cluster}
-	hosts, err := r.Provider.ListHosts(ctx, tags)
+	regions, err := r.regions(op)
 	if err != nil {
 		return obs, err
 	}
-	for _, h := range hosts {
-		obs.Hosts = append(obs.Hosts, fleet.ObservedHost{Host: h})
+	tags := iaas.Tags{fleet.TagCluster: op.Cluster}
+	for _, region := range regions {
+		hosts, err := region.ListHosts(ctx, tags)
+		if err != nil {
+			return obs, err
+		}
+		for _, h := range hosts {
+			obs.Hosts = append(obs.Hosts, fleet.ObservedHost{Host: h})
+		}
+		disks, err := region.ListDisks(ctx, tags)
+		if err != nil {
+			return obs, err
+		}
+		obs.Disks = append(obs.Disks, disks...)
 	}
-	obs.Disks, err = r.Provider.ListDisks(ctx, tags)
-	return obs, err
+	return obs, nil
 }
 
 // foreign adds the hosts and disks that are to be adopted and do not carry the

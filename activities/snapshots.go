@@ -47,7 +47,7 @@ func (s *Snapshots) save(ctx context.Context, r fleet.StepRequest) (string, erro
 
 // store streams from a member through the seal into the store.
 func (s *Snapshots) store(ctx context.Context, op fleet.Operation, snapshot *fleet.Snapshot) error {
-	obs, err := s.resources(ctx, op.Cluster)
+	obs, err := s.resources(ctx, op)
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ type raftSnapshots struct {
 }
 
 func (v *Versions) raftSnapshots(ctx context.Context, op fleet.Operation, client *etcdadmin.Client) (raftSnapshots, error) {
-	obs, err := v.resources(ctx, op.Cluster)
+	obs, err := v.resources(ctx, op)
 	if err != nil {
 		return raftSnapshots{}, err
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/fleet"
-	"github.com/flotilla-etcd/flotilla/iaas"
 	"github.com/flotilla-etcd/flotilla/node"
 )
 
@@ -131,7 +130,7 @@ func (r Region) sight(ctx context.Context, client *etcdadmin.Client, op fleet.Op
 		all[i].Began = time.Now()
 	}
 	group.Go(func() error {
-		if obs, cloudErr = r.resources(ctx, op.Cluster); cloudErr == nil {
+		if obs, cloudErr = r.resources(ctx, op); cloudErr == nil {
 			r.askSuspects(ctx, op, &obs, members)
 		}
 		return nil
@@ -284,18 +283,26 @@ func atClientPort(ctx context.Context, m fleet.ObservedMember) (fleet.Testimony,
 // judgeZone says that a disk cannot be used any more when its zone is not there: it is
 // not on offer, or sells no host that the disk could be attached to.
 func (r Region) judgeZone(ctx context.Context, op fleet.Operation, member string, e *fleet.Evidence) {
-	disks, err := r.Provider.ListDisks(ctx, iaas.Tags{fleet.TagCluster: op.Cluster, fleet.TagUID: op.UID, fleet.TagMember: member})
-	if err != nil || len(disks) != 1 {
+	obs, err := r.resources(ctx, op)
+	if err != nil {
+		return
+	}
+	disks := slices.DeleteFunc(obs.Disks, func(d fleet.Disk) bool { return d.Tags[fleet.TagUID] != op.UID || d.Member() != member })
+	if len(disks) != 1 {
 		return
 	}
 	zone := disks[0].Zone
-	zones, err := r.Provider.Zones(ctx)
+	region, err := r.regionOf(zone)
+	if err != nil {
+		return
+	}
+	zones, err := region.Zones(ctx)
 	if err != nil {
 		return
 	}
 	sells := false
 	if slices.Contains(zones, zone) {
-		sells, err = r.Provider.Available(ctx, zone, op.Spec.Machine.Type)
+		sells, err = region.Available(ctx, zone, op.Spec.Machine.Type)
 	}
 	if err == nil && !sells {
 		e.DiskLost = true

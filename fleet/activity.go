@@ -49,6 +49,8 @@ type Look struct {
 	// Left are the things that the operation would leave half done if it ended here,
 	// each in words: "orders-4 is a learner and was not promoted".
 	Left []string `json:"left,omitempty"`
+	// Elsewhere are the places other than the operation's where something of the cluster is.
+	Elsewhere []Place `json:"elsewhere,omitempty"`
 }
 
 // Empty says that nothing of the cluster exists.
@@ -111,6 +113,8 @@ type CertificateRequest struct {
 	CSR      string   `json:"csr"`  // PEM
 	Name     string   `json:"name"` // common name of the certificate
 	Validity Duration `json:"validity"`
+	// Elsewhere are other places where members may be.
+	Elsewhere []Place `json:"elsewhere,omitempty"`
 }
 
 // CertificateReply is a client certificate and what it is good for.

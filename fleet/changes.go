@@ -15,21 +15,16 @@ type Change struct {
 // Changes gives the operations that lead from one spec to another, in the order in
 // which they have to run: settings first, because more learners need a larger limit
 // on every member before they join; the release next, so that new members are made
-// with it; then machines, places and at last the size. What differs otherwise
+// with it; then machines, places and at last the size. Another region makes every
+// member anew, so machines change with it. What differs otherwise
 // (labels, policy, protection, how machines are changed) needs no operation and is in
 // the first of the specs. The problems are of what no operation can change.
 //
 //workflowcheck:ignore
 func Changes(before, after Spec) ([]Change, Problems) {
 	var ps Problems
-	for _, fixed := range []struct{ path, was, is string }{
-		{"name", before.Name, after.Name}, {"provider", before.Provider, after.Provider}, {"region", before.Region, after.Region},
-	} {
-		if fixed.was != fixed.is {
-			ps.add(fixed.path, "%q cannot become %q: a running cluster stays where it is", fixed.was, fixed.is)
-		}
-	}
-	if len(ps) > 0 {
+	if before.Name != after.Name {
+		ps.add("name", "%q cannot become %q: a cluster keeps its name", before.Name, after.Name)
 		return nil, ps
 	}
 	var all []Change
@@ -48,8 +43,18 @@ func Changes(before, after Spec) ([]Change, Problems) {
 		s.Etcd.Quota = quota
 	})
 	step(UpgradeCluster, func(s *Spec) { s.Etcd.Version = after.Etcd.Version })
-	step(UpscaleCluster, func(s *Spec) { s.Machine, s.Etcd.Quota = after.Machine, after.Etcd.Quota })
-	step(MigrateByLearner, func(s *Spec) { s.Zones, s.Class = slices.Clone(after.Zones), after.Class })
+	machines := func(s *Spec) { s.Machine, s.Etcd.Quota = after.Machine, after.Etcd.Quota }
+	moves := before.Place() != after.Place()
+	if !moves {
+		step(UpscaleCluster, machines)
+	}
+	step(MigrateByLearner, func(s *Spec) {
+		s.Zones, s.Class = slices.Clone(after.Zones), after.Class
+		if moves {
+			s.Provider, s.Region = after.Provider, after.Region
+			machines(s)
+		}
+	})
 	step(ScaleCluster, func(s *Spec) { s.Voters, s.Learners = after.Voters, after.Learners })
 	return all, nil
 }

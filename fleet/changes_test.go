@@ -55,9 +55,32 @@ func TestMoreLearnersNeedALargerLimitFirst(t *testing.T) {
 
 func TestWhatNoOperationChangesIsAProblem(t *testing.T) {
 	before, after := orders(), orders()
-	after.Name, after.Region, after.Provider = "bills", "local-2", "aws"
+	after.Name = "bills"
 	_, problems := Changes(before, after)
-	require.Len(t, problems, 3)
+	require.Len(t, problems, 1)
+}
+
+// Members are made anew in another region, so machines change as they move.
+func TestAnotherRegionTakesOneMigration(t *testing.T) {
+	before, after := orders(), orders()
+	after.Provider, after.Region, after.Zones = "aws", "eu-central-1", []string{"eu-central-1a"}
+	after.Machine.Type, after.Machine.Disk.Category, after.Etcd.Version = "m7g.large", "gp3", "3.7.3"
+	changes, problems := Changes(before, after)
+	require.Empty(t, problems)
+	require.Equal(t, []OperationKind{UpgradeCluster, MigrateByLearner}, kinds(changes))
+	require.Equal(t, "local", changes[0].Spec.Provider)
+	require.Equal(t, "small", changes[0].Spec.Machine.Type)
+	require.True(t, changes[1].Spec.Equal(after))
+}
+
+func TestQualifiedNames(t *testing.T) {
+	place := Place{Provider: "aws", Region: "eu-central-1"}
+	back, id, is := SplitPlace(place.Qualify("i-0f2a"))
+	require.True(t, is)
+	require.Equal(t, place, back)
+	require.Equal(t, "i-0f2a", id)
+	require.Equal(t, "i-0f2a", Unqualified("i-0f2a"))
+	require.Empty(t, place.Qualify(""), "no host is no host anywhere")
 }
 
 func TestQuotaFollowsTheDisk(t *testing.T) {

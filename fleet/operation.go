@@ -166,6 +166,9 @@ type Operation struct {
 	// NextMember is the number of the first member that did not exist when this one
 	// began. What those before it bought is below it.
 	NextMember int `json:"nextMember,omitempty"`
+	// Elsewhere are the places other than the spec's where something of the cluster may be:
+	// where it moves from, or where a move that was not finished went to.
+	Elsewhere []Place `json:"elsewhere,omitempty"`
 	// Purchases are the hosts that were bought by those before it and are not members
 	// yet, as the steps that bought them.
 	Purchases []Step `json:"purchases,omitempty"`

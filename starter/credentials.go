@@ -28,6 +28,7 @@ func (c *Client) Credentials(ctx context.Context, cluster, name string, csrPEM [
 		workflows.CertificateRequest{
 			Cluster: cluster, UID: view.Summary.UID, Provider: view.Summary.Provider, Region: view.Summary.Region,
 			CSR: string(csrPEM), Name: name, Validity: fleet.Duration(validity),
+			Elsewhere: view.Elsewhere,
 		}, &reply)
 	if err == nil && len(reply.Endpoints) == 0 {
 		reply.Endpoints = view.Endpoints

@@ -3,6 +3,7 @@ package starter
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -75,6 +76,8 @@ func inherit(operation fleet.Operation, view workflows.ClusterView) fleet.Operat
 	}
 	operation.ID, operation.Generation = forecast, forecast
 	operation.Since, operation.NextMember = view.NextMember, view.NextMember
+	operation.Elsewhere = slices.DeleteFunc(append(slices.Clone(view.Elsewhere), view.Spec.Place()),
+		func(place fleet.Place) bool { return place == operation.Spec.Place() })
 	if left := Continues(operation, view); left != nil {
 		operation.Generation, operation.Since, operation.Purchases = left.Generation, left.Since, left.Purchases
 	}

@@ -33,6 +33,7 @@ type Config struct {
 	Data       string   // only for provider local: the directory of its hosts and disks
 	NodeBinary string   // only for provider local: the flotilla-node that hosts run
 	NodeEnv    []string // only for provider local: added to the environment of hosts
+	Reach      []string // configuration files of workers of other regions
 
 	ObjectStore string
 	FleetKey    string
@@ -71,6 +72,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringVar(&c.Data, "data", "", "provider local: directory of its hosts and disks")
 	f.StringVar(&c.NodeBinary, "node-binary", "", "provider local: the flotilla-node that hosts run")
 	f.StringArrayVar(&c.NodeEnv, "node-env", nil, "provider local: KEY=value for everything on hosts; may be repeated")
+	f.StringSliceVar(&c.Reach, "reach", nil, "configuration `file` of a worker of another region, which clusters may move from or to; may be repeated")
 	f.StringVar(&c.ObjectStore, "object-store", "", "file:///directory or s3://bucket/prefix?endpoint=https://host&region=…")
 	f.StringVar(&c.FleetKey, "fleet-key", "", "age identity file that seals authorities and snapshots (mode 0600)")
 	f.StringVar(&c.Releases, "releases", "", "catalogue of etcd releases (YAML)")
@@ -183,23 +185,12 @@ func readFile(file string) (map[string]any, error) {
 // check names everything that is missing or wrong, at once.
 func (c *Config) check() error {
 	var ps fleet.Problems
-	need := func(flag, value, why string) {
-		if value == "" {
-			ps = append(ps, fleet.Problem{Path: "--" + flag, Message: "is missing: " + why})
-		}
-	}
 	if c.serves(ServeActivities) {
-		need("object-store", c.ObjectStore, "authorities and snapshots are kept there")
-		need("fleet-key", c.FleetKey, "it seals them")
-		need("releases", c.Releases, "it says which etcd may be installed")
-		if c.Provider == "local" {
-			need("data", c.Data, "the local provider keeps its hosts there")
-			need("node-binary", c.NodeBinary, "it runs on the local provider's hosts")
-		}
+		need(&ps, "object-store", c.ObjectStore, "authorities and snapshots are kept there")
+		need(&ps, "fleet-key", c.FleetKey, "it seals them")
+		need(&ps, "releases", c.Releases, "it says which etcd may be installed")
 	}
-	if c.Provider != "local" {
-		ps = append(ps, fleet.Problem{Path: "--provider", Message: fmt.Sprintf("%q is not one of: local", c.Provider)})
-	}
+	ps = append(ps, c.checkProvider()...)
 	if len(c.Serve) == 0 || !c.serves(ServeWorkflows) && !c.serves(ServeActivities) {
 		ps = append(ps, fleet.Problem{Path: "--serve", Message: "must name workflows, activities or both"})
 	}
@@ -221,6 +212,12 @@ func (c *Config) check() error {
 		ps = append(ps, fleet.Problem{Path: "--log-format", Message: fmt.Sprintf("%q is not json or console", c.LogFormat)})
 	}
 	return ps.Err("worker configuration")
+}
+
+func need(ps *fleet.Problems, flag, value, why string) {
+	if value == "" {
+		*ps = append(*ps, fleet.Problem{Path: "--" + flag, Message: "is missing: " + why})
+	}
 }
 
 func (c *Config) serves(what string) bool { return slices.Contains(c.Serve, what) }

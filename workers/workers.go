@@ -9,7 +9,6 @@ package workers
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +22,6 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/activities"
 	"github.com/flotilla-etcd/flotilla/fleet"
-	"github.com/flotilla-etcd/flotilla/iaas/local"
 	"github.com/flotilla-etcd/flotilla/objectstore"
 	"github.com/flotilla-etcd/flotilla/pki"
 	"github.com/flotilla-etcd/flotilla/workflows"
@@ -226,16 +224,16 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger) (activities
 	if _, err := store.List(ctx, "clusters/none/"); err != nil {
 		return activities.Region{}, err // better now than in the middle of something
 	}
-	provider, err := local.Open(local.Config{
-		Root: c.Data, Region: c.Region, Zones: c.Zones, NodeBinary: c.NodeBinary, Log: log.Named("local"),
-		// All hosts are on one disk: a release is unpacked once for all of them.
-		Env: append([]string{"FLOTILLA_NODE_DEPOT=" + filepath.Join(c.Data, "releases")}, c.NodeEnv...),
-	})
+	provider, err := openProvider(ctx, c, log)
+	if err != nil {
+		return activities.Region{}, err
+	}
+	elsewhere, err := openElsewhere(ctx, c, log)
 	if err != nil {
 		return activities.Region{}, err
 	}
 	region := activities.Region{
-		Provider: provider, Store: store, Key: key, Catalogue: c.Releases, Policy: c.Policy, Scratch: c.Scratch, Log: log,
+		Provider: provider, Elsewhere: elsewhere, Store: store, Key: key, Catalogue: c.Releases, Policy: c.Policy, Scratch: c.Scratch, Log: log,
 	}
 	if o.Region != nil {
 		o.Region(&region)

@@ -192,6 +192,9 @@ func (c *cluster) checkTarget(r SubmitRequest) error {
 	if moved := len(r.Options.Members) > 0 && r.Kind == fleet.MigrateByLearner; moved && (target.Machine != c.Spec.Machine || target.Etcd != c.Spec.Etcd) {
 		return fleet.Errorf(fleet.Invalid, "request", "options.members: machine and quota are of all members, so they change with none or all of them moved")
 	}
+	if len(r.Options.Members) > 0 && target.Place() != c.Spec.Place() {
+		return fleet.Errorf(fleet.Invalid, "request", "options.members: a cluster moves to another region with all of its members")
+	}
 	return checkChange(*c.Spec, r.Kind, target)
 }
 

@@ -80,10 +80,12 @@ func TestSpecsThatAreRefused(t *testing.T) {
 	named := change("r", fleet.ChangeLeader)
 	upgrade := fleet.Change{Kind: fleet.UpgradeCluster, Spec: *change("", "", newer).Spec}
 	for name, test := range map[string]refusal{
-		"wrong":                   {running(), change("r", fleet.ScaleCluster, wrong), fleet.Invalid, "voters: 4"},
-		"none":                    {running(), specless, fleet.Invalid, "spec is missing"},
-		"one too many":            {running(), named, fleet.Invalid, "takes no spec"},
-		"of another region":       {running(), change("r", fleet.MigrateByLearner, elsewhere), fleet.Invalid, "region"},
+		"wrong":        {running(), change("r", fleet.ScaleCluster, wrong), fleet.Invalid, "voters: 4"},
+		"none":         {running(), specless, fleet.Invalid, "spec is missing"},
+		"one too many": {running(), named, fleet.Invalid, "takes no spec"},
+		"some to another region": {running(), with(change("r", fleet.MigrateByLearner, elsewhere), func(o *fleet.Options) { o.Members = []string{"orders-1"} }),
+			fleet.Invalid, "with all of its members"},
+		"in another region":       {running(), change("r", fleet.ScaleCluster, five, elsewhere), fleet.Conflict, "MigrateByLearner"},
 		"more than was asked for": {running(), change("r", fleet.ScaleCluster, five, newer), fleet.Conflict, "needs UpgradeCluster too"},
 		"something else":          {running(), change("r", fleet.ScaleCluster, larger), fleet.Conflict, "UpscaleCluster"},
 		"machines of some": {running(), with(change("r", fleet.MigrateByLearner, larger), func(o *fleet.Options) { o.Members = []string{"orders-1"} }),

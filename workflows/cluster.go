@@ -44,6 +44,8 @@ type ClusterState struct {
 	// NextMember is the number of the first member that never existed; zero in the state
 	// of a cluster that no operation has changed since it was created by an early version.
 	NextMember int `json:"nextMember,omitempty"`
+	// Elsewhere are the places other than the spec's where something of the cluster may be.
+	Elsewhere []fleet.Place `json:"elsewhere,omitempty"`
 }
 
 // SeenRequest is a request ID and the operation that it led to.
@@ -236,7 +238,7 @@ func (c *cluster) view() ClusterView {
 		Unfinished: c.unfinished(), Queue: slices.Clone(c.Queue), NextMember: c.nextMember(),
 	}
 	if c.Spec != nil {
-		v.Spec = c.Spec.Clone()
+		v.Spec, v.Elsewhere = c.Spec.Clone(), c.elsewhere()
 	}
 	return v
 }

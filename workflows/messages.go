@@ -224,6 +224,8 @@ type ClusterView struct {
 	// NextMember is the number of the first member that never existed: what a new
 	// operation gets as fleet.Operation's Since and NextMember.
 	NextMember int `json:"nextMember,omitempty"`
+	// Elsewhere are the places other than the spec's where something of the cluster may be.
+	Elsewhere []fleet.Place `json:"elsewhere,omitempty"`
 }
 
 // QueuedOperation is an operation that runs when those before it are done.
@@ -253,6 +255,9 @@ type OperationResult struct {
 	Purchases []fleet.Step `json:"purchases,omitempty"`
 	// HighestMember is the highest number of a member that it saw or bought for.
 	HighestMember int `json:"highestMember,omitempty"`
+	// Elsewhere are the places other than the operation's where something of the cluster
+	// was seen at the end.
+	Elsewhere []fleet.Place `json:"elsewhere,omitempty"`
 }
 
 // RecipientRequest asks whose workers are to be able to read what is sealed.

@@ -34,6 +34,7 @@ func (o *operation) end(ctx workflow.Context, err error) (OperationResult, error
 		Progress: o.progress, Summary: o.last.Summary, Endpoints: o.last.Endpoints,
 		FinalSnapshot: o.last.Observation.FinalSnapshot, Lost: o.lost(),
 		Clean: o.looked() && o.last.Empty(), Purchases: o.memory.Purchases, HighestMember: o.memory.Highest,
+		Elsewhere: o.last.Elsewhere,
 	}
 	if err != nil {
 		result.Left = o.left()

@@ -82,6 +82,7 @@ func (c *cluster) operation(r SubmitRequest) fleet.Operation {
 func (c *cluster) complete(op fleet.Operation, id string) fleet.Operation {
 	op.ID, op.Cluster, op.UID, op.Generation = id, c.Name, c.UID, id
 	op.Since, op.NextMember = c.nextMember(), c.nextMember()
+	op.Elsewhere = places(op.Spec.Place(), append(slices.Clone(c.Elsewhere), c.Spec.Place())...)
 	if op.Kind != fleet.CreateCluster && op.Kind != fleet.AdoptCluster {
 		before := c.Spec.Clone()
 		op.Before = &before

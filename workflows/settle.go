@@ -69,7 +69,7 @@ func (c *cluster) keepSpec(op *inHand, record *OperationRecord, result Operation
 	switch {
 	case record.State == fleet.OperationDone:
 		spec := op.Spec.Amended(*c.Spec)
-		c.Spec, c.Unfinished = &spec, nil
+		c.Spec, c.Unfinished, c.Elsewhere = &spec, nil, result.Elsewhere
 	case op.failed != nil: // nothing was begun
 	case c.Unfinished == nil || c.Unfinished.Generation == op.Generation || result.touched():
 		unfinished := op.Operation
@@ -78,10 +78,14 @@ func (c *cluster) keepSpec(op *inHand, record *OperationRecord, result Operation
 		}
 		c.Unfinished = &unfinished
 	}
+	if record.State != fleet.OperationDone && (op.failed == nil || isTwin(op.failed)) {
+		c.Elsewhere = places(c.Spec.Place(), append(append(slices.Clone(c.Elsewhere), op.Elsewhere...), op.Spec.Place())...)
+	}
 	if c.Summary.Phase == fleet.PhaseGone {
 		c.Unfinished = nil
 	}
 	c.Summary.Voters, c.Summary.Class = c.Spec.Voters, c.Spec.Class
+	c.Summary.Provider, c.Summary.Region = c.Spec.Provider, c.Spec.Region
 }
 
 // phaseDuring says what a cluster is while an operation runs.

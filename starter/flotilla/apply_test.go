@@ -112,14 +112,19 @@ func TestApplyCreatesWhatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestApplyRefusesWhatNoOperationCanChange(t *testing.T) {
+func TestApplyMovesToAnotherRegion(t *testing.T) {
 	f := running()
-	got := do(t, f, false, "", "apply", "--yes", "-f", document(t, func(s *fleet.Spec) { s.Provider, s.Region = "aws", "eu-1" }))
-	assert.Equal(t, exitInput, got.code)
-	assert.Contains(t, got.err, `provider: "local" cannot become "aws"`)
-	assert.Contains(t, got.err, `region: "local-1" cannot become "eu-1"`)
+	got := do(t, f, false, "", "apply", "--yes", "-f", document(t, func(s *fleet.Spec) { s.Region = "local-2" }))
+	assert.Equal(t, exitDone, got.code, got.err)
+	require.Len(t, f.changed, 1)
+	assert.Equal(t, fleet.MigrateByLearner, f.changed[0].kind)
+	assert.Equal(t, "local-2", f.changed[0].spec.Region)
+}
+
+func TestApplyRefusesWhatIsBlocked(t *testing.T) {
+	f := running()
 	f.reply.Kind, f.reply.Blocked = fleet.Blocked, "no quorum of orders answers"
-	got = do(t, f, false, "", "apply", "--yes", "-f", document(t, func(s *fleet.Spec) { s.Voters = 5 }))
+	got := do(t, f, false, "", "apply", "--yes", "-f", document(t, func(s *fleet.Spec) { s.Voters = 5 }))
 	assert.Equal(t, exitRefused, got.code)
 	assert.Contains(t, got.err, "no quorum of orders answers")
 	assert.Empty(t, f.changed)

@@ -150,7 +150,7 @@ func TestMistakesAreSaidBeforeAnythingIsAsked(t *testing.T) {
 		"migrate orders --zones a,a":                                `--zones: "a" is named twice`,
 		"migrate orders --zones A!":                                 `--zones: "A!" is not a name of a place`,
 		"migrate orders --class Fast":                               `--class: "Fast" is not one of Guaranteed, Burstable, BestEffort`,
-		"migrate orders --type b --member orders-1":                 "--type is for all members",
+		"migrate orders --type b --member orders-1":                 "are for all members: leave --member out",
 		"upgrade orders":                                            "give --to",
 		"upgrade orders --to latest":                                `--to: "latest" is not a version such as 3.7.3`,
 		"upgrade orders --to 3.4.23":                                "--to: 3.4.23 is not supported: the minors are 3.5, 3.6, 3.7",

@@ -110,34 +110,48 @@ func learnersNeeded(s fleet.Spec) int {
 // migrate moves members to new hosts.
 func migrate() *verb {
 	var members, zones []string
-	var machine, class string
+	var provider, region, machine, category, class string
 	return &verb{
 		kind: fleet.MigrateByLearner, use: "migrate NAME", short: "Move members to new hosts, through learners",
 		long: `Move members to new hosts, one by one: a learner joins on the new host, catches up,
 gets its vote, the leader moves away, the old voter leaves, and its host is given
-back. All members move, or those that --member names; that drains a host.`,
+back. All members move, or those that --member names; that drains a host.
+
+They may move to another region, also of another provider, with the machine types and
+disk categories of that one. Its workers do the work: they need --reach for the region
+that the cluster is in, and members of both must reach each other.`,
 		example: `  flotilla migrate orders
   flotilla migrate orders --member orders-2
-  flotilla migrate orders --zones b,c,d`,
-		fields: map[string]string{"zones": "zones", "machine.type": "type", "class": "class"},
+  flotilla migrate orders --zones b,c,d
+  flotilla migrate orders --region local-2 --zones a,b,c`,
+		fields: map[string]string{
+			"provider": "provider", "region": "region", "zones": "zones",
+			"machine.type": "type", "machine.disk.category": "category", "class": "class",
+		},
 		flags: func(cmd *cobra.Command) {
 			flags := cmd.Flags()
 			flags.StringSliceVar(&members, "member", nil, "`member` to move; may repeat (default: all)")
 			flags.StringSliceVar(&zones, "zones", nil, "`zones` that members go to, as in a,b,c")
+			flags.StringVar(&provider, "provider", "", "`provider` that the cluster moves to")
+			flags.StringVar(&region, "region", "", "`region` that the cluster moves to")
 			flags.StringVar(&machine, "type", "", "machine `type` of the new hosts")
+			flags.StringVar(&category, "category", "", "disk `category` of the new disks")
 			flags.StringVar(&class, "class", "", "QoS `class`, which says which pool of hosts: Guaranteed, Burstable or BestEffort")
 			complete(cmd, "class", string(fleet.Guaranteed), string(fleet.Burstable), string(fleet.BestEffort))
 		},
 		wish: func(cmd *cobra.Command, _ []string) (wish, error) {
 			set := cmd.Flags().Changed
-			if len(members) > 0 && anyOf(cmd, "type", "class") {
-				return wish{}, usageError(cmd, errors.New("--type is for all members, and so is --class: leave --member out"))
+			if all := []string{"provider", "region", "type", "category", "class"}; len(members) > 0 && anyOf(cmd, all...) {
+				return wish{}, usageError(cmd, fmt.Errorf("--%s are for all members: leave --member out", strings.Join(all, ", --")))
 			}
 			w := wish{options: fleet.Options{Members: members}}
-			if anyOf(cmd, "zones", "type", "class") {
+			if anyOf(cmd, "provider", "region", "zones", "type", "category", "class") {
 				w.spec = func(s *fleet.Spec) {
+					assign(&s.Provider, provider, set("provider"))
+					assign(&s.Region, region, set("region"))
 					assign(&s.Zones, slices.Clone(zones), set("zones"))
 					assign(&s.Machine.Type, machine, set("type"))
+					assign(&s.Machine.Disk.Category, category, set("category"))
 					assign(&s.Class, fleet.Class(class), set("class"))
 				}
 			}
@@ -253,5 +267,6 @@ var elsewhere = map[string]string{
 	"etcd.version": "flotilla upgrade --to", "etcd.quota": "flotilla upscale --quota",
 	"voters": "flotilla scale --voters", "learners": "flotilla scale --learners",
 	"machine.type": "flotilla upscale --type", "machine.disk.size": "flotilla upscale --disk",
-	"machine.disk.category": "flotilla upscale --category", "zones": "flotilla migrate --zones", "class": "flotilla migrate --class",
+	"machine.disk.category": "flotilla upscale --category", "provider": "flotilla migrate --provider", "region": "flotilla migrate --region",
+	"zones": "flotilla migrate --zones", "class": "flotilla migrate --class",
 }

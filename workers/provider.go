@@ -1,0 +1,64 @@
+package workers
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"go.uber.org/zap"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/iaas/local"
+)
+
+// checkProvider says what a provider needs and was not told.
+func (c *Config) checkProvider() fleet.Problems {
+	var ps fleet.Problems
+	switch c.Provider {
+	case "local":
+		if c.serves(ServeActivities) {
+			need(&ps, "data", c.Data, "the local provider keeps its hosts there")
+			need(&ps, "node-binary", c.NodeBinary, "it runs on the local provider's hosts")
+		}
+	default:
+		ps = append(ps, fleet.Problem{Path: "--provider", Message: fmt.Sprintf("%q is not one of: local", c.Provider)})
+	}
+	return ps
+}
+
+// openProvider opens the provider that the configuration names.
+func openProvider(_ context.Context, c Config, log *zap.Logger) (iaas.Provider, error) {
+	return local.Open(local.Config{
+		Root: c.Data, Region: c.Region, Zones: c.Zones, NodeBinary: c.NodeBinary, Log: log.Named("local"),
+		// All hosts are on one disk: a release is unpacked once for all of them.
+		Env: append([]string{"FLOTILLA_NODE_DEPOT=" + filepath.Join(c.Data, "releases")}, c.NodeEnv...),
+	})
+}
+
+// openElsewhere opens the regions whose workers' configurations --reach names. Of each
+// only what is of its provider counts, and nothing of this worker's environment.
+func openElsewhere(ctx context.Context, c Config, log *zap.Logger) (map[fleet.Place]iaas.Provider, error) {
+	all := map[fleet.Place]iaas.Provider{}
+	for _, file := range c.Reach {
+		var there Config
+		if err := Fill(there.Flags(), file, func(string) (string, bool) { return "", false }); err != nil {
+			return nil, err
+		}
+		resource := "configuration file " + file
+		if err := there.checkProvider().Err(resource); err != nil {
+			return nil, err
+		}
+		place := fleet.Place{Provider: there.Provider, Region: there.Region}
+		if _, twice := all[place]; twice || place == (fleet.Place{Provider: c.Provider, Region: c.Region}) {
+			return nil, fleet.Errorf(fleet.Invalid, resource, "is of %s, which this worker reaches already", place).
+				WithRemedy("name each other region once with --reach")
+		}
+		provider, err := openProvider(ctx, there, log)
+		if err != nil {
+			return nil, err
+		}
+		all[place] = provider
+	}
+	return all, nil
+}
