@@ -36,6 +36,15 @@ func (c *Client) EnableDowngrade(ctx context.Context, minor string) error {
 	if s := speaker(seen); s != nil && fleet.Minor(s.Version) == "3.5" {
 		return fleet.Errorf(fleet.Invalid, resource, "member %s runs etcd %s, and downgrades begin with 3.6", called(s.ObservedMember), s.Version)
 	}
+	version, err := c.ClusterVersion(ctx)
+	switch {
+	case err != nil:
+		return err
+	case fleet.Minor(version) == minor:
+		// Its members were upgraded a moment ago; etcd refuses for good what it would take then.
+		return fleet.Errorf(fleet.Conflict, resource, "the cluster as a whole still works at %s", version).
+			WithRemedy("it goes up with its members within seconds")
+	}
 	for _, action := range []clientv3.DowngradeAction{clientv3.DowngradeValidate, clientv3.DowngradeEnable} {
 		err := c.change(ctx, seen, resource, func(ctx context.Context, client *clientv3.Client) error {
 			_, err := client.Downgrade(ctx, action, minor)

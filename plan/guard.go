@@ -22,7 +22,9 @@ func (r roster) guard(g goal) *fleet.Decision {
 		case fleet.RollBackMember:
 			return answer(stuckAt(&in.Failures[i]))
 		case fleet.RestartMember:
-			return answer(r.rolledBack(f))
+			if !r.isMended(f) {
+				return answer(r.rolledBack(f))
+			}
 		}
 	}
 	if f := r.unmended(g); f != nil {
@@ -168,7 +170,7 @@ func (r roster) changed(spec fleet.Spec) bool {
 func (r roster) unmended(g goal) *fleet.Failure {
 	others := r.in
 	others.Failures = slices.DeleteFunc(slices.Clone(r.in.Failures), func(f fleet.Failure) bool {
-		return r.moot(f) || g.mended != nil && g.mended(f)
+		return r.moot(f) || r.isMended(f) || g.mended != nil && g.mended(f)
 	})
 	return others.fatal()
 }
@@ -190,8 +192,13 @@ func (r roster) rollBack() *fleet.Decision {
 			continue
 		}
 		s, _ := r.find(f.Step.Member)
-		step := r.startStep(fleet.RollBackMember, s)
 		was := r.formerly()
+		if !s.installed(was.Version) && r.in.failed(fleet.PrepareHost, s.name) == 0 {
+			// It never ran that: it came in while an operation was half way to another one.
+			d := act(r.install(s, was.Version))
+			return &d
+		}
+		step := r.startStep(fleet.RollBackMember, s)
 		step.Run = &was
 		d := act(step)
 		if s.member() && s.etcd.Answers { // it serves, and is behind
@@ -232,6 +239,18 @@ func (r roster) couldServe(version string) bool {
 		}
 	}
 	return !answer
+}
+
+// isMended says that a member did not come back with what an operation before this one
+// had left it with, and serves again as it did before that: as this one wants it.
+func (r roster) isMended(f fleet.Failure) bool {
+	op := r.in.Operation
+	if f.Step.Kind != fleet.RestartMember || op.Kind == fleet.RollCluster || op.Before == nil || op.Spec.Etcd != op.Before.Etcd {
+		return false
+	}
+	s, _ := r.find(f.Step.Member)
+	now, known := s.configured()
+	return known && s.inSync() && same(now, r.formerly())
 }
 
 // formerly is how members ran before the operation.

@@ -55,10 +55,8 @@ func smaller(machine string) func(seat) bool {
 
 // restart restarts a member with another configuration.
 func (r roster) restart(s seat, run fleet.MemberConfig) fleet.Decision {
-	if s.host != nil && s.host.Report != nil && !slices.Contains(s.host.Report.Releases, run.Version) {
-		step := r.step(fleet.PrepareHost, s) // disturbs nobody
-		step.Version = run.Version
-		return act(step)
+	if !s.installed(run.Version) {
+		return act(r.install(s, run.Version))
 	}
 	step := r.startStep(fleet.RestartMember, s)
 	step.Run = &run
@@ -67,6 +65,18 @@ func (r roster) restart(s seat, run fleet.MemberConfig) fleet.Decision {
 		return !known || now != run
 	}
 	return r.touch(s, nil, pending, step)
+}
+
+// installed says that a release is on the member's host, or that it is not known.
+func (s seat) installed(version string) bool {
+	return s.host == nil || s.host.Report == nil || slices.Contains(s.host.Report.Releases, version)
+}
+
+// install brings a release to a member's host, which disturbs nobody.
+func (r roster) install(s seat, version string) fleet.Step {
+	step := r.step(fleet.PrepareHost, s)
+	step.Version = version
+	return step
 }
 
 // scale changes the number of voters and learners.

@@ -61,7 +61,8 @@ func (in Input) snapshotFirst(what string) *fleet.Decision {
 	case obs.Quorum && in.alive():
 		return answer(act(in.step(fleet.SaveFinalSnapshot, "")))
 	case newRoster(in).mayElect():
-		return answer(wait("no quorum of %s answers, but enough of its members run to be one", in.Operation.Cluster))
+		return answer(wait("no quorum of %s answers, but enough of its members run to be one; if that does not pass, bring it back first, or accept %s with --skip-final-snapshot",
+			in.Operation.Cluster, what))
 	}
 	return answer(blocked(fleet.Blocked, "no quorum of %s answers%s, so no snapshot can be taken; bring it back first, or accept %s with --skip-final-snapshot",
 		in.Operation.Cluster, in.silent(), what))

@@ -177,13 +177,19 @@ func (w *World) reconfigure(op fleet.Operation, step fleet.Step) ([]func(), erro
 
 // remove takes a member out, unless too few of the others would serve.
 func (w *World) remove(step fleet.Step) ([]func(), error) {
-	m := w.members[step.Member]
+	leaver := step.Member
+	for name, m := range w.members { // etcd knows no name of one that never ran
+		if m.id == step.MemberID && !m.named {
+			leaver = name
+		}
+	}
+	m := w.members[leaver]
 	if m == nil || m.id != step.MemberID {
 		return nil, nil // it left already
 	}
 	voters, up := 0, 0
 	for name, other := range w.members {
-		if !other.learner && name != step.Member {
+		if !other.learner && name != leaver {
 			voters++
 			if w.up(name) {
 				up++
@@ -191,9 +197,9 @@ func (w *World) remove(step fleet.Step) ([]func(), error) {
 		}
 	}
 	if !m.learner && up <= voters/2 {
-		return nil, fleet.Errorf(fleet.Conflict, "member "+step.Member, "etcd refuses to remove it: not enough started members")
+		return nil, fleet.Errorf(fleet.Conflict, "member "+leaver, "etcd refuses to remove it: not enough started members")
 	}
-	return effects(func() { delete(w.members, step.Member) }), nil
+	return effects(func() { delete(w.members, leaver) }), nil
 }
 
 // restart ends a member's process and starts it otherwise. One that cannot serve so
