@@ -9,7 +9,7 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
-// machineTypes are what a host may be. They bound the Go programs on it
+// machineTypes are what a host may be unless the configuration says otherwise. They bound the Go programs on it
 // (GOMAXPROCS and GOMEMLIMIT), and keep nothing from anybody else.
 var machineTypes = []fleet.MachineType{
 	{Name: "small", VCPUs: 1, Memory: 512 * fleet.MiB},
@@ -34,7 +34,7 @@ func (p *Provider) MachineTypes(ctx context.Context) ([]fleet.MachineType, error
 	if _, err := p.begin(ctx); err != nil {
 		return nil, err
 	}
-	return slices.Clone(machineTypes), nil
+	return slices.Clone(p.types), nil
 }
 
 // DiskCategories gives the categories on offer.
@@ -42,7 +42,7 @@ func (p *Provider) DiskCategories(ctx context.Context) ([]string, error) {
 	if _, err := p.begin(ctx); err != nil {
 		return nil, err
 	}
-	return slices.Clone(diskCategories), nil
+	return slices.Clone(p.categories), nil
 }
 
 // Available says whether LaunchHost would sell one now; only faults keep it from that.
@@ -67,9 +67,9 @@ func (p *Provider) checkPlace(resource, zone, machineType string) error {
 		return fleet.Errorf(fleet.Invalid, resource, "there is no zone %q", zone).
 			WithRemedy("choose one of %s", strings.Join(p.zones, ", "))
 	}
-	if _, ok := typeOf(machineType); !ok {
+	if _, ok := p.typeOf(machineType); !ok {
 		var names []string
-		for _, t := range machineTypes {
+		for _, t := range p.types {
 			names = append(names, t.Name)
 		}
 		return fleet.Errorf(fleet.Invalid, resource, "there is no machine type %q", machineType).
@@ -78,12 +78,12 @@ func (p *Provider) checkPlace(resource, zone, machineType string) error {
 	return nil
 }
 
-func typeOf(name string) (fleet.MachineType, bool) {
-	i := slices.IndexFunc(machineTypes, func(t fleet.MachineType) bool { return t.Name == name })
+func (p *Provider) typeOf(name string) (fleet.MachineType, bool) {
+	i := slices.IndexFunc(p.types, func(t fleet.MachineType) bool { return t.Name == name })
 	if i < 0 {
 		return fleet.MachineType{}, false
 	}
-	return machineTypes[i], true
+	return p.types[i], true
 }
 
 // procs is the GOMAXPROCS of a type: a share of a processor counts as a whole one.

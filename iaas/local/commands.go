@@ -70,9 +70,9 @@ func (p *Provider) RunCommand(ctx context.Context, req iaas.CommandRequest) (iaa
 	if err := checkToken(h.label(), req.Token); err != nil {
 		return iaas.Command{}, err
 	}
-	if len(req.Script) > iaas.MaxScript {
+	if len(req.Script) > p.maxScript {
 		return iaas.Command{}, fleet.Errorf(fleet.Invalid, h.label(), "a script of %d bytes is longer than %d",
-			len(req.Script), iaas.MaxScript)
+			len(req.Script), p.maxScript)
 	}
 	note := commandNote{
 		ID: idOf("c-", "command", req.HostID, req.Token), Token: req.Token,

@@ -30,7 +30,7 @@ func (p *Provider) CreateDisk(ctx context.Context, req iaas.CreateDiskRequest) (
 		return fleet.Disk{}, err
 	}
 	defer unlock()
-	id := idOf("d-", "disk", req.Token)
+	id := p.DiskID(req.Token)
 	resource := label("disk", req.Name, id)
 	r, err := p.readDisk(id)
 	switch {
@@ -70,12 +70,12 @@ func sameCreate(a, b iaas.CreateDiskRequest) bool {
 }
 
 func (p *Provider) checkDisk(resource string, req iaas.CreateDiskRequest) error {
-	if err := p.checkPlace(resource, req.Zone, machineTypes[0].Name); err != nil {
+	if err := p.checkPlace(resource, req.Zone, p.types[0].Name); err != nil {
 		return err
 	}
-	if !slices.Contains(diskCategories, req.Category) {
+	if !slices.Contains(p.categories, req.Category) {
 		return fleet.Errorf(fleet.Invalid, resource, "there is no disk category %q", req.Category).
-			WithRemedy("choose one of %s", strings.Join(diskCategories, ", "))
+			WithRemedy("choose one of %s", strings.Join(p.categories, ", "))
 	}
 	if req.Size <= 0 {
 		return fleet.Errorf(fleet.Invalid, resource, "a size of %s is no size", req.Size)

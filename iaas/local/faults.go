@@ -220,7 +220,7 @@ func (p *Provider) SetErrorRate(ctx context.Context, rate float64) error {
 }
 
 func (p *Provider) checkZone(zone string) error {
-	return p.checkPlace("faults", zone, machineTypes[0].Name)
+	return p.checkPlace("faults", zone, p.types[0].Name)
 }
 
 func (p *Provider) faultsPath() string { return filepath.Join(p.root, "faults.json") }

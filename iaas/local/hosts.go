@@ -38,7 +38,7 @@ func (p *Provider) buyHost(ctx context.Context, req iaas.LaunchHostRequest, f Fa
 		return "", err
 	}
 	defer unlock()
-	id := idOf("h-", "host", req.Token)
+	id := p.HostID(req.Token)
 	resource := label("host", req.Name, id)
 	old, err := p.readHost(id)
 	if err == nil {

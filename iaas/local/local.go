@@ -28,6 +28,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"os"
@@ -56,6 +57,15 @@ type Config struct {
 	NodeBinary string
 	// Env is added to the environment of all that runs on hosts, "KEY=value" each.
 	Env []string
+	// Types and Categories are what is on offer; those of this provider if empty.
+	Types      []fleet.MachineType
+	Categories []string
+	// HostPrefix and DiskPrefix begin the IDs of hosts and disks, before 16 digits.
+	// "h-" and "d-" if empty. One root has the same ones always.
+	HostPrefix, DiskPrefix string
+	// MaxScript is the longest script that a command takes, in bytes. iaas.MaxScript
+	// if zero.
+	MaxScript int
 	// OneAddress puts every host on 127.0.0.1 with a range of ports of its own.
 	// Found by trying when false: macOS answers on no other loopback address.
 	OneAddress bool
@@ -71,6 +81,11 @@ type Provider struct {
 	nodeBinary string
 	env        []string
 	oneAddress bool
+	types      []fleet.MachineType
+	categories []string
+	hostPrefix string
+	diskPrefix string
+	maxScript  int
 	log        *zap.Logger
 
 	calls atomic.Int64 // counted for the fault that throttles every n-th
@@ -85,9 +100,17 @@ func Open(cfg Config) (*Provider, error) {
 	if cfg.Root == "" {
 		return nil, fleet.Errorf(fleet.Invalid, "local provider", "no root directory is given")
 	}
-	p := &Provider{region: cfg.Region, zones: slices.Clone(cfg.Zones), env: slices.Clone(cfg.Env), log: cfg.Log}
-	if p.region == "" {
-		p.region = "local"
+	p := &Provider{
+		region: cmp.Or(cfg.Region, "local"), zones: slices.Clone(cfg.Zones), env: slices.Clone(cfg.Env), log: cfg.Log,
+		types: slices.Clone(cfg.Types), categories: slices.Clone(cfg.Categories),
+		hostPrefix: cmp.Or(cfg.HostPrefix, "h-"), diskPrefix: cmp.Or(cfg.DiskPrefix, "d-"),
+		maxScript: cmp.Or(cfg.MaxScript, iaas.MaxScript),
+	}
+	if len(p.types) == 0 {
+		p.types = machineTypes
+	}
+	if len(p.categories) == 0 {
+		p.categories = diskCategories
 	}
 	if len(p.zones) == 0 {
 		p.zones = []string{"a", "b", "c"}

@@ -165,7 +165,7 @@ func (p *Provider) environment(r hostRecord) []string {
 		"TMPDIR="+filepath.Join(fs, "tmp"),
 		"LANG=C.UTF-8",
 	)
-	if t, ok := typeOf(r.Type); ok {
+	if t, ok := p.typeOf(r.Type); ok {
 		env = append(env, fmt.Sprintf("GOMAXPROCS=%d", procs(t)), fmt.Sprintf("GOMEMLIMIT=%s", t.Memory))
 	}
 	return append(env, p.env...)

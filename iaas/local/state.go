@@ -88,6 +88,12 @@ func idOf(prefix string, parts ...string) string {
 	return prefix + hex.EncodeToString(sum[:8])
 }
 
+// HostID and DiskID give the ID of what is bought with a token, whether it was or not.
+func (p *Provider) HostID(token string) string { return idOf(p.hostPrefix, "host", token) }
+
+// DiskID is HostID of a disk.
+func (p *Provider) DiskID(token string) string { return idOf(p.diskPrefix, "disk", token) }
+
 // checkToken refuses a token that not every cloud would take.
 func checkToken(resource, token string) error {
 	if token == "" || len(token) > 64 {
@@ -108,14 +114,14 @@ func checkID(prefix, id string) bool {
 }
 
 func (p *Provider) readHost(id string) (hostRecord, error) {
-	if !checkID("h-", id) {
+	if !checkID(p.hostPrefix, id) {
 		return hostRecord{}, fleet.Errorf(fleet.NotFound, label("host", "", id), "there is none")
 	}
 	return readRecord[hostRecord](p.hostRecordPath(id), label("host", "", id))
 }
 
 func (p *Provider) readDisk(id string) (diskRecord, error) {
-	if !checkID("d-", id) {
+	if !checkID(p.diskPrefix, id) {
 		return diskRecord{}, fleet.Errorf(fleet.NotFound, label("disk", "", id), "there is none")
 	}
 	return readRecord[diskRecord](p.diskRecordPath(id), label("disk", "", id))
