@@ -12,7 +12,8 @@ import (
 type Memory struct {
 	// Failures are the steps that failed and will not be tried again as they are.
 	Failures []Failure `json:"failures,omitempty"`
-	// Purchases are the steps that bought hosts, until the host is released.
+	// Purchases are the steps that bought hosts, until the host is released. One whose
+	// member was removed again has the MemberID that it had.
 	Purchases []Step `json:"purchases,omitempty"`
 	// Highest is the highest number of a member that was bought for.
 	Highest int `json:"highest,omitempty"`
@@ -31,8 +32,16 @@ func (m *Memory) Begin(cluster string, s Step) {
 
 // Done notes that a step succeeded.
 func (m *Memory) Done(s Step) {
-	if s.Kind == ReleaseHost {
+	switch s.Kind {
+	case ReleaseHost:
 		m.Purchases = slices.DeleteFunc(m.Purchases, func(p Step) bool { return p.Member == s.Member })
+	case RemoveMember:
+		m.Purchases = slices.Clone(m.Purchases)
+		for i := range m.Purchases {
+			if m.Purchases[i].Member == s.Member {
+				m.Purchases[i].MemberID = s.MemberID
+			}
+		}
 	}
 }
 

@@ -82,7 +82,7 @@ func (r roster) leave(g goal, s seat) fleet.Decision {
 // gone. As long as a purchase is not seen, it may be that one's.
 func (r roster) forget(goal) *fleet.Decision {
 	for _, p := range r.in.Purchases {
-		if s, _ := r.find(p.Member); s.host == nil {
+		if s, _ := r.find(p.Member); s.host == nil && p.MemberID == 0 {
 			return nil
 		}
 	}

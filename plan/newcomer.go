@@ -41,6 +41,9 @@ func (r roster) givenUp(s seat) bool {
 	case s.member():
 		return false
 	}
+	if p := r.bought(s.name); p != nil && p.MemberID != 0 {
+		return true // it was removed again, whatever is seen of its host
+	}
 	return started(s.report()) || ends && r.bought(s.name) == nil && (s.host != nil || s.disk != nil) ||
 		s.host != nil && s.disk != nil && !r.in.boughtFor(*s.disk, s.host.Host)
 }

@@ -113,9 +113,28 @@ func (r *Running) Ended() bool {
 func (r *Running) Await() (workflows.OperationResult, error) {
 	select {
 	case <-r.ended:
+		r.awaitRecord()
 		return r.result, r.err
 	case <-time.After(Patience):
 		return workflows.OperationResult{}, fmt.Errorf("it has not ended after %s: %s", Patience, r.stands())
+	}
+}
+
+// awaitRecord waits until the cluster knows that it has ended, a moment later: then the
+// next operation may be asked for. An entity that is held up changes no result.
+func (r *Running) awaitRecord() {
+	ctx, cancel := context.WithTimeout(r.e.t.Context(), settling)
+	defer cancel()
+	for {
+		view, err := r.e.Client.Describe(ctx, r.Ref.Cluster)
+		if ctx.Err() != nil || err == nil && view.Summary.Operation != r.Ref.ID || fleet.Is(err, fleet.NotFound) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 

@@ -168,11 +168,25 @@ func (w *World) Settle() {
 			w.wake(h)
 		}
 	}
+	w.dismiss()
 	w.lower()
 	w.agree()
 	for name, m := range w.members {
 		if w.up(name) {
 			m.young, m.behind = false, m.stuck
+		}
+	}
+}
+
+// dismiss ends the processes of who has left: whichever member runs tells them so, with
+// a quorum or without one, and their hosts start them again and again.
+func (w *World) dismiss() {
+	heard := slices.ContainsFunc(w.Names(), w.runs)
+	for _, n := range w.nodes {
+		for name, m := range n.members {
+			if heard && m.State == fleet.MemberRunning && w.members[name] == nil && w.Formed() {
+				m.State = fleet.MemberRestarting
+			}
 		}
 	}
 }
