@@ -154,6 +154,8 @@ type Operation struct {
 	Kind    OperationKind `json:"kind"`
 	Cluster string        `json:"cluster"`
 	UID     string        `json:"uid"` // incarnation of the cluster
+	// By is who asked for it.
+	By string `json:"by,omitempty"`
 	// Spec is what the cluster is to be afterwards, Before what it was.
 	Spec    Spec    `json:"spec"`
 	Before  *Spec   `json:"before,omitempty"`
@@ -246,6 +248,7 @@ type Progress struct {
 	Operation  string         `json:"operation"` // its ID
 	Kind       OperationKind  `json:"kind"`
 	Cluster    string         `json:"cluster"`
+	By         string         `json:"by,omitempty"` // who asked for it
 	State      OperationState `json:"state"`
 	Wave       int            `json:"wave"`
 	WavesAhead int            `json:"wavesAhead"` // forecast after the current one

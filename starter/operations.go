@@ -86,7 +86,7 @@ func (c *Client) entry(execution *workflow.WorkflowExecutionInfo) (OperationEntr
 	}
 	var progress fleet.Progress
 	if c.memo(execution, workflows.MemoProgress, &progress) {
-		entry.Marks = progress.Marks
+		entry.By, entry.Marks = progress.By, progress.Marks
 		if entry.State != fleet.OperationDone {
 			entry.Error = progress.LastError
 		}

@@ -43,7 +43,7 @@ func runOperation(ctx workflow.Context, op fleet.Operation) (OperationResult, er
 		op:     op,
 		memory: fleet.Memory{Purchases: slices.Clone(op.Purchases), Highest: max(0, op.NextMember-1)},
 		progress: fleet.Progress{
-			Operation: op.ID, Kind: op.Kind, Cluster: op.Cluster, State: fleet.OperationRunning, Started: workflow.Now(ctx),
+			Operation: op.ID, Kind: op.Kind, Cluster: op.Cluster, By: op.By, State: fleet.OperationRunning, Started: workflow.Now(ctx),
 		},
 	}
 	if err := workflow.SetQueryHandler(ctx, QueryProgress, func() (fleet.Progress, error) { return o.stands(), nil }); err != nil {

@@ -83,6 +83,7 @@ func (c *cluster) submit(ctx workflow.Context, r SubmitRequest) (SubmitReply, er
 
 // begin takes an operation in hand and notes it in the record.
 func (c *cluster) begin(ctx workflow.Context, op fleet.Operation, requestID, by string) SubmitReply {
+	op.By = by
 	reply := SubmitReply{Operation: op.ID, Kind: op.Kind, WorkflowID: OperationID(c.Name, op.Kind, op.ID), Then: c.queued()}
 	record := OperationRecord{
 		ID: op.ID, RequestID: requestID, Kind: op.Kind, WorkflowID: reply.WorkflowID,
