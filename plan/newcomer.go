@@ -41,11 +41,14 @@ func (r roster) givenUp(s seat) bool {
 	case s.member():
 		return false
 	}
-	if p := r.bought(s.name); p != nil && p.MemberID != 0 {
+	p := r.bought(s.name)
+	switch {
+	case p == nil && (s.host != nil || s.disk != nil):
+		return true // it was released, and a list that lags behind shows it still
+	case p != nil && p.MemberID != 0:
 		return true // it was removed again, whatever is seen of its host
 	}
-	return started(s.report()) || ends && r.bought(s.name) == nil && (s.host != nil || s.disk != nil) ||
-		s.host != nil && s.disk != nil && !r.in.boughtFor(*s.disk, s.host.Host)
+	return started(s.report()) || s.host != nil && s.disk != nil && !r.in.boughtFor(*s.disk, s.host.Host)
 }
 
 // newcomers are who comes in and was not given up, in the order in which they were
