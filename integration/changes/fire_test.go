@@ -17,7 +17,7 @@ import (
 )
 
 // arsonist breaks things at random while operations run: workers die and are replaced,
-// members die, freeze and come back, and the cloud throttles, fails and is slow. No
+// members die, freeze, run slowly and come back, and the cloud throttles, fails and is slow. No
 // more than one member is away by its doing, and what it broke it mends within seconds.
 type arsonist struct {
 	e       *harness.Env
@@ -39,6 +39,7 @@ func (a *arsonist) burn(ctx context.Context) {
 			{"worker killed", a.killWorker},
 			{"member killed", a.killMember},
 			{"member frozen", a.freezeMember},
+			{"member slow", a.slowMember},
 			{"cloud throttles", func(ctx context.Context) error { return a.e.Provider.SetThrottle(ctx, 3) }},
 			{"cloud fails calls", func(ctx context.Context) error { return a.e.Provider.SetErrorRate(ctx, 0.2) }},
 			{"cloud is slow", func(ctx context.Context) error { return a.e.Provider.SetLatency(ctx, 100*time.Millisecond) }},
@@ -118,6 +119,25 @@ func (a *arsonist) freezeMember(ctx context.Context) error {
 	return nil
 }
 
+// slowMember lets a member's process run a quarter of the time, as on a host that is
+// starved, for some seconds.
+func (a *arsonist) slowMember(ctx context.Context) error {
+	const stopped, runs = 60 * time.Millisecond, 20 * time.Millisecond
+	pid := a.member(ctx)
+	if pid == 0 {
+		return nil
+	}
+	resumed := a.court.run.Paused()
+	defer resumed()
+	for until := time.Now().Add(time.Duration(1000+a.dice.IntN(4000)) * time.Millisecond); time.Now().Before(until) && ctx.Err() == nil; {
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
+		wait(ctx, stopped)
+		_ = syscall.Kill(pid, syscall.SIGCONT)
+		wait(ctx, runs)
+	}
+	return nil
+}
+
 // under does something while an arsonist is at work.
 func (a *arsonist) under(t *testing.T, do func() error) error {
 	ctx, stop := context.WithCancel(t.Context())
@@ -134,7 +154,7 @@ func (a *arsonist) under(t *testing.T, do func() error) error {
 }
 
 // TestChangesUnderFire takes a cluster with 200 MB of data through operations while
-// workers are killed, members are killed and frozen, and the cloud throttles and fails
+// workers are killed, members are killed, frozen and slowed, and the cloud throttles and fails
 // calls; the judge holds what clients saw against what etcd promises. An operation that
 // ends because of the fire is resumed, as a person would. Without FLOTILLA_WHOLE it is
 // a part of the journey.
