@@ -65,6 +65,8 @@ const (
 	// DefaultDeadAfter is longer than a reboot of a process and than most pauses of a
 	// host; a cluster with a quorum loses nothing by the wait.
 	DefaultDeadAfter = Duration(15 * time.Second)
+	// maxDeadAfter is what one look can wait for, which ends after five minutes.
+	maxDeadAfter = 3 * time.Minute
 )
 
 // Over gives p with what it leaves open taken from base.
@@ -115,7 +117,7 @@ func (p Policy) Validate(path string) Problems {
 		high  time.Duration
 	}{
 		{"approvalWithin", p.ApprovalWithin, 30 * 24 * time.Hour}, {"soak", p.Soak, 24 * time.Hour},
-		{"readyWithin", p.ReadyWithin, 24 * time.Hour}, {"deadAfter", p.DeadAfter, time.Hour},
+		{"readyWithin", p.ReadyWithin, 24 * time.Hour}, {"deadAfter", p.DeadAfter, maxDeadAfter},
 	} {
 		if d.value < 0 || d.value > Duration(d.high) {
 			ps.add(path+"."+d.name, "%s must be between 0s and %s", d.value, Duration(d.high))

@@ -133,6 +133,8 @@ type Step struct {
 	To string `json:"to,omitempty"`
 	// Run is how the member is to run, where that is not as the operation's spec says.
 	Run *MemberConfig `json:"run,omitempty"`
+	// Was is how it ran before, where that was seen: what it is rolled back to.
+	Was *MemberConfig `json:"was,omitempty"`
 	// Type is the machine type that a host is to have, and Size its disk's size.
 	Type string `json:"type,omitempty"`
 	Size Bytes  `json:"size,omitempty"`

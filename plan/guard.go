@@ -192,7 +192,7 @@ func (r roster) rollBack() *fleet.Decision {
 			continue
 		}
 		s, _ := r.find(f.Step.Member)
-		was := r.formerly()
+		was := r.before(f)
 		if !s.installed(was.Version) && r.in.failed(fleet.PrepareHost, s.name) == 0 {
 			// It never ran that: it came in while an operation was half way to another one.
 			d := act(r.install(s, was.Version))
@@ -219,7 +219,7 @@ func (r roster) canRollBack(f fleet.Failure) bool {
 	s, _ := r.find(f.Step.Member)
 	now, known := s.configured()
 	gone := len(r.in.Observation.Members) > 0 && !s.member()
-	return known && !gone && !s.inSync() && !same(now, r.formerly()) && r.couldServe(r.formerly().Version)
+	return known && !gone && !s.inSync() && !same(now, r.before(f)) && r.couldServe(r.before(f).Version)
 }
 
 // same says whether two configurations differ in more than who had the member restarted.
@@ -250,7 +250,16 @@ func (r roster) isMended(f fleet.Failure) bool {
 	}
 	s, _ := r.find(f.Step.Member)
 	now, known := s.configured()
-	return known && s.inSync() && same(now, r.formerly())
+	return known && s.inSync() && same(now, r.before(f))
+}
+
+// before is how a member ran before a restart that failed: as it was seen then, or, where
+// an operation before this one had changed it already, as all did before the operation.
+func (r roster) before(f fleet.Failure) fleet.MemberConfig {
+	if was := f.Step.Was; was != nil && f.Step.Run != nil && !same(*was, *f.Step.Run) {
+		return *was
+	}
+	return r.formerly()
 }
 
 // formerly is how members ran before the operation.
@@ -262,7 +271,7 @@ func (r roster) formerly() fleet.MemberConfig {
 // rolledBack ends an operation whose member did not come back with what it was given.
 func (r roster) rolledBack(f fleet.Failure) fleet.Decision {
 	s, _ := r.find(f.Step.Member)
-	if now, known := s.configured(); known && s.inSync() && r.in.Operation.Before != nil && same(now, r.formerly()) {
+	if now, known := s.configured(); known && s.inSync() && r.in.Operation.Before != nil && same(now, r.before(f)) {
 		return blocked(f.Kind, "%s failed: %s; %s was rolled back and serves as before (etcd %s); mend that and submit the operation again, which goes on from here",
 			f.Step, f.Message, s.name, now.Version)
 	}

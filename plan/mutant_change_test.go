@@ -13,13 +13,15 @@ import (
 type changeMutant struct {
 	breaks string
 	next   planner
+	// theme is what most operations of its lives are, where others do not show it.
+	theme fleet.OperationKind
 }
 
 var changeMutants = map[string]changeMutant{
 	"disturbs the leader": {"it leads", func(in plan.Input) fleet.Decision {
 		in.Observation.Leader = "somebody else"
 		return plan.Next(in)
-	}},
+	}, ""},
 	"restarts two at once": {"one wave disturbs", func(in plan.Input) fleet.Decision {
 		d := plan.Next(in)
 		if len(d.Wave) == 1 && d.Wave[0].Kind == fleet.RestartMember {
@@ -33,21 +35,21 @@ var changeMutants = map[string]changeMutant{
 			}
 		}
 		return d
-	}},
+	}, ""},
 	"promotes without sync": {"it is not up and in sync", func(in plan.Input) fleet.Decision {
 		return plan.Next(members(in, func(m *fleet.ObservedMember) {
 			if m.Answers {
 				m.Applied = 1
 			}
 		}))
-	}},
+	}, ""},
 	"promotes the dead": {"it is not up and in sync", func(in plan.Input) fleet.Decision {
 		return instead(plan.Next(in), fleet.AwaitInSync, func(s *fleet.Step) {
 			if m := in.Observation.Member(s.Member); m != nil && m.Learner {
 				s.Kind = fleet.Promote
 			}
 		})
-	}},
+	}, ""},
 	"removes before adding where all are healthy": {"voters would be left of", func(in plan.Input) fleet.Decision {
 		return instead(plan.Next(in), fleet.AddLearner, func(s *fleet.Step) {
 			for _, m := range in.Observation.Members {
@@ -56,14 +58,14 @@ var changeMutants = map[string]changeMutant{
 				}
 			}
 		})
-	}},
+	}, ""},
 	"adds before removing where one is dead": {"etcd adds nobody before it is removed", func(in plan.Input) fleet.Decision {
 		if in.Operation.Kind != fleet.FailoverMember {
 			return plan.Next(in)
 		}
 		in.Observation.Members = slices.DeleteFunc(slices.Clone(in.Observation.Members), func(m fleet.ObservedMember) bool { return !m.Answers && m.Name != "" })
 		return plan.Next(in)
-	}},
+	}, ""},
 	"takes silence for death": {"it is alive", func(in plan.Input) fleet.Decision {
 		in.Observation.Evidence = slices.Clone(in.Observation.Evidence)
 		for i := range in.Observation.Evidence {
@@ -71,7 +73,7 @@ var changeMutants = map[string]changeMutant{
 			e.Peers, e.Host, e.Cloud, e.DiskLost = fleet.SaysDead, fleet.SaysDead, fleet.SaysDead, true
 		}
 		return plan.Next(in)
-	}},
+	}, ""},
 	"uses a name again": {"was a member once", func(in plan.Input) fleet.Decision {
 		return instead(plan.Next(in), fleet.LaunchHost, func(s *fleet.Step) {
 			first := in.Operation.Cluster + "-1"
@@ -79,31 +81,31 @@ var changeMutants = map[string]changeMutant{
 				s.Member = first
 			}
 		})
-	}},
+	}, ""},
 	"releases a host before its member left": {"its member is one", func(in plan.Input) fleet.Decision {
 		return instead(plan.Next(in), fleet.RemoveMember, func(s *fleet.Step) {
 			if s.HostID != "" {
 				s.Kind = fleet.ReleaseHost
 			}
 		})
-	}},
+	}, ""},
 	"deletes the disk of a member": {"which is a member", func(in plan.Input) fleet.Decision {
 		return instead(plan.Next(in), fleet.RemoveMember, func(s *fleet.Step) {
 			if s.DiskID != "" {
 				s.Kind = fleet.DeleteDisk
 			}
 		})
-	}},
+	}, ""},
 	"does not wait until members have settled": {"has not been for long", func(in plan.Input) fleet.Decision {
 		return plan.Next(reports(in, func(m *fleet.MemberReport) { m.Up = fleet.Duration(time.Hour) }))
-	}},
+	}, ""},
 	"disturbs the last of a quorum": {"stay healthy", func(in plan.Input) fleet.Decision {
 		return plan.Next(members(in, func(m *fleet.ObservedMember) { m.Answers, m.Applied = true, 1 }))
-	}},
+	}, ""},
 	"forgets what it bought": {"was bought for, and is not used", func(in plan.Input) fleet.Decision {
 		in.Purchases = nil
 		return plan.Next(in)
-	}},
+	}, ""},
 	"gives a voter an empty disk": {"its data was on another", func(in plan.Input) fleet.Decision {
 		d := plan.Next(in)
 		for _, m := range in.Observation.Members {
@@ -115,7 +117,7 @@ var changeMutants = map[string]changeMutant{
 			}
 		}
 		return d
-	}},
+	}, ""},
 	"goes down without etcd's own downgrade": {"cannot serve with what is on its disk", func(in plan.Input) fleet.Decision {
 		minor := fleet.Minor(in.Operation.Spec.Etcd.Version)
 		down := slices.ContainsFunc(in.Observation.Members, func(m fleet.ObservedMember) bool { return fleet.Minor(m.Version) > minor })
@@ -124,10 +126,10 @@ var changeMutants = map[string]changeMutant{
 			in = members(in, func(m *fleet.ObservedMember) { m.Storage = "" })
 		}
 		return plan.Next(in)
-	}},
+	}, fleet.UpgradeCluster},
 	"goes to 3.7 without a raft snapshot": {"cannot serve with what is on its disk", func(in plan.Input) fleet.Decision {
 		return plan.Next(reports(in, func(m *fleet.MemberReport) { m.RaftSnapshot = m.MinorSince.AddDate(1000, 0, 0) }))
-	}},
+	}, fleet.UpgradeCluster},
 	"makes newcomers of the release that is wanted": {"cannot serve with what is on its disk", func(in plan.Input) fleet.Decision {
 		d := plan.Next(in)
 		return each(d, func(s *fleet.Step) {
@@ -138,14 +140,14 @@ var changeMutants = map[string]changeMutant{
 				s.Version = ""
 			}
 		})
-	}},
+	}, ""},
 	"gives up on a bad release as it is": {"without a reason that holds", func(in plan.Input) fleet.Decision {
 		d := plan.Next(in)
 		if len(d.Wave) == 1 && d.Wave[0].Kind == fleet.RollBackMember {
 			return fleet.Decision{Verdict: fleet.VerdictBlocked, Kind: fleet.Lost, Reason: "mend that and submit the operation again"}
 		}
 		return d
-	}},
+	}, ""},
 	"adds more learners than members allow": {"allows", func(in plan.Input) fleet.Decision {
 		in.Operation.Spec.Etcd.MaxLearners = 16
 		return plan.Next(reports(in, func(m *fleet.MemberReport) {
@@ -155,40 +157,40 @@ var changeMutants = map[string]changeMutant{
 				m.Configured = &run
 			}
 		}))
-	}},
+	}, ""},
 	"switches authorities before all trust both": {"do not trust each other", func(in plan.Input) fleet.Decision {
 		if trust := in.Observation.Trust; in.Operation.Options.Certificates == fleet.UseNewCA && trust.Other != "" {
 			in = reports(in, func(m *fleet.MemberReport) { m.Trusts, m.TrustIsOld = []string{trust.Signer, trust.Other}, false })
 		}
 		return plan.Next(in)
-	}},
+	}, fleet.RollCluster},
 	"retires an authority while it is in use": {"do not trust each other", func(in plan.Input) fleet.Decision {
 		if in.Operation.Options.Certificates == fleet.DropOldCA {
 			in.Observation.Trust.Switched = true
 			in = reports(in, func(m *fleet.MemberReport) { m.Issuer = in.Observation.Trust.Signer })
 		}
 		return plan.Next(in)
-	}},
+	}, fleet.RollCluster},
 	"stops without a snapshot": {"nothing was saved before", func(in plan.Input) fleet.Decision {
 		in.Operation.Options.SkipFinalSnapshot = in.Operation.Options.SkipFinalSnapshot || in.Operation.Kind == fleet.StopCluster
 		return plan.Next(in)
-	}},
+	}, ""},
 	"does not reopen the snapshot": {"the final snapshot is closed", func(in plan.Input) fleet.Decision {
 		if in.Operation.Kind == fleet.StartCluster {
 			in.Observation.FinalSnapshot = nil
 		}
 		return plan.Next(in)
-	}},
+	}, fleet.StopCluster},
 	"trusts a snapshot that was reopened": {"in no verified snapshot", func(in plan.Input) fleet.Decision {
 		return mutants["trusts the snapshot of an earlier attempt"](0, in)
-	}},
+	}, fleet.StopCluster},
 	"leaves hosts behind": {"hosts and", func(in plan.Input) fleet.Decision {
 		d := plan.Next(in)
 		if !making(in.Operation.Kind) && len(d.Wave) > 0 && d.Wave[0].Kind == fleet.ReleaseHost && in.Observation.Member(d.Wave[0].Member) == nil {
 			return fleet.Decision{Verdict: fleet.VerdictDone, Reason: "done"}
 		}
 		return d
-	}},
+	}, ""},
 }
 
 // instead changes the steps of a kind.

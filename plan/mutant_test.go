@@ -110,7 +110,7 @@ func TestWalksFindEveryMutant(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			looks := 0
-			findMutant(t, name, "", (*walk).shortLife, func(in plan.Input) fleet.Decision {
+			findMutant(t, name, "", "", (*walk).shortLife, func(in plan.Input) fleet.Decision {
 				looks++
 				return mutant(looks, in)
 			})
@@ -119,16 +119,16 @@ func TestWalksFindEveryMutant(t *testing.T) {
 	for name, mutant := range changeMutants {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			findMutant(t, name, mutant.breaks, (*walk).longLife, mutant.next)
+			findMutant(t, name, mutant.breaks, mutant.theme, (*walk).longLife, mutant.next)
 		})
 	}
 }
 
 // findMutant lives lives until a mutant breaks the rule that has these words.
-func findMutant(t *testing.T, name, breaks string, life func(*walk), next planner) {
+func findMutant(t *testing.T, name, breaks string, theme fleet.OperationKind, life func(*walk), next planner) {
 	for n := range uint64(livesOfMutants) {
 		seed := (foundIn[name] + n) % livesOfMutants
-		err := newWalk(dice(seed), next, newTally()).live(life)
+		err := newWalk(about(theme, dice(seed)), next, newTally()).live(life)
 		if err != nil && strings.Contains(strings.SplitN(err.Error(), "\n", 2)[0], breaks) {
 			t.Logf("found in life %d, the %dth: %.160s", seed, n+1, err)
 			return

@@ -60,6 +60,9 @@ func (r roster) restart(s seat, run fleet.MemberConfig) fleet.Decision {
 	}
 	step := r.startStep(fleet.RestartMember, s)
 	step.Run = &run
+	if was, known := s.configured(); known {
+		step.Was = &was
+	}
 	pending := func(s seat) bool {
 		now, known := s.configured()
 		return !known || now != run

@@ -49,11 +49,27 @@ func (w *walk) shortLife() {
 	w.takeDown()
 }
 
+// themes are what most operations of a life are.
+var themes = []fleet.OperationKind{"", "", "", fleet.UpgradeCluster, fleet.RollCluster, fleet.StopCluster}
+
+// about chooses a theme, and leaves the rest to another chooser.
+func about(theme fleet.OperationKind, choose chooser) chooser {
+	if theme == "" {
+		return choose
+	}
+	return func(n int, label string) int {
+		if chosen := choose(n, label); label != "theme" {
+			return chosen
+		}
+		return slices.Index(themes, theme)
+	}
+}
+
 // longLife is the life of a cluster that runs, and is changed while up to two things
 // at a time break, in any order of operations, each of them ended anywhere.
 func (w *walk) longLife() {
 	w.limit = 2
-	w.theme = []fleet.OperationKind{"", "", fleet.UpgradeCluster, fleet.RollCluster}[w.choose(4, "theme")]
+	w.theme = themes[w.choose(len(themes), "theme")]
 	w.calmCreate()
 	if w.phase == fleet.PhaseRunning {
 		for range 1 + w.choose(6, "operations") {
