@@ -64,7 +64,7 @@ vulnerabilities:
 
 bench: ## what creating clusters takes, beside a plain script, and what it costs
 	@$(TOOLBOX) run
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 10m ./integration/bench
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./integration/bench
 
 clean: ## remove what was built here; the toolbox's cache stays
 	rm -rf bin

@@ -130,17 +130,6 @@ var changeMutants = map[string]changeMutant{
 	"goes to 3.7 without a raft snapshot": {"cannot serve with what is on its disk", func(in plan.Input) fleet.Decision {
 		return plan.Next(reports(in, func(m *fleet.MemberReport) { m.RaftSnapshot = m.MinorSince.AddDate(1000, 0, 0) }))
 	}, fleet.UpgradeCluster},
-	"makes newcomers of the release that is wanted": {"cannot serve with what is on its disk", func(in plan.Input) fleet.Decision {
-		d := plan.Next(in)
-		return each(d, func(s *fleet.Step) {
-			if s.Kind == fleet.StartMember && fleet.MemberNumber(in.Operation.Cluster, s.Member) >= in.Operation.Since {
-				s.Run = nil
-			}
-			if s.Kind == fleet.PrepareHost {
-				s.Version = ""
-			}
-		})
-	}, ""},
 	"gives up on a bad release as it is": {"without a reason that holds", func(in plan.Input) fleet.Decision {
 		d := plan.Next(in)
 		if len(d.Wave) == 1 && d.Wave[0].Kind == fleet.RollBackMember {
@@ -180,9 +169,6 @@ var changeMutants = map[string]changeMutant{
 			in.Observation.FinalSnapshot = nil
 		}
 		return plan.Next(in)
-	}, fleet.StopCluster},
-	"trusts a snapshot that was reopened": {"in no verified snapshot", func(in plan.Input) fleet.Decision {
-		return mutants["trusts the snapshot of an earlier attempt"](0, in)
 	}, fleet.StopCluster},
 	"leaves hosts behind": {"hosts and", func(in plan.Input) fleet.Decision {
 		d := plan.Next(in)
