@@ -29,6 +29,8 @@ import (
 type SnapshotFacts struct {
 	// Revision is the store's last.
 	Revision int64
+	// Compacted is the revision below which history is gone; zero when none is.
+	Compacted int64
 	// Keys is the number of keys that exist at Revision.
 	Keys int
 	// Hash is etcd's hash of the key space at Revision: what the HashKV call of
@@ -180,13 +182,13 @@ func walk(ctx context.Context, path string) error {
 
 // read opens a store the way a member does when it starts.
 func read(ctx context.Context, db string) (SnapshotFacts, error) {
-	be := backend.NewDefaultBackend(zap.NewNop(), db)
-	store := mvcc.NewStore(zap.NewNop(), be, &lease.FakeLessor{}, mvcc.StoreConfig{})
+	be := backend.NewDefaultBackend(panicking(), db)
+	store := mvcc.NewStore(panicking(), be, &lease.FakeLessor{}, mvcc.StoreConfig{})
 	defer func() {
 		_ = store.Close() // both are thrown away with what they hold
 		_ = be.Close()
 	}()
-	hash, revision, err := mvcc.NewHashStorage(zap.NewNop(), store).HashByRev(0)
+	hash, revision, err := mvcc.NewHashStorage(panicking(), store).HashByRev(0)
 	if err != nil {
 		return SnapshotFacts{}, fmt.Errorf("no hash: %w", err)
 	}
@@ -196,7 +198,7 @@ func read(ctx context.Context, db string) (SnapshotFacts, error) {
 	if err != nil {
 		return SnapshotFacts{}, fmt.Errorf("no keys: %w", err)
 	}
-	return SnapshotFacts{Revision: revision, Keys: all.Count, Hash: hash.Hash}, nil
+	return SnapshotFacts{Revision: revision, Compacted: max(0, hash.CompactRevision), Keys: all.Count, Hash: hash.Hash}, nil
 }
 
 func damaged(resource, why string) error {

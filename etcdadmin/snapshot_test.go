@@ -71,7 +71,7 @@ func TestSnapshot(t *testing.T) {
 			info, err := os.Stat(path)
 			require.NoError(t, err)
 			require.Equal(t, etcdadmin.SnapshotFacts{
-				Revision: hash.Header.Revision, Keys: keys, Hash: hash.Hash, Size: fleet.Bytes(info.Size()),
+				Revision: hash.Header.Revision, Compacted: 100, Keys: keys, Hash: hash.Hash, Size: fleet.Bytes(info.Size()),
 			}, facts, "as the member itself says")
 
 			// A learner, through its own endpoint, with no quorum anywhere.

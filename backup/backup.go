@@ -1,0 +1,76 @@
+// Package backup keeps copies of clusters in an object store, and gives them back:
+// snapshots, the changes since, and which of them are to be kept. docs/backup.md
+// describes what lies where.
+//
+// It holds what is true of every backup, whoever asks for it:
+//
+//   - A backup counts when its manifest is there. The manifest is written last, once,
+//     after everything else was read back; it is removed first.
+//   - What is read is compared with the manifest to the last byte. Its reader gives an
+//     error instead of an end when anything is altered, cut short or missing.
+//   - What passes through it is bounded in memory, whatever its size.
+//
+// It knows no workflows: of ours it imports fleet, etcdadmin, objectstore and pki.
+package backup
+
+import (
+	"crypto/rand"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/objectstore"
+	"github.com/flotilla-etcd/flotilla/pki"
+)
+
+// Root is what the keys of all backups begin with.
+const Root = "backups/"
+
+// Vault is where backups are: a store, and the key that seals them. It seals to the
+// first of the key's identities and opens with any, so a key is rotated by putting a
+// new one in front.
+type Vault struct {
+	Store objectstore.Store
+	Key   *pki.FleetKey
+}
+
+// Names of what belongs to one backup, below its prefix.
+const (
+	manifestName  = "manifest.json"
+	rehearsalName = "rehearsal.json"
+	dataSuffix    = ".db.zst.age"
+)
+
+// prefixOf is where the snapshots of a cluster are.
+func prefixOf(cluster, uid string) string {
+	return fmt.Sprintf("%s%s/%s/snapshots/", Root, cluster, uid)
+}
+
+func manifestKey(cluster, uid, id string) string {
+	return prefixOf(cluster, uid) + id + "/" + manifestName
+}
+
+// freshKey is where one attempt stores the data. Each attempt has its own: one that
+// was taken for dead and still writes cannot alter what another has stored.
+func (m Manifest) freshKey() string {
+	return prefixOf(m.Cluster, m.UID) + m.ID + "/" + strings.ToLower(rand.Text()[:12]) + dataSuffix
+}
+
+// NewID names a backup by when it was asked for and by what. IDs sort by time.
+func NewID(asked time.Time, operation string) string {
+	return asked.UTC().Format("20060102t150405z") + "-" + operation
+}
+
+// idOf gives the ID of the backup that a key belongs to.
+func idOf(key string) string { return path.Base(path.Dir(key)) }
+
+// String names the backup for a person.
+func (m Manifest) String() string { return fmt.Sprintf("backup %s of %s", m.ID, m.Cluster) }
+
+// damaged says that a backup must not be used.
+func damaged(resource, format string, args ...any) error {
+	return fleet.Errorf(fleet.Lost, resource, "it is damaged and does not count: %w", fmt.Errorf(format, args...)).
+		WithRemedy("use another backup, and have a new one taken")
+}

@@ -1,0 +1,89 @@
+package backup_test
+
+import (
+	"crypto/sha256"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/backup"
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/objectstore"
+	"github.com/flotilla-etcd/flotilla/objectstore/objectstoretest"
+)
+
+// summed puts the sum behind a database, as a member does.
+func summed(db []byte) []byte {
+	sum := sha256.Sum256(db)
+	return append(db, sum[:]...)
+}
+
+// endless is a stream of so many bytes, half of them random, with the sum behind.
+type endless struct {
+	left   int64
+	random *rand.ChaCha8
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n := int(min(int64(len(p)), e.left))
+	e.left -= int64(n)
+	_, _ = e.random.Read(p[:n/2])
+	clear(p[n/2 : n])
+	return n, nil
+}
+
+// What a backup passes through memory does not grow with it. No database comes of this
+// stream, which shows only once all of it was stored: until then it is as any other.
+func TestMemoryIsBounded(t *testing.T) {
+	server := objectstoretest.Start(t)
+	server.Setenv(t)
+	server.Bucket(t, "bounded")
+	store, err := objectstore.Open(t.Context(), server.Location("bounded"), objectstore.Options{})
+	require.NoError(t, err)
+	v, _ := vaultOn(t, store)
+	defer debug.SetGCPercent(debug.SetGCPercent(10)) // so that what is counted is in use
+	for _, size := range []int64{64 << 20, 320 << 20} {
+		runtime.GC()
+		before := heap()
+		stop, peak := make(chan struct{}), make(chan uint64)
+		go func() {
+			most := uint64(0)
+			tick := time.NewTicker(2 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-stop:
+					peak <- most
+					return
+				case <-tick.C:
+					most = max(most, heap())
+				}
+			}
+		}()
+		sent := int64(0)
+		_, err := v.Save(t.Context(), about("a"), &endless{left: size, random: rand.NewChaCha8([32]byte{})}, t.TempDir(),
+			func(_ string, n int64) { sent = n })
+		close(stop)
+		used := fleet.Bytes(max(0, int64(<-peak)-int64(before)))
+		require.Equal(t, fleet.Unavailable, fleet.KindOf(err), "%v", err)
+		require.ErrorContains(t, err, "checksum")
+		require.Equal(t, size, sent)
+		t.Logf("%s of %s", used.Human(), fleet.Bytes(size).Human())
+		require.Less(t, used, fleet.Bytes(backup.MaxMemory), "of %s", fleet.Bytes(size).Human())
+	}
+}
+
+func heap() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}

@@ -1,0 +1,200 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/flotilla-etcd/flotilla/etcdadmin"
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// Tell is told what is being done, and how many bytes of it are done. It must be quick.
+type Tell func(doing string, bytes int64)
+
+func (t Tell) of(doing string) func(int64) {
+	return func(n int64) {
+		if t != nil {
+			t(doing, n)
+		}
+	}
+}
+
+// Save stores a snapshot as a member streams it, and gives the manifest that makes it
+// count. about says what it is of: Cluster, UID, ID, History, Taken, Member, Etcd and
+// who asked; the rest is found out. scratch is a directory with room for the whole
+// database, in which a copy is opened as etcd does, to know what it holds.
+//
+// It may be run again with the same ID, also while another attempt runs: one of them
+// makes the backup, and the others give that one. Errors: as of the stream and the
+// store; fleet.Unavailable when what the member sent or the store kept is not whole;
+// fleet.Invalid when etcd cannot read it. Then there is no backup, and what was stored
+// of it is removed, or found later by Sweep.
+func (v Vault) Save(ctx context.Context, about Manifest, stream io.Reader, scratch string, tell Tell) (Manifest, error) {
+	if m, err := v.Manifest(ctx, about.Cluster, about.UID, about.ID); !fleet.Is(err, fleet.NotFound) {
+		return m, err
+	}
+	m, err := v.store(ctx, about, stream, scratch, tell)
+	if err == nil {
+		err = v.ReadBack(ctx, m, tell)
+	}
+	if err == nil {
+		return v.commit(ctx, m)
+	}
+	v.drop(ctx, m)
+	return Manifest{}, err
+}
+
+// store sends the stream on its way: a copy into scratch, and compressed and sealed into
+// the store.
+func (v Vault) store(ctx context.Context, m Manifest, stream io.Reader, scratch string, tell Tell) (Manifest, error) {
+	m.Format, m.Recipient = formatVersion, v.Key.Recipient()
+	m.Objects = []Object{{Key: m.freshKey()}}
+	object := &m.Objects[0]
+	file, err := os.CreateTemp(scratch, "backup-*.db")
+	if err != nil {
+		return m, noScratch(err)
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	source := newSumReader(stream, tell.of("storing"))
+	sealed, stop := v.sealed(io.TeeReader(source, &scratchFile{file}))
+	stored := newDigestReader(sealed, nil)
+	err = v.Store.Put(ctx, object.Key, stored, -1)
+	stop()
+	switch {
+	case errors.Is(err, errSum):
+		return m, fleet.Errorf(fleet.Unavailable, "snapshot from member "+m.Member, "what it sent is not whole: %w", err)
+	case err != nil:
+		return m, err
+	}
+	object.Size, object.SHA256 = fleet.Bytes(stored.n), stored.digest()
+	m.Size, m.SHA256 = fleet.Bytes(source.size()), source.digest()
+	if err := errors.Join(file.Truncate(source.size()), file.Close()); err != nil {
+		return m, noScratch(err)
+	}
+	tell.of("looking into it")(source.size())
+	facts, err := etcdadmin.ReadSnapshot(ctx, file.Name())
+	if err != nil {
+		return m, err
+	}
+	m.Revision, m.Compacted, m.Keys, m.Hash = facts.Revision, facts.Compacted, facts.Keys, facts.Hash
+	return m, nil
+}
+
+// sealed gives a reader of the compressed and sealed form of what is read from r. stop
+// waits for the goroutine behind it, which ends when the reader was not read to its end.
+func (v Vault) sealed(r io.Reader) (sealed io.Reader, stop func()) {
+	out, in := io.Pipe()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		in.CloseWithError(v.seal(in, r))
+	}()
+	return out, func() {
+		out.Close()
+		<-ended
+	}
+}
+
+func (v Vault) seal(into io.Writer, r io.Reader) error {
+	age, err := v.Key.Seal(into)
+	if err != nil {
+		return err
+	}
+	// The fastest level: a backup shares its cores with others.
+	z, err := zstd.NewWriter(age, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(window),
+		zstd.WithEncoderConcurrency(2), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		return err
+	}
+	if _, err := io.CopyBuffer(struct{ io.Writer }{z}, r, make([]byte, pieces)); err != nil {
+		return errors.Join(err, z.Close()) // which ends its goroutines
+	}
+	return errors.Join(z.Close(), age.Close())
+}
+
+// ReadBack reads what is stored of a backup and compares it with the manifest's digests:
+// a store that says it has stored something may still give back something else.
+// Errors: fleet.Lost when it does, as of the store.
+func (v Vault) ReadBack(ctx context.Context, m Manifest, tell Tell) error {
+	for _, o := range m.Objects {
+		r, err := v.Store.Get(ctx, o.Key)
+		if err != nil {
+			return missing(m.String(), o.Key, err)
+		}
+		read := newDigestReader(r, tell.of("reading back"))
+		_, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{read}, make([]byte, pieces))
+		_ = r.Close() // it was only read
+		switch {
+		case err != nil:
+			return err
+		case !read.is(o):
+			return damaged(m.String(), "object %s is not what was stored", o.Key)
+		}
+	}
+	return nil
+}
+
+// missing turns "not found" into what it means for a backup.
+func missing(resource, key string, err error) error {
+	if fleet.Is(err, fleet.NotFound) {
+		return damaged(resource, "object %s is missing", key)
+	}
+	return err
+}
+
+// commit writes the manifest, which makes the backup count. Of several attempts the
+// first does; the others give its manifest and remove what is theirs.
+func (v Vault) commit(ctx context.Context, m Manifest) (Manifest, error) {
+	m.Stored = time.Now().UTC()
+	text, err := encode(m)
+	if err != nil {
+		return Manifest{}, err
+	}
+	err = v.Store.PutIfAbsent(ctx, manifestKey(m.Cluster, m.UID, m.ID), text)
+	if err != nil && !fleet.Is(err, fleet.Conflict) && !fleet.Is(err, fleet.Unavailable) {
+		v.drop(ctx, m)
+		return Manifest{}, err
+	}
+	// Unavailable may mean that it was written, and a conflict is another attempt's.
+	there, look := v.Manifest(ctx, m.Cluster, m.UID, m.ID)
+	if look != nil {
+		return Manifest{}, errors.Join(err, look) // nothing is dropped: it may count
+	}
+	if there.Objects[0].Key != m.Objects[0].Key {
+		v.drop(ctx, m)
+	}
+	return there, nil
+}
+
+// drop removes what an attempt stored that leads to no backup. It does so also when the
+// attempt was stopped; what it cannot remove, Sweep finds.
+func (v Vault) drop(ctx context.Context, m Manifest) {
+	const patience = 10 * time.Second // a few answers of a store; Sweep does the rest
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	for _, o := range m.Objects {
+		_ = v.Store.Delete(ctx, o.Key)
+	}
+}
+
+// scratchFile tells a disk of ours that is full from a stream that breaks.
+type scratchFile struct{ f *os.File }
+
+func (s *scratchFile) Write(p []byte) (int, error) {
+	n, err := s.f.Write(p)
+	if err != nil {
+		err = noScratch(err)
+	}
+	return n, err
+}
+
+func noScratch(err error) error {
+	return fleet.Errorf(fleet.Unavailable, "scratch directory of the worker", "%w", err).
+		WithRemedy("let it have room for the whole database")
+}
