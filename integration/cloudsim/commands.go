@@ -19,8 +19,10 @@ type CommandRequest struct {
 	InstanceIDs []string
 	Script      string
 	Timeout     time.Duration
-	Comment     string
-	Attributes  map[string]string
+	// DeliverWithin is how long it may take to reach a host; zero: any time.
+	DeliverWithin time.Duration
+	Comment       string
+	Attributes    map[string]string
 }
 
 // Command is a script that was sent.
@@ -51,7 +53,7 @@ type command struct {
 
 type invocation struct {
 	machineID string // of the command on the machine; empty until it is delivered
-	undone    bool   // its host ended before the script reached it
+	undone    bool   // the script did not reach its host in time, or never will
 }
 
 // Send sends a script. Every instance must run, with an agent that answers.
@@ -115,12 +117,12 @@ func (w *World) deliver(c *command, instanceID string) {
 		w.mu.Lock()
 		i := w.instances[instanceID]
 		state, away := i.now.State, !w.agentAnswers(i)
-		if state == fleet.HostTerminating || state == fleet.HostTerminated {
-			c.invocations[instanceID].undone = true
-		}
+		late := c.DeliverWithin > 0 && time.Since(c.Sent) > c.DeliverWithin
+		undone := late || state == fleet.HostTerminating || state == fleet.HostTerminated
+		c.invocations[instanceID].undone = undone
 		w.mu.Unlock()
-		if state != fleet.HostRunning || away {
-			return state == fleet.HostTerminating || state == fleet.HostTerminated
+		if undone || state != fleet.HostRunning || away {
+			return undone
 		}
 		sent, err := w.machine.RunCommand(ctx, iaas.CommandRequest{
 			HostID: instanceID, Token: c.ID, Script: c.Script, Timeout: c.Timeout,

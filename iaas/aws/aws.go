@@ -1,0 +1,219 @@
+// Package aws is the provider for Amazon Web Services: hosts are EC2 instances, disks
+// are EBS volumes, and commands go through Systems Manager Run Command. One Provider is
+// one region. Where the API leaves something to its callers, comments name the page of
+// its reference that says so.
+//
+// Credentials come through the SDK's own default chain and are in no log and no error.
+package aws
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/smithy-go/middleware"
+	"go.uber.org/zap"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
+)
+
+// Config says what a region's hosts and disks are bought with.
+type Config struct {
+	Region string
+	// Subnets are where hosts go: a zone's name to the ID of a subnet in it. These
+	// zones are the ones on offer.
+	Subnets map[string]string
+	// LaunchTemplate is an ID (lt-…) or a name; what else is set here goes before it.
+	LaunchTemplate string
+	// Image is an AMI of the architecture of all Types; left to the template if empty.
+	Image          string
+	SecurityGroups []string
+	// InstanceProfile is a name or an ARN. It must let the host's agent speak to SSM.
+	InstanceProfile string
+	// PlacementGroup is a spread group's name; it takes seven hosts in each zone.
+	PlacementGroup string
+	// Types are the machine types on offer; all of the current generation if empty.
+	Types []string
+	// Categories are the volume types on offer. gp3 if empty.
+	Categories []string
+	// IOPS and Throughput (MiB/s) are provisioned for gp3; zero is what gp3 has anyway.
+	IOPS, Throughput int
+	// KMSKey encrypts disks; the account's default key for EBS if empty. Disks are
+	// always encrypted.
+	KMSKey string
+	// UserData is what a host does at its first boot (cloud-init), at most 16 KiB.
+	UserData []byte
+	// Ports are those that members may have on a host. From 2379 on if empty.
+	Ports fleet.PortRange
+	// EC2Endpoint and SSMEndpoint are for endpoints of one's own (VPC endpoints, tests).
+	EC2Endpoint, SSMEndpoint string
+	// Credentials are for tests. The SDK's default chain if nil.
+	Credentials aws.CredentialsProvider
+	// Limiter paces calls. None if nil.
+	Limiter Limiter
+	Log     *zap.Logger
+}
+
+// Limiter paces the calls of all that share it, so that many workflows do not throttle
+// each other.
+type Limiter interface {
+	// Wait returns when a call of this action may be made, or ctx's error.
+	Wait(ctx context.Context, action string) error
+	// Done tells how a call went: whether it was throttled, and for how long the cloud
+	// asked to wait; zero if it did not say.
+	Done(action string, throttled bool, retryAfter time.Duration)
+}
+
+const (
+	// callTimeout bounds one call with its retries. Callers wait 20 s.
+	callTimeout = 18 * time.Second
+	// tries are few: callers try again, and a limiter learns from each.
+	tries = 3
+	// longestPause between two tries keeps all of them within a call's time.
+	longestPause = 2 * time.Second
+)
+
+// Provider is one region of AWS.
+type Provider struct {
+	cfg  Config
+	ec2  *ec2.Client
+	ssm  *ssm.Client
+	log  *zap.Logger
+	sent *ledger
+}
+
+var _ iaas.Provider = (*Provider)(nil)
+
+// Open gives the provider of a region. It asks AWS nothing yet. Errors: fleet.Invalid
+// for a configuration that cannot work.
+func Open(ctx context.Context, cfg Config) (*Provider, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	cfg.Subnets = maps.Clone(cfg.Subnets)
+	cfg.Categories = slices.Clone(cfg.Categories)
+	if len(cfg.Categories) == 0 {
+		cfg.Categories = []string{"gp3"}
+	}
+	if cfg.Ports.Count == 0 {
+		cfg.Ports = fleet.PortRange{First: 2379, Count: 100}
+	}
+	options := []func(*config.LoadOptions) error{
+		config.WithRegion(cfg.Region),
+		config.WithRetryer(retryer),
+	}
+	if cfg.Credentials != nil {
+		options = append(options, config.WithCredentialsProvider(cfg.Credentials))
+	}
+	if cfg.Limiter != nil {
+		options = append(options, config.WithAPIOptions([]func(*middleware.Stack) error{paced(cfg.Limiter)}))
+	}
+	loaded, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, fleet.Errorf(fleet.Invalid, "AWS", "its configuration cannot be loaded: %w", err)
+	}
+	p := &Provider{cfg: cfg, log: cfg.Log, sent: newLedger()}
+	if p.log == nil {
+		p.log = zap.NewNop()
+	}
+	p.ec2 = ec2.NewFromConfig(loaded, func(o *ec2.Options) { o.BaseEndpoint = endpoint(cfg.EC2Endpoint, o.BaseEndpoint) })
+	p.ssm = ssm.NewFromConfig(loaded, func(o *ssm.Options) { o.BaseEndpoint = endpoint(cfg.SSMEndpoint, o.BaseEndpoint) })
+	return p, nil
+}
+
+func endpoint(ours string, theirs *string) *string {
+	if ours == "" {
+		return theirs
+	}
+	return &ours
+}
+
+// maxUserData is EC2's limit, before base64 (RunInstances).
+const maxUserData = 16 << 10
+
+func (c Config) check() error {
+	var ps fleet.Problems
+	need := func(field string, missing bool, message string) {
+		if missing {
+			ps = append(ps, fleet.Problem{Path: field, Message: message})
+		}
+	}
+	need("region", c.Region == "", "is missing")
+	need("subnets", len(c.Subnets) == 0, "is missing: name a subnet for each zone")
+	for zone, subnet := range c.Subnets {
+		need("subnets", !strings.HasPrefix(subnet, "subnet-"), zone+": "+subnet+" is not the ID of a subnet")
+	}
+	if c.LaunchTemplate == "" {
+		need("image", c.Image == "", "is missing, and there is no launch template")
+		need("securityGroups", len(c.SecurityGroups) == 0, "is missing, and there is no launch template")
+		need("instanceProfile", c.InstanceProfile == "", "is missing, and there is no launch template: hosts must be allowed to speak to SSM")
+	}
+	need("userData", len(c.UserData) > maxUserData, "is longer than 16 KiB")
+	return ps.Err("AWS")
+}
+
+// retryer tries again what the SDK does, but not what has no room: its status is 500,
+// and only another zone or type helps.
+func retryer() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts, o.MaxBackoff = tries, longestPause
+		o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+			if kind, ok := kindOf(codeOf(err)); ok && kind == fleet.OutOfCapacity {
+				return aws.FalseTernary
+			}
+			return aws.UnknownTernary
+		})}, o.Retryables...)
+	})
+}
+
+// paced makes each try of a call wait for the limiter, and tells it what came of it.
+func paced(limiter Limiter) func(*middleware.Stack) error {
+	return func(stack *middleware.Stack) error {
+		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("FlotillaLimiter", func(
+			ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler,
+		) (middleware.FinalizeOutput, middleware.Metadata, error) {
+			action := middleware.GetOperationName(ctx)
+			if err := limiter.Wait(ctx, action); err != nil {
+				return middleware.FinalizeOutput{}, middleware.Metadata{}, err
+			}
+			out, metadata, err := next.HandleFinalize(ctx, in)
+			kind, _ := kindOf(codeOf(err))
+			limiter.Done(action, kind == fleet.Throttled, retryAfter(err))
+			return out, metadata, err
+		}), "Retry", middleware.After)
+	}
+}
+
+// bounded gives a call its deadline.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, callTimeout)
+}
+
+// checkToken refuses a token that EC2 would not take ("Ensuring idempotency").
+func checkToken(resource, token string) error {
+	if token == "" || len(token) > 64 {
+		return fleet.Errorf(fleet.Invalid, resource, "its token has %d characters, not 1 to 64", len(token))
+	}
+	for _, c := range []byte(token) {
+		if c <= ' ' || c > '~' {
+			return fleet.Errorf(fleet.Invalid, resource, "its token %q has other than printable ASCII characters", token)
+		}
+	}
+	return nil
+}
+
+func label(kind, name, id string) string {
+	if name == "" || name == id {
+		return kind + " " + cmp.Or(id, "?")
+	}
+	return kind + " " + name + " (" + id + ")"
+}
