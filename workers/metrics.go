@@ -23,6 +23,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	temporal client.MetricsHandler
 	steps    metric.Float64Histogram
+	meter    metric.Meter
 }
 
 func newMetrics() (*metrics, error) {
@@ -36,7 +37,8 @@ func newMetrics() (*metrics, error) {
 	m.temporal = opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{
 		Meter: provider.Meter("temporal-sdk-go"), OnError: func(error) {}, UseMonotonicCounters: true,
 	})
-	m.steps, err = provider.Meter("flotilla").Float64Histogram("flotilla_step_duration",
+	m.meter = provider.Meter("flotilla")
+	m.steps, err = m.meter.Float64Histogram("flotilla_step_duration",
 		metric.WithUnit("s"), metric.WithDescription("How long one try of a step took, by step and outcome."),
 		metric.WithExplicitBucketBoundaries(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000))
 	return m, err

@@ -38,7 +38,7 @@ func openProvider(_ context.Context, c Config, log *zap.Logger) (iaas.Provider, 
 
 // openElsewhere opens the regions whose workers' configurations --reach names. Of each
 // only what is of its provider counts, and nothing of this worker's environment.
-func openElsewhere(ctx context.Context, c Config, log *zap.Logger) (map[fleet.Place]iaas.Provider, error) {
+func openElsewhere(ctx context.Context, c Config, log *zap.Logger, m *metrics) (map[fleet.Place]iaas.Provider, error) {
 	all := map[fleet.Place]iaas.Provider{}
 	for _, file := range c.Reach {
 		var there Config
@@ -56,6 +56,9 @@ func openElsewhere(ctx context.Context, c Config, log *zap.Logger) (map[fleet.Pl
 		}
 		provider, err := openProvider(ctx, there, log)
 		if err != nil {
+			return nil, err
+		}
+		if provider, err = paced(there, provider, m); err != nil {
 			return nil, err
 		}
 		all[place] = provider

@@ -162,7 +162,7 @@ func assemble(ctx context.Context, c Config, o Options, temporal client.Client, 
 		s.workers = append(s.workers, w)
 	}
 	if c.serves(ServeActivities) {
-		region, err := open(ctx, c, o, log)
+		region, err := open(ctx, c, o, log, m)
 		if err != nil {
 			return nil, err
 		}
@@ -212,7 +212,7 @@ func RegisterWorkflows(r worker.WorkflowRegistry) {
 }
 
 // open picks the implementations that the configuration names.
-func open(ctx context.Context, c Config, o Options, log *zap.Logger) (activities.Region, error) {
+func open(ctx context.Context, c Config, o Options, log *zap.Logger, m *metrics) (activities.Region, error) {
 	key, err := pki.LoadFleetKey(c.FleetKey)
 	if err != nil {
 		return activities.Region{}, err
@@ -228,7 +228,10 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger) (activities
 	if err != nil {
 		return activities.Region{}, err
 	}
-	elsewhere, err := openElsewhere(ctx, c, log)
+	if provider, err = paced(c, provider, m); err != nil {
+		return activities.Region{}, err
+	}
+	elsewhere, err := openElsewhere(ctx, c, log, m)
 	if err != nil {
 		return activities.Region{}, err
 	}
