@@ -33,6 +33,7 @@ type Config struct {
 	Data       string   // only for provider local: the directory of its hosts and disks
 	NodeBinary string   // only for provider local: the flotilla-node that hosts run
 	NodeEnv    []string // only for provider local: added to the environment of hosts
+	AWS        AWS      // only for provider aws
 	Reach      []string // configuration files of workers of other regions
 
 	ObjectStore string
@@ -66,12 +67,13 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringVar(&c.Address, "address", "", "host:port of Temporal's frontend (default: as TEMPORAL_ADDRESS or Temporal's profile says)")
 	f.StringVar(&c.Namespace, "namespace", "", "Temporal namespace (default: likewise)")
 	f.StringVar(&c.Profile, "profile", "", "profile in Temporal's configuration file")
-	f.StringVar(&c.Provider, "provider", "local", "whose hosts this worker manages: local")
+	f.StringVar(&c.Provider, "provider", "local", "whose hosts this worker manages: local or aws")
 	f.StringVar(&c.Region, "region", "local-1", "region of the provider; its activities have a task queue of their own")
 	f.StringSliceVar(&c.Zones, "zones", []string{"a", "b", "c"}, "provider local: the zones on offer")
 	f.StringVar(&c.Data, "data", "", "provider local: directory of its hosts and disks")
 	f.StringVar(&c.NodeBinary, "node-binary", "", "provider local: the flotilla-node that hosts run")
 	f.StringArrayVar(&c.NodeEnv, "node-env", nil, "provider local: KEY=value for everything on hosts; may be repeated")
+	c.AWS.flags(f)
 	f.StringSliceVar(&c.Reach, "reach", nil, "configuration `file` of a worker of another region, which clusters may move from or to; may be repeated")
 	f.StringVar(&c.ObjectStore, "object-store", "", "file:///directory or s3://bucket/prefix?endpoint=https://host&region=…")
 	f.StringVar(&c.FleetKey, "fleet-key", "", "age identity file that seals authorities and snapshots (mode 0600)")

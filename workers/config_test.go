@@ -8,8 +8,10 @@ import (
 
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas/aws"
 )
 
 // fill reads a configuration as the program does.
@@ -91,11 +93,28 @@ func TestEverythingMissingIsNamedAtOnce(t *testing.T) {
 	c, err = fill(t, "", nil, "--serve", "workflows")
 	require.NoError(t, err)
 	require.NoError(t, c.check(), "who only remembers needs no hosts")
-	c, err = fill(t, "", nil, "--serve", "workflows", "--provider", "aws", "--deployment", "flotilla", "--build-id", "")
+	c, err = fill(t, "", nil, "--serve", "workflows", "--provider", "azure", "--deployment", "flotilla", "--build-id", "")
 	require.NoError(t, err)
 	err = c.check()
-	require.ErrorContains(t, err, `"aws" is not one of: local`)
+	require.ErrorContains(t, err, `"azure" is not one of: local, aws`)
 	require.ErrorContains(t, err, "--build-id")
+}
+
+func TestCheckAWS(t *testing.T) {
+	said := []string{"--object-store", "x", "--fleet-key", "x", "--releases", "x", "--provider", "aws", "--region", "us-east-1"}
+	c, err := fill(t, "", nil, said...)
+	require.NoError(t, err)
+	err = c.check()
+	for _, name := range []string{"--aws-subnets", "--aws-image", "--aws-instance-profile", "--aws-security-groups"} {
+		require.ErrorContains(t, err, name)
+	}
+	c, err = fill(t, "aws-subnets: us-east-1a=subnet-1,us-east-1b=subnet-2\naws-launch-template: lt-1\n", nil, said...)
+	require.NoError(t, err)
+	require.NoError(t, c.check(), "a launch template has the rest")
+	require.Equal(t, map[string]string{"us-east-1a": "subnet-1", "us-east-1b": "subnet-2"}, c.AWS.Subnets)
+	provider, err := openProvider(t.Context(), c, zap.NewNop())
+	require.NoError(t, err)
+	require.IsType(t, &aws.Provider{}, provider)
 }
 
 func TestBuildID(t *testing.T) {

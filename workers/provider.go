@@ -21,14 +21,21 @@ func (c *Config) checkProvider() fleet.Problems {
 			need(&ps, "data", c.Data, "the local provider keeps its hosts there")
 			need(&ps, "node-binary", c.NodeBinary, "it runs on the local provider's hosts")
 		}
+	case "aws":
+		if c.serves(ServeActivities) {
+			ps = append(ps, c.AWS.check()...)
+		}
 	default:
-		ps = append(ps, fleet.Problem{Path: "--provider", Message: fmt.Sprintf("%q is not one of: local", c.Provider)})
+		ps = append(ps, fleet.Problem{Path: "--provider", Message: fmt.Sprintf("%q is not one of: local, aws", c.Provider)})
 	}
 	return ps
 }
 
 // openProvider opens the provider that the configuration names.
-func openProvider(_ context.Context, c Config, log *zap.Logger) (iaas.Provider, error) {
+func openProvider(ctx context.Context, c Config, log *zap.Logger) (iaas.Provider, error) {
+	if c.Provider == "aws" {
+		return c.AWS.open(ctx, c.Region, log)
+	}
 	return local.Open(local.Config{
 		Root: c.Data, Region: c.Region, Zones: c.Zones, NodeBinary: c.NodeBinary, Log: log.Named("local"),
 		// All hosts are on one disk: a release is unpacked once for all of them.
