@@ -33,15 +33,18 @@ toolbox: ## build all that runs beside them in development and tests
 demo: build ## show it: a cluster is created, used, survives a killed worker, is taken down
 	tools/demo.sh
 
-# The tests of the whole come last and by themselves: they kill things and wait for
-# others to notice, which takes the machine.
+# The tests of the whole start programs that are built without the race detector, kill
+# things and wait for others to notice, which takes the machine: they come last, one
+# package at a time, and without it.
+WHOLE := /integration(/changes|/clouds|/bench)?$$
+
 test: programs test-tools ## all tests, with real Temporal, etcd and S3
 	$(TOOLBOX) test
 	@set -e; packages=$$($(GO) list $(PACKAGES)); \
-	parts=$$(printf '%s\n' $$packages | grep -v '/integration' || true); \
-	whole=$$(printf '%s\n' $$packages | grep '/integration' || true); \
-	for some in "$$parts" "$$whole"; do [ -z "$$some" ] || \
-		$(GO) test $(RACE) -timeout $(TIMEOUT) -p $(PARALLEL) $(if $(RUN),-run '$(RUN)') $$some; done
+	parts=$$(printf '%s\n' $$packages | grep -Ev '$(WHOLE)' || true); \
+	whole=$$(printf '%s\n' $$packages | grep -E '$(WHOLE)' || true); \
+	[ -z "$$parts" ] || $(GO) test $(RACE) -timeout $(TIMEOUT) -p $(PARALLEL) $(if $(RUN),-run '$(RUN)') $$parts; \
+	[ -z "$$whole" ] || $(GO) test -timeout $(TIMEOUT) -p 1 $(if $(RUN),-run '$(RUN)') $$whole
 
 test-short: ## the tests that start nothing
 	$(GO) test -short -timeout 5m $(if $(RUN),-run '$(RUN)') $(PACKAGES)

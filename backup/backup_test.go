@@ -273,7 +273,7 @@ func TestDamage(t *testing.T) {
 	refuses(objectstoretest.Faults{Key: ".age", Cut: size - 1})
 
 	// The manifest: every byte of it.
-	manifest := filepath.Join("backups/orders/u1/snapshots/a/manifest.json")
+	manifest := filepath.FromSlash("backups/orders/u1/snapshots/a/manifest.json")
 	faulty.Set(objectstoretest.Faults{})
 	info, err := v.Store.Stat(t.Context(), manifest)
 	require.NoError(t, err)

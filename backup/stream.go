@@ -46,7 +46,7 @@ func (s *sumReader) Read(p []byte) (int, error) {
 	if n > 0 {
 		s.tell(s.n)
 	}
-	if err == io.EOF && (s.size() <= 0 || string(s.tail) != string(s.sum.Sum(nil))) { //nolint:errorlint // io.Reader's contract: io.EOF itself
+	if err == io.EOF && (s.size() <= 0 || string(s.tail) != string(s.sum.Sum(nil))) {
 		err = errSum
 	}
 	return n, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -22,16 +23,26 @@ const (
 	crowded = 6
 	// sampled is how many do in a run that does not try everything.
 	sampled = 3
-	// cancelled is how many legs are cancelled in such a run, from the first one on: of
-	// those after them, the kinds have been before.
-	cancelled = 8
+	// legsSampled is how many legs of the journey it has.
+	legsSampled = 5
 	// reached is the least share of the crashes that must really have happened: which
 	// boundaries an operation passes depends a little on elections and on time.
 	reached = 0.8
 )
 
+// travels are the legs of a run: all of them, or some. The first makes a cluster of three
+// of one, without which most others cannot be.
+func travels(dice *rand.Rand) []leg {
+	legs := journey("")
+	if whole() {
+		return legs
+	}
+	return some(legs, legsSampled, dice, "scale out")
+}
+
 // route is what an undisturbed journey passes, leg by leg.
 type route struct {
+	legs       []leg
 	boundaries [][]string // by leg, in order
 	bought     int        // hosts, in all
 }
@@ -144,19 +155,18 @@ func (c *crowd) decommission(bought int) {
 
 // survey takes two clusters through the whole journey, undisturbed, and writes down
 // what they pass.
-func survey(t *testing.T) route {
+func survey(t *testing.T, legs []leg) route {
 	c := newCrowd(t, 2)
 	b := c.e.StartBreaker(nil)
 	c.create()
-	r := route{}
-	for i := range journey("") {
-		l := journey("")[i]
+	r := route{legs: legs}
+	for _, l := range legs {
 		c.before(l)
 		next := c.e.StartBreaker(nil) // with a trace of its own: kinds come again
 		b.Terminate()
 		b = next
 		operations := c.begin(l.name, func(cluster string) (*harness.Running, error) {
-			return c.e.BeginChange(cluster, journey(cluster)[i].Change)
+			return c.e.BeginChange(cluster, l.of(cluster))
 		})
 		c.done(l, operations, func(int) string { return "undisturbed" })
 		var points []string
@@ -184,11 +194,11 @@ func TestWorkerDiesInChanges(t *testing.T) {
 	abreast(t)
 	dice := random(seed(t))
 	var all route
-	if !t.Run("survey", func(t *testing.T) { all = survey(t) }) {
+	if !t.Run("survey", func(t *testing.T) { all = survey(t, travels(dice)) }) {
 		t.FailNow()
 	}
 	most, total := 0, 0
-	for i, l := range journey("") {
+	for i, l := range all.legs {
 		points := all.boundaries[i]
 		dice.Shuffle(len(points), func(a, b int) { points[a], points[b] = points[b], points[a] })
 		most, total = max(most, len(points)), total+len(points)
@@ -214,7 +224,6 @@ func TestWorkerDiesInChanges(t *testing.T) {
 // travel takes the clusters through the journey, each with a boundary of its own in
 // each leg, and kills the worker when all stand there.
 func (c *crowd) travel(all route, n int) (crashes, missed int) {
-	legs := journey("")
 	points := func(i int) map[string]string {
 		at := map[string]string{}
 		for k, cluster := range c.clusters {
@@ -224,13 +233,13 @@ func (c *crowd) travel(all route, n int) (crashes, missed int) {
 	}
 	first := c.e.StartWorker("flotilla-worker")
 	c.create()
-	for i, l := range legs {
+	for i, l := range all.legs {
 		c.before(l)
 		at := points(i)
 		b := c.e.StartBreaker(at)
 		first.Kill()
 		operations := c.begin(l.name, func(cluster string) (*harness.Running, error) {
-			return c.e.BeginChange(cluster, journey(cluster)[i].Change)
+			return c.e.BeginChange(cluster, l.of(cluster))
 		})
 		not := b.AwaitStops(operations)
 		crashes, missed = crashes+len(c.clusters)-len(not), missed+len(not)
@@ -243,7 +252,7 @@ func (c *crowd) travel(all route, n int) (crashes, missed int) {
 }
 
 // TestCancelledChangesAreResumed cancels each operation after its first steps, expects
-// a cluster that serves, and resumes it. Without FLOTILLA_WHOLE it is the first half of
+// a cluster that serves, and resumes it. Without FLOTILLA_WHOLE it is a part of
 // the journey.
 func TestCancelledChangesAreResumed(t *testing.T) {
 	abreast(t)
@@ -251,17 +260,14 @@ func TestCancelledChangesAreResumed(t *testing.T) {
 	c.e.StartWorker("flotilla-worker")
 	dice := random(seed(t))
 	c.create()
-	for i, l := range journey("") {
-		if i >= cancelled && !whole() {
-			break
-		}
+	for _, l := range travels(dice) {
 		if l.Kind == fleet.StopCluster || l.Kind == fleet.StartCluster || l.Kind == fleet.ChangeLeader {
 			continue
 		}
 		c.before(l)
 		wave := 1 + dice.IntN(6)
 		operations := c.begin(l.name, func(cluster string) (*harness.Running, error) {
-			return c.e.BeginChange(cluster, journey(cluster)[i].Change)
+			return c.e.BeginChange(cluster, l.of(cluster))
 		})
 		c.each("cancelling "+l.name, func(_ int, cluster string) error {
 			if err := c.cancelAt(cluster, operations[cluster], wave); err != nil {

@@ -173,7 +173,7 @@ func TestChangesUnderFire(t *testing.T) {
 	legs = append(legs, leg{name: "scale out", Change: harness.Change{Kind: fleet.ScaleCluster, To: func(s *fleet.Spec) { s.Voters = 5 }}},
 		leg{name: "scale in", Change: harness.Change{Kind: fleet.ScaleCluster, To: func(s *fleet.Spec) { s.Voters = 3 }}})
 	if !whole() {
-		legs = some(legs, random(s))
+		legs = some(legs, 3, random(s))
 	}
 	for _, l := range legs {
 		c.hears(l.name+" under fire", func() error { return a.under(t, func() error { return c.insist(l) }) })
@@ -182,33 +182,6 @@ func TestChangesUnderFire(t *testing.T) {
 	t.Logf("what was done to them: %v", a.done)
 	e.Decommission(c.cluster, fleet.Options{})
 	e.ExpectNothingLeft()
-}
-
-// some picks up to four legs that stand by themselves, and at least three.
-func some(legs []leg, dice *rand.Rand) []leg {
-	for {
-		dice.Shuffle(len(legs), func(i, j int) { legs[i], legs[j] = legs[j], legs[i] })
-		if picked := inOrder(legs[:4]); len(picked) >= 3 {
-			return picked
-		}
-	}
-}
-
-// inOrder puts legs back into the order that they need: one authority after another,
-// an upgrade before a downgrade, and what would change nothing without another leg out.
-func inOrder(legs []leg) []leg {
-	has := func(name string) bool { return slices.ContainsFunc(legs, func(l leg) bool { return l.name == name }) }
-	legs = slices.DeleteFunc(slices.Clone(legs), func(l leg) bool {
-		return l.name == "downgrade" && !has("upgrade") || l.name == "use it" && !has("trust a new authority") ||
-			l.name == "upscale by replacing" && !has("upscale in place") || l.name == "scale in" && !has("scale out")
-	})
-	rank := func(l leg) int {
-		return slices.Index([]string{
-			"upgrade", "downgrade", "trust a new authority", "use it", "upscale in place", "upscale by replacing", "scale out", "scale in",
-		}, l.name)
-	}
-	slices.SortStableFunc(legs, func(a, b leg) int { return rank(a) - rank(b) })
-	return legs
 }
 
 // insist does a leg and resumes it as often as the fire ends it.

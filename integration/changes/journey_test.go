@@ -3,6 +3,7 @@ package changes
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -68,6 +69,40 @@ func journey(cluster string) []leg {
 		})},
 		{name: "scale in", Change: to(fleet.ScaleCluster, func(s *fleet.Spec) { s.Voters = 1 })},
 	}
+}
+
+// needs names the leg without which another cannot be, or would change nothing.
+var needs = map[string]string{
+	"downgrade": "upgrade", "use it": "trust a new authority", "upscale by replacing": "upscale in place",
+	"scale in": "scale out", "start": "stop", "stop": "start",
+}
+
+// some picks n legs, among them those named, that stand without the others; they keep
+// their order.
+func some(legs []leg, n int, dice *rand.Rand, among ...string) []leg {
+	n = min(n, len(legs))
+	for {
+		at := dice.Perm(len(legs))[:n]
+		slices.Sort(at)
+		has := func(name string) bool {
+			return name == "" || slices.ContainsFunc(at, func(i int) bool { return legs[i].name == name })
+		}
+		if slices.ContainsFunc(at, func(i int) bool { return !has(needs[legs[i].name]) }) ||
+			slices.ContainsFunc(among, func(name string) bool { return !has(name) }) {
+			continue
+		}
+		picked := make([]leg, n)
+		for k, i := range at {
+			picked[k] = legs[i]
+		}
+		return picked
+	}
+}
+
+// of gives the leg as one of a cluster's own journey: some name its members.
+func (l leg) of(cluster string) harness.Change {
+	legs := journey(cluster)
+	return legs[slices.IndexFunc(legs, func(other leg) bool { return other.name == l.name })].Change
 }
 
 // follower gives a member's host that does not lead.

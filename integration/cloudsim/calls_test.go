@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,10 +16,10 @@ import (
 
 func TestAnswer(t *testing.T) {
 	w := simtest.Bodiless(t, config())
-	done := 0
+	var done atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.Answer(rw, r, cloudsim.Call{Action: r.URL.Path[1:], ID: "x"}, func() (cloudsim.Reply, error) {
-			done++
+			done.Add(1)
 			return cloudsim.Reply{Status: http.StatusOK, Body: []byte("done")}, nil
 		}, func(refusal *cloudsim.Refusal) cloudsim.Reply {
 			return cloudsim.Reply{Status: http.StatusBadRequest, Body: []byte(refusal.Code)}
@@ -40,7 +41,7 @@ func TestAnswer(t *testing.T) {
 	w.Inject(cloudsim.Fault{Kind: cloudsim.LoseAnswer, Target: cloudsim.Target{Action: "Buy"}, Times: 1})
 	require.Equal(t, "done", call("Look"))
 	require.Equal(t, "no answer", call("Buy"))
-	require.Equal(t, 3, done, "a lost answer is of what was done")
+	require.EqualValues(t, 3, done.Load(), "a lost answer is of what was done")
 	require.Equal(t, "done", call("Buy"))
 
 	for kind, code := range map[cloudsim.FaultKind]cloudsim.Code{
@@ -51,7 +52,7 @@ func TestAnswer(t *testing.T) {
 		require.Equal(t, 1, w.Struck(kind))
 		heal()
 	}
-	require.Equal(t, 4, done, "refused calls do nothing")
+	require.EqualValues(t, 4, done.Load(), "refused calls do nothing")
 
 	heal := w.Inject(cloudsim.Fault{Kind: cloudsim.Slow, Delay: 50 * time.Millisecond})
 	began := time.Now()
