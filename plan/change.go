@@ -89,14 +89,22 @@ func (r roster) bury(g goal) *fleet.Decision {
 // that is leaving is not brought back, and one that comes in is welcomed.
 func (r roster) restore(g goal) *fleet.Decision {
 	leaving, _ := r.leaving(g)
+	var doubt *fleet.Decision
 	for _, s := range r.members() {
 		if s.inSync() || g.isDead(s) || r.comesIn(s) || s.name == leaving.name {
+			continue
+		}
+		if i := slices.IndexFunc(r.in.Failures, func(f fleet.Failure) bool {
+			return f.Step.Member == s.name && r.doesNotStart(f)
+		}); i >= 0 {
+			d := wait("%s does not start (%s); it is replaced once it is known to be dead", s.name, r.in.Failures[i].Message)
+			doubt = &d
 			continue
 		}
 		d := r.bringBack(s)
 		return &d
 	}
-	return nil
+	return doubt
 }
 
 // bringBack is the next step towards a member that serves where its disk is.

@@ -20,11 +20,20 @@ func failover(in Input) fleet.Decision {
 	return change(in, goal{
 		voters: op.Spec.Voters, learners: op.Spec.Learners,
 		dead: func(s seat) bool { return r.chosen(s) && !r.revived(s) && !r.isNew(s) && in.isDead(s.name) },
-		// What fails on a member that is being revived shows that its disk is no good; it
-		// is replaced then.
-		mended: func(f fleet.Failure) bool { return f.Step.Kind != fleet.RemoveMember && r.reviving(f.Step.Member) },
+		// What fails on a member that is being revived shows that its disk is no good, and it
+		// is replaced then; whether one that does not start is dead, the evidence says.
+		mended: func(f fleet.Failure) bool {
+			return f.Step.Kind != fleet.RemoveMember && r.reviving(f.Step.Member) || r.doesNotStart(f)
+		},
 		done:   "all members are alive",
 	})
+}
+
+// doesNotStart says that a failure is of a member that was there before, that this
+// failover is about, and that did not start where it is.
+func (r roster) doesNotStart(f fleet.Failure) bool {
+	s, _ := r.find(f.Step.Member)
+	return r.in.Operation.Kind == fleet.FailoverMember && f.Step.Kind == fleet.StartMember && r.chosen(s) && s.member() && !r.comesIn(s)
 }
 
 // chosen says that a failover is about a member.

@@ -72,20 +72,27 @@ func (r roster) withoutQuorum() fleet.Decision {
 }
 
 // onlyVoter goes on with what an operation does to the only voter of a cluster, as its
-// user allowed: there is no quorum before it is back.
+// user allowed: there is no quorum before it is back. Somebody new who was stopped may have
+// become the voter instead.
 func (r roster) onlyVoter() *fleet.Decision {
 	op := r.in.Operation
-	if op.Before == nil || op.Before.Voters != 1 || op.Spec.Voters != 1 || !op.Options.AllowDowntime {
+	if op.Before == nil || op.Before.Voters != 1 || op.Spec.Voters != 1 || !op.Options.AllowDowntime ||
+		slices.ContainsFunc(r.seats, func(s seat) bool { return s.number >= op.Since && s.down() }) {
 		return nil
 	}
 	for _, s := range r.seats {
-		taken := s.host != nil && s.disk != nil && (s.host.State == fleet.HostStopped || s.hasStopped()) && s.number < op.Since
+		taken := s.down() && s.number < op.Since
 		if taken || r.isChanged(s) {
 			d := r.bringBack(s)
 			return &d
 		}
 	}
 	return nil
+}
+
+// down says that a member's host or its process was stopped, and it has its disk.
+func (s seat) down() bool {
+	return s.host != nil && s.disk != nil && (s.host.State == fleet.HostStopped || s.hasStopped())
 }
 
 // isChanged says that a member runs otherwise than before the operation, and does not
@@ -140,18 +147,24 @@ func (r roster) mayElect() bool {
 }
 
 // enoughRun says the same, and for sure: whoever may be a learner does not count, nor a
-// process that is being restarted.
+// process that is being restarted, and everyone there is may have a vote once there are
+// others than those of the create.
 func (r roster) enoughRun() bool {
 	spec, before := r.in.Operation.Spec, r.in.Operation.Spec
 	if r.in.Operation.Before != nil {
 		before = *r.in.Operation.Before
 	}
-	running := 0
+	running, there := 0, 0
 	for _, s := range r.seats {
 		running += truth(s.keptRunning() && !s.crashes())
+		there += truth(s.host != nil)
 	}
 	learners := max(spec.Learners, before.Learners) + truth(r.changed(before))
-	return running-learners >= max(spec.Voters, before.Voters)/2+1
+	voters := max(spec.Voters, before.Voters)
+	if r.changed(before) {
+		voters = max(voters, there)
+	}
+	return running-learners >= voters/2+1
 }
 
 // keptRunning says that a member's host keeps its process running.
@@ -254,9 +267,10 @@ func (r roster) isMended(f fleet.Failure) bool {
 }
 
 // before is how a member ran before a restart that failed: as it was seen then, or, where
-// an operation before this one had changed it already, as all did before the operation.
+// an operation before this one had changed it already, or to a release that is too old
+// by now, as all did before the operation.
 func (r roster) before(f fleet.Failure) fleet.MemberConfig {
-	if was := f.Step.Was; was != nil && f.Step.Run != nil && !same(*was, *f.Step.Run) {
+	if was := f.Step.Was; was != nil && f.Step.Run != nil && !same(*was, *f.Step.Run) && r.couldServe(was.Version) {
 		return *was
 	}
 	return r.formerly()

@@ -131,7 +131,8 @@ func (r *rules) beforePurchase(op fleet.Operation, s fleet.Step) {
 	}
 	if host := r.startedOn[s.DiskID]; s.Kind == fleet.AttachDisk && host != "" && host != s.HostID {
 		owner, id := r.world.Owner(s.DiskID)
-		if op.Kind == fleet.CreateCluster || owner != s.Member || id != r.world.MemberID(s.Member) || r.world.Up(s.Member) {
+		lost := owner == "" // and with it what was written
+		if !lost && (op.Kind == fleet.CreateCluster || owner != s.Member || id != r.world.MemberID(s.Member) || r.world.Up(s.Member)) {
 			broken("%s: disk %s was written on host %s by %s (%d) and goes to %s", s, s.DiskID, host, owner, id, s.HostID)
 		}
 	}
