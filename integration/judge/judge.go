@@ -155,13 +155,19 @@ func Start(ctx context.Context, cfg Config) (*Run, error) {
 	return r, nil
 }
 
-// look finds the revision before the first call, and that the prefix is empty.
+// look finds the revision before the first call, and that the prefix is empty. Every
+// client asks: one that has not connected yet must not be given endpoints, because
+// clientv3 guards neither against the other (SetEndpoints and its resolver's Build).
 func (r *Run) look() error {
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.CallTimeout)
 	defer cancel()
-	reply, err := r.clients[0].etcd.Get(ctx, r.cfg.Prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
-	if err != nil {
-		return fmt.Errorf("the judge's first read: %w", err)
+	var reply *clientv3.GetResponse
+	for _, c := range r.clients {
+		var err error
+		reply, err = c.etcd.Get(ctx, r.cfg.Prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+		if err != nil {
+			return fmt.Errorf("the judge's first read: %w", err)
+		}
 	}
 	if reply.Count > 0 {
 		return fmt.Errorf("there are %d keys under %s of an earlier run: the judge needs a prefix of its own", reply.Count, r.cfg.Prefix)
