@@ -6,18 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
-
-// growTimeout bounds the program that grows a file system. All of them work while it
-// is mounted, and write little: seconds for terabytes.
-const growTimeout = 2 * time.Minute
 
 // Grow makes the file system on a member's disk use the whole disk; the member goes
 // on running. One that is large enough is left alone. Errors: fleet.NotFound when the
@@ -89,24 +83,8 @@ func tooSmall(resource string, has, wanted fleet.Bytes) error {
 }
 
 func runGrow(ctx context.Context, resource, program string, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, growTimeout)
-	defer cancel()
-	_, err := exec.CommandContext(ctx, program, args...).Output()
-	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		return fleet.Errorf(fleet.Denied, resource, "%s is not on this host", program).WithRemedy("install it")
-	case ctx.Err() != nil:
-		return fleet.Errorf(fleet.Unavailable, resource, "%s did not end in time: %w", program, ctx.Err())
-	case err != nil:
-		words := ""
-		if exit := new(exec.ExitError); errors.As(err, &exit) {
-			lines := strings.Split(strings.TrimSpace(string(exit.Stderr)), "\n")
-			words = shorten(lines[len(lines)-1]) + ": "
-		}
-		return fleet.Errorf(fleet.Denied, resource, "%s failed: %s%w", program, words, err).
-			WithRemedy("look at the file system on the host")
-	}
-	return nil
+	_, err := runOnDisk(ctx, resource, program, args...)
+	return err
 }
 
 // mounted is a file system as /proc/self/mountinfo has it.

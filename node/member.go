@@ -82,7 +82,11 @@ func (n *Node) writeMember(m member) error {
 // checkDisk says whether a member's disk is there.
 func (n *Node) checkDisk(m member) error {
 	info, err := os.Stat(n.disk(m.DiskID))
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+	away, lookErr := n.lacksMount(m.DiskID)
+	if lookErr != nil {
+		return onHost("disk "+m.DiskID, lookErr)
+	}
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() || away {
 		return fleet.Errorf(fleet.NotFound, "disk "+m.DiskID, "is not mounted on this host for member %s", m.Member).
 			WithRemedy("attach it")
 	}

@@ -11,10 +11,11 @@ import (
 	"github.com/flotilla-etcd/flotilla/pki"
 )
 
-// Prepare makes a member's directories and keys, and gives requests for its
-// certificates. Keys that exist are kept. Errors: fleet.Invalid for names that
+// Prepare mounts a member's disk, makes its directories and keys, and gives requests
+// for its certificates. Keys that exist are kept. Errors: fleet.Invalid for names that
 // cannot be; fleet.NotFound when the disk is not there; fleet.Blocked when the
-// member's name or its data directory belongs to somebody else.
+// member's name or its data directory belongs to somebody else, or the disk has
+// something else on it; fleet.Denied when this host cannot mount it.
 func (n *Node) Prepare(ctx context.Context, req PrepareRequest) (*PrepareResult, error) {
 	m := member{Owner: Owner{Cluster: req.Cluster, UID: req.UID, Member: req.Member}, DiskID: req.DiskID}
 	if err := checkPrepare(m); err != nil {
@@ -38,6 +39,9 @@ func (n *Node) Prepare(ctx context.Context, req PrepareRequest) (*PrepareResult,
 		return nil, fleet.Errorf(fleet.Blocked, resourceOf(m.Member), "its data is on disk %s, not on %s", known.DiskID, m.DiskID)
 	default:
 		m = known
+	}
+	if err := n.mountDisk(ctx, m.DiskID); err != nil {
+		return nil, err
 	}
 	if err := n.own(m); err != nil {
 		return nil, err

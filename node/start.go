@@ -57,6 +57,9 @@ func (n *Node) Start(ctx context.Context, req StartRequest) (*fleet.MemberReport
 	if _, err := n.arguments(m, req); err != nil {
 		return nil, err
 	}
+	if err := n.mountDisk(ctx, m.DiskID); err != nil {
+		return nil, err
+	}
 	if err := n.checkReady(m, req); err != nil {
 		return nil, err
 	}
