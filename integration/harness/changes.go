@@ -117,7 +117,7 @@ func (e *Env) resourcesOf(ctx context.Context, spec fleet.Spec, members []string
 	if err != nil {
 		return err
 	}
-	disks, err := e.Provider.ListDisks(ctx, iaas.Tags{fleet.TagCluster: spec.Name})
+	disks, err := e.Cloud.ListDisks(ctx, iaas.Tags{fleet.TagCluster: spec.Name})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
 	"github.com/flotilla-etcd/flotilla/iaas/local"
 	"github.com/flotilla-etcd/flotilla/pki"
 	"github.com/flotilla-etcd/flotilla/starter"
@@ -35,7 +36,9 @@ type Env struct {
 	Temporal *Temporal
 	Client   *starter.Client
 	Provider *local.Provider // looks at the same hosts as the workers
-	Flags    []string        // more of them, for the workers that are started from now on
+	// Cloud is whom workers buy of: Provider, unless a test has put another in front of it.
+	Cloud iaas.Provider
+	Flags []string // more of them, for the workers that are started from now on
 	// Releases is the catalogue that workers read.
 	Releases string
 	key      string
@@ -71,6 +74,7 @@ func Start(t testing.TB, options ...Option) *Env {
 	e.Temporal = startTemporal(t, filepath.Join(e.Dir, "temporal.db"))
 	e.Provider, err = local.Open(local.Config{Root: filepath.Join(e.Dir, "local"), Region: Region, NodeBinary: Binary(e.node)})
 	require.NoError(t, err)
+	e.Cloud = e.Provider
 	t.Cleanup(e.end)
 	e.Client, err = starter.Dial(t.Context(), starter.Options{Address: e.Temporal.Address, Namespace: "default"})
 	require.NoError(t, err)

@@ -118,7 +118,7 @@ func (p HostProcess) Member() string {
 
 // HostsOf gives a cluster's hosts.
 func (e *Env) HostsOf(ctx context.Context, cluster string) ([]fleet.Host, error) {
-	return e.Provider.ListHosts(ctx, iaas.Tags{fleet.TagCluster: cluster})
+	return e.Cloud.ListHosts(ctx, iaas.Tags{fleet.TagCluster: cluster})
 }
 
 // Exactly says what is wrong unless the cluster has exactly these members, each

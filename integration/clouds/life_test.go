@@ -1,0 +1,41 @@
+package clouds
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/integration/harness"
+)
+
+func failover() harness.Change { return harness.Change{Kind: fleet.FailoverMember} }
+
+func migrate(member string) harness.Change {
+	return harness.Change{Kind: fleet.MigrateByLearner, Options: fleet.Options{Members: []string{member}}}
+}
+
+// TestLife takes a cluster through its life in a region that does what it is asked: it is
+// created, loses an instance that the cloud wants back and gets another for its disk, moves
+// a member to a new host, and is taken down. Each thing is bought once.
+func TestLife(t *testing.T) {
+	s := onAWS(t)
+	s.create()
+	require.Equal(t, [2]int{3, 3}, s.bought())
+
+	h := s.follower()
+	require.NoError(t, s.world.Reclaim(h.ID))
+	steps := s.change("failing over a reclaimed instance", failover())
+	require.Contains(t, steps, "AttachDisk "+h.Member(), "its disk moves to a new host: %v", steps)
+	require.Equal(t, [2]int{4, 3}, s.bought())
+
+	s.change("moving a member", migrate(s.follower().Member()))
+	require.Equal(t, [2]int{5, 4}, s.bought())
+	s.decommission()
+}
+
+// bought says how many instances and disks were ever sold.
+func (s *stand) bought() [2]int {
+	instances, disks := s.world.Bought()
+	return [2]int{instances, disks}
+}

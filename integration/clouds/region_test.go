@@ -1,0 +1,182 @@
+package clouds
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/stretchr/testify/require"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas/aws"
+	"github.com/flotilla-etcd/flotilla/integration/cloudsim"
+	"github.com/flotilla-etcd/flotilla/integration/cloudsim/ec2sim"
+	"github.com/flotilla-etcd/flotilla/integration/cloudsim/simtest"
+	"github.com/flotilla-etcd/flotilla/integration/harness"
+	"github.com/flotilla-etcd/flotilla/integration/judge"
+)
+
+// stand is a control plane with a worker for a region of a cloud, and a cluster in it.
+type stand struct {
+	*harness.Env
+	t      *testing.T
+	world  *cloudsim.World
+	spec   fleet.Spec
+	seed   uint64
+	filler judge.Filler
+}
+
+const region = "us-east-1"
+
+// onAWS starts a worker for a region of AWS. The worker and the test reach it by the
+// SDK only; the test also has the world behind it.
+func onAWS(t *testing.T) *stand {
+	s := &stand{Env: harness.Start(t), t: t, seed: seed(t), filler: judge.Filler{Prefix: "filler/", Bytes: 2 << 20}}
+	cfg := ec2sim.Region(region)
+	cfg.Seed, cfg.Root, cfg.NodeBinary = s.seed, filepath.Join(s.Dir, "local"), harness.Binary("flotilla-node")
+	cfg.Env = []string{"FLOTILLA_NODE_DEPOT=" + filepath.Join(s.Dir, "releases")}
+	s.world = simtest.World(t, cfg.Config)
+	face := httptest.NewServer(ec2sim.New(s.world, cfg))
+	t.Cleanup(func() {
+		for _, w := range s.Workers() {
+			w.Kill() // nobody is to ask a region that ends
+		}
+		face.Close()
+	})
+	c := aws.Config{
+		Region: region, Subnets: map[string]string{}, Image: cfg.Images[0].ID, SecurityGroups: []string{cfg.Groups[0].ID},
+		InstanceProfile: cfg.Profiles[0], Types: []string{"m7g.medium", "m7g.large"}, EC2Endpoint: face.URL, SSMEndpoint: face.URL,
+	}
+	var subnets, zones, env []string
+	for _, n := range cfg.Subnets {
+		c.Subnets[n.Zone] = n.ID
+		subnets, zones = append(subnets, n.Zone+"="+n.ID), append(zones, n.Zone)
+	}
+	for id, secret := range cfg.Keys {
+		c.Credentials = credentials.NewStaticCredentialsProvider(id, secret, "")
+		env = []string{"AWS_ACCESS_KEY_ID=" + id, "AWS_SECRET_ACCESS_KEY=" + secret}
+	}
+	provider, err := aws.Open(t.Context(), c)
+	require.NoError(t, err)
+	s.Provider, s.Cloud = s.world.Machine(), provider
+	s.Flags = []string{
+		"--provider", "aws", "--region", region, "--aws-subnets", strings.Join(subnets, ","), "--aws-image", c.Image,
+		"--aws-security-groups", c.SecurityGroups[0], "--aws-instance-profile", c.InstanceProfile,
+		"--aws-machine-types", strings.Join(c.Types, ","), "--aws-ec2-endpoint", face.URL, "--aws-ssm-endpoint", face.URL,
+	}
+	s.StartWorker("flotilla-worker", env...)
+	s.spec = fleet.Spec{
+		Name: "orders", Provider: "aws", Region: region, Zones: zones, Voters: 3, Etcd: fleet.EtcdSpec{Version: "3.7.3"},
+		Machine: fleet.MachineSpec{Type: "m7g.medium", Disk: fleet.DiskSpec{Size: 20 * fleet.GiB, Category: "gp3"}},
+	}.WithDefaults()
+	s.spec.Policy.Soak, s.spec.Policy.DeadAfter = fleet.Duration(time.Second), fleet.Duration(2*time.Second)
+	return s
+}
+
+// create makes the cluster and puts something into it.
+func (s *stand) create() {
+	s.t.Helper()
+	began := time.Now()
+	s.Create(s.spec)
+	s.t.Logf("creating took %s", time.Since(began).Round(time.Millisecond))
+	require.NoError(s.t, s.Stands(s.t.Context(), s.spec.Name))
+	client, err := s.dial(s.t.Context())
+	require.NoError(s.t, err)
+	defer client.Close()
+	require.NoError(s.t, judge.Fill(s.t.Context(), client, s.filler))
+}
+
+func (s *stand) dial(ctx context.Context) (*clientv3.Client, error) {
+	a, err := s.Connect(ctx, s.spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	return a.Client, nil
+}
+
+func (s *stand) endpoints(ctx context.Context) (urls []string, err error) {
+	list, err := s.Client.Endpoints(ctx, s.spec.Name)
+	for _, e := range list {
+		urls = append(urls, e.ClientURL())
+	}
+	return urls, err
+}
+
+// change does an operation while clients use the cluster, expects it to stand as asked
+// for afterwards and clients to have noticed nothing wrong, and gives the steps it took.
+func (s *stand) change(what string, change harness.Change) (steps []string) {
+	s.t.Helper()
+	run, err := judge.Start(s.t.Context(), judge.Config{
+		Dial: s.dial, Endpoints: s.endpoints, Seed: s.seed, Filler: &s.filler, CatchUp: harness.Patience / 2,
+	})
+	require.NoError(s.t, err)
+	from := time.Now()
+	failed := func() error {
+		r, err := s.BeginChange(s.spec.Name, change)
+		if err != nil {
+			return err
+		}
+		result, err := r.Await()
+		for _, p := range result.Progress.Steps {
+			steps = append(steps, strings.TrimSpace(fmt.Sprint(p.Step)))
+		}
+		if err != nil {
+			return err
+		}
+		return s.Stands(s.t.Context(), s.spec.Name)
+	}()
+	to := time.Now()
+	stopped := run.Stop()
+	verdict := run.Verdict()
+	s.t.Logf("%s took %s\n%s\n%s", what, to.Sub(from).Round(time.Millisecond), verdict, run.Stalls(from, to))
+	require.NoError(s.t, failed, what)
+	require.NoError(s.t, stopped, "the clients of %s while %s", s.spec.Name, what)
+	require.True(s.t, verdict.OK(), "what clients saw while %s", what)
+	return steps
+}
+
+// decommission takes the cluster down, and expects that nothing with our tags is left in
+// the region, no process, and no secret.
+func (s *stand) decommission() {
+	s.t.Helper()
+	began := time.Now()
+	s.Decommission(s.spec.Name, fleet.Options{})
+	s.t.Logf("decommissioning took %s", time.Since(began).Round(time.Millisecond))
+	instances, err := s.world.Instances(nil, func(i cloudsim.Instance) bool {
+		return ours(i.Tags) && i.State != fleet.HostTerminated
+	})
+	require.NoError(s.t, err)
+	require.Empty(s.t, instances, "instances are left")
+	disks, err := s.world.Disks(nil, func(d cloudsim.Disk) bool { return ours(d.Tags) })
+	require.NoError(s.t, err)
+	require.Empty(s.t, disks, "disks are left")
+	s.ExpectNothingLeft()
+}
+
+func ours(tags map[string]string) bool {
+	for key := range tags {
+		if strings.HasPrefix(key, "flotilla:") {
+			return true
+		}
+	}
+	return false
+}
+
+// follower gives a member's host that does not lead.
+func (s *stand) follower() fleet.Host {
+	s.t.Helper()
+	leader, err := s.Leader(s.t.Context(), s.spec.Name)
+	require.NoError(s.t, err)
+	hosts, err := s.HostsOf(s.t.Context(), s.spec.Name)
+	require.NoError(s.t, err)
+	i := slices.IndexFunc(hosts, func(h fleet.Host) bool { return h.Member() != leader })
+	require.GreaterOrEqual(s.t, i, 0, "%s has no follower", s.spec.Name)
+	return hosts[i]
+}
