@@ -55,6 +55,14 @@ type Store interface {
 	String() string
 }
 
+// Linker is a Store that others can read from without credentials of their own. Buckets
+// are, directories are not.
+type Linker interface {
+	// Link gives a URL that reads an object for as long as it is valid, at most seven days.
+	// It asks the store nothing: an object that is not there shows when it is read.
+	Link(ctx context.Context, key string, validFor time.Duration) (string, error)
+}
+
 // Object is what a store says of an object.
 type Object struct {
 	Key      string      `json:"key"`

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
@@ -238,6 +239,20 @@ func (b *bucket) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 		return nil, explainS3(resource, err)
 	}
 	return &body{ctx: ctx, c: r, resource: resource, explain: explainS3}, nil
+}
+
+var _ Linker = (*bucket)(nil)
+
+// Link signs a URL (Signature Version 4, "Authenticating requests: using query parameters").
+func (b *bucket) Link(ctx context.Context, key string, validFor time.Duration) (string, error) {
+	if err := checkKey(b.name, key); err != nil {
+		return "", err
+	}
+	u, err := b.client.PresignedGetObject(ctx, b.bucket, b.prefix+key, validFor, nil)
+	if err != nil {
+		return "", explainS3(about(b.name, key), err)
+	}
+	return u.String(), nil
 }
 
 func (b *bucket) Stat(ctx context.Context, key string) (Object, error) {

@@ -146,3 +146,30 @@ func TestOSS(t *testing.T) {
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A link reads an object without credentials, and no other one.
+func TestLink(t *testing.T) {
+	server := objectstoretest.Start(t)
+	server.Setenv(t)
+	server.Bucket(t, "bucket")
+	s := open(t, server.Location("bucket/some/prefix/"))
+	require.NoError(t, s.Put(t.Context(), "node/program", strings.NewReader("program"), -1))
+	link, err := s.(objectstore.Linker).Link(t.Context(), "node/program", time.Hour)
+	require.NoError(t, err)
+	require.NotContains(t, link, server.SecretKey)
+	get := func(link string) (int, string) {
+		answer, err := http.Get(link)
+		require.NoError(t, err)
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		return answer.StatusCode, string(text)
+	}
+	status, text := get(link)
+	require.Equal(t, http.StatusOK, status, text)
+	require.Equal(t, "program", text)
+	status, _ = get(strings.Replace(link, "program", "other", 1))
+	require.Equal(t, http.StatusForbidden, status)
+	_, err = s.(objectstore.Linker).Link(t.Context(), "../program", time.Hour)
+	require.Equal(t, fleet.Invalid, fleet.KindOf(err))
+}

@@ -30,7 +30,7 @@ func (a *AWS) flags(f *pflag.FlagSet) {
 	f.IntVar(&a.IOPS, "aws-iops", 0, "provider aws: provisioned IOPS of gp3 disks (default: gp3's own)")
 	f.IntVar(&a.Throughput, "aws-throughput", 0, "provider aws: provisioned MiB/s of gp3 disks (default: gp3's own)")
 	f.StringVar(&a.KMSKey, "aws-kms-key", "", "provider aws: key that encrypts disks (default: the account's for EBS)")
-	f.StringVar(&a.UserDataFile, "aws-user-data", "", "provider aws: `file` of what hosts do at their first boot")
+	f.StringVar(&a.UserDataFile, "aws-user-data", "", "provider aws: `file` of what hosts do at their first boot, in place of what --host-node has them do")
 	f.StringVar(&a.EC2Endpoint, "aws-ec2-endpoint", "", "provider aws: EC2 endpoint of one's own")
 	f.StringVar(&a.SSMEndpoint, "aws-ssm-endpoint", "", "provider aws: SSM endpoint of one's own")
 }
@@ -51,15 +51,16 @@ func (a *AWS) check() fleet.Problems {
 	return ps
 }
 
-func (a *AWS) open(ctx context.Context, region string, log *zap.Logger) (iaas.Provider, error) {
+// open opens the region. boots is what hosts do at their first boot, unless a file says so.
+func (a *AWS) open(ctx context.Context, region string, boots userData, log *zap.Logger) (iaas.Provider, error) {
 	cfg := a.Config
-	cfg.Region, cfg.Log = region, log.Named("aws")
+	cfg.Region, cfg.Log, cfg.UserData = region, log.Named("aws"), boots
 	if a.UserDataFile != "" {
 		data, err := os.ReadFile(a.UserDataFile)
 		if err != nil {
 			return nil, fleet.Errorf(fleet.Invalid, "user data of hosts", "cannot be read: %w", err)
 		}
-		cfg.UserData = data
+		cfg.UserData = func(context.Context) ([]byte, error) { return data, nil }
 	}
 	return aws.Open(ctx, cfg)
 }

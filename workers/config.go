@@ -33,6 +33,7 @@ type Config struct {
 	Data       string   // only for provider local: the directory of its hosts and disks
 	NodeBinary string   // only for provider local: the flotilla-node that hosts run
 	NodeEnv    []string // only for provider local: added to the environment of hosts
+	HostNode   []string // only for clouds: flotilla-node that their hosts fetch, by architecture
 	AWS        AWS      // only for provider aws
 	Reach      []string // configuration files of workers of other regions
 
@@ -73,6 +74,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringVar(&c.Data, "data", "", "provider local: directory of its hosts and disks")
 	f.StringVar(&c.NodeBinary, "node-binary", "", "provider local: the flotilla-node that hosts run")
 	f.StringArrayVar(&c.NodeEnv, "node-env", nil, "provider local: KEY=value for everything on hosts; may be repeated")
+	f.StringArrayVar(&c.HostNode, "host-node", nil, "clouds: flotilla-node that hosts fetch at their first boot, `ARCH=URL#sha256=HASH`, as in arm64=store:node/flotilla-node-arm64#sha256=…; store: is the object store; may be repeated")
 	c.AWS.flags(f)
 	f.StringSliceVar(&c.Reach, "reach", nil, "configuration `file` of a worker of another region, which clusters may move from or to; may be repeated")
 	f.StringVar(&c.ObjectStore, "object-store", "", "file:///directory or s3://bucket/prefix?endpoint=https://host&region=…")

@@ -3,6 +3,7 @@ package workers
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,9 +113,15 @@ func TestCheckAWS(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.check(), "a launch template has the rest")
 	require.Equal(t, map[string]string{"us-east-1a": "subnet-1", "us-east-1b": "subnet-2"}, c.AWS.Subnets)
-	provider, err := openProvider(t.Context(), c, zap.NewNop())
+	provider, err := openProvider(t.Context(), c, nil, zap.NewNop())
 	require.NoError(t, err)
 	require.IsType(t, &aws.Provider{}, provider)
+	c.HostNode = []string{"arm64=store:node#sha256=" + strings.Repeat("0f", 32)}
+	require.NoError(t, c.check())
+	_, err = openProvider(t.Context(), c, nil, zap.NewNop())
+	require.ErrorContains(t, err, "keep objects in a bucket", "a directory gives no links")
+	c.HostNode = []string{"arm64=https://host/node"}
+	require.ErrorContains(t, c.check(), "--host-node")
 }
 
 func TestBuildID(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
 	"github.com/flotilla-etcd/flotilla/iaas/local"
+	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // checkProvider says what a provider needs and was not told.
@@ -24,6 +25,7 @@ func (c *Config) checkProvider() fleet.Problems {
 	case "aws":
 		if c.serves(ServeActivities) {
 			ps = append(ps, c.AWS.check()...)
+			ps = append(ps, c.checkBoots()...)
 		}
 	default:
 		ps = append(ps, fleet.Problem{Path: "--provider", Message: fmt.Sprintf("%q is not one of: local, aws", c.Provider)})
@@ -31,10 +33,15 @@ func (c *Config) checkProvider() fleet.Problems {
 	return ps
 }
 
-// openProvider opens the provider that the configuration names.
-func openProvider(ctx context.Context, c Config, log *zap.Logger) (iaas.Provider, error) {
+// openProvider opens the provider that the configuration names. Its hosts may fetch from
+// the store.
+func openProvider(ctx context.Context, c Config, store objectstore.Store, log *zap.Logger) (iaas.Provider, error) {
 	if c.Provider == "aws" {
-		return c.AWS.open(ctx, c.Region, log)
+		boots, err := c.boots(store)
+		if err != nil {
+			return nil, err
+		}
+		return c.AWS.open(ctx, c.Region, boots, log)
 	}
 	return local.Open(local.Config{
 		Root: c.Data, Region: c.Region, Zones: c.Zones, NodeBinary: c.NodeBinary, Log: log.Named("local"),
@@ -45,7 +52,7 @@ func openProvider(ctx context.Context, c Config, log *zap.Logger) (iaas.Provider
 
 // openElsewhere opens the regions whose workers' configurations --reach names. Of each
 // only what is of its provider counts, and nothing of this worker's environment.
-func openElsewhere(ctx context.Context, c Config, log *zap.Logger, m *metrics) (map[fleet.Place]iaas.Provider, error) {
+func openElsewhere(ctx context.Context, c Config, store objectstore.Store, log *zap.Logger, m *metrics) (map[fleet.Place]iaas.Provider, error) {
 	all := map[fleet.Place]iaas.Provider{}
 	for _, file := range c.Reach {
 		var there Config
@@ -61,7 +68,7 @@ func openElsewhere(ctx context.Context, c Config, log *zap.Logger, m *metrics) (
 			return nil, fleet.Errorf(fleet.Invalid, resource, "is of %s, which this worker reaches already", place).
 				WithRemedy("name each other region once with --reach")
 		}
-		provider, err := openProvider(ctx, there, log)
+		provider, err := openProvider(ctx, there, store, log)
 		if err != nil {
 			return nil, err
 		}

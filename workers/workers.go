@@ -224,14 +224,14 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger, m *metrics)
 	if _, err := store.List(ctx, "clusters/none/"); err != nil {
 		return activities.Region{}, err // better now than in the middle of something
 	}
-	provider, err := openProvider(ctx, c, log)
+	provider, err := openProvider(ctx, c, store, log)
 	if err != nil {
 		return activities.Region{}, err
 	}
 	if provider, err = paced(c, provider, m); err != nil {
 		return activities.Region{}, err
 	}
-	elsewhere, err := openElsewhere(ctx, c, log, m)
+	elsewhere, err := openElsewhere(ctx, c, store, log, m)
 	if err != nil {
 		return activities.Region{}, err
 	}

@@ -50,8 +50,9 @@ type Config struct {
 	// KMSKey encrypts disks; the account's default key for EBS if empty. Disks are
 	// always encrypted.
 	KMSKey string
-	// UserData is what a host does at its first boot (cloud-init), at most 16 KiB.
-	UserData []byte
+	// UserData gives what a host does at its first boot (cloud-init), at most boot.Limit.
+	// None if nil.
+	UserData func(ctx context.Context) ([]byte, error)
 	// Ports are those that members may have on a host. From 2379 on if empty.
 	Ports fleet.PortRange
 	// EC2Endpoint and SSMEndpoint are for endpoints of one's own (VPC endpoints, tests).
@@ -137,9 +138,6 @@ func endpoint(ours string, theirs *string) *string {
 	return &ours
 }
 
-// maxUserData is EC2's limit, before base64 (RunInstances).
-const maxUserData = 16 << 10
-
 func (c Config) check() error {
 	var ps fleet.Problems
 	need := func(field string, missing bool, message string) {
@@ -157,7 +155,6 @@ func (c Config) check() error {
 		need("securityGroups", len(c.SecurityGroups) == 0, "is missing, and there is no launch template")
 		need("instanceProfile", c.InstanceProfile == "", "is missing, and there is no launch template: hosts must be allowed to speak to SSM")
 	}
-	need("userData", len(c.UserData) > maxUserData, "is longer than 16 KiB")
 	return ps.Err("AWS")
 }
 

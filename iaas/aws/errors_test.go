@@ -126,7 +126,6 @@ func TestConfigRefused(t *testing.T) {
 		"image":           func(c *Config) { c.Image = "" },
 		"securityGroups":  func(c *Config) { c.SecurityGroups = nil },
 		"instanceProfile": func(c *Config) { c.InstanceProfile = "" },
-		"16 KiB":          func(c *Config) { c.UserData = make([]byte, maxUserData+1) },
 	} {
 		c := whole
 		change(&c)

@@ -3,6 +3,7 @@ package aws_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -171,6 +172,34 @@ func TestNoStock(t *testing.T) {
 	rare.Zone, rare.Type = region+"b", "x8g.large"
 	_, err = s.LaunchHost(t.Context(), rare)
 	require.Equal(t, fleet.OutOfCapacity, fleet.KindOf(err), "a type that the zone does not sell: %v", err)
+}
+
+// A purchase that is asked for again by a worker with a newer configuration is the one
+// that was made: what the image or the user data is now changes nothing about it.
+func TestLaunchAgainWithAnotherConfiguration(t *testing.T) {
+	signed := "link 1"
+	s := newStand(t, simtest.Bodiless, func(c *aws.Config) {
+		c.UserData = func(context.Context) ([]byte, error) { return []byte("#cloud-config\n# " + signed), nil }
+	})
+	h, err := s.LaunchHost(t.Context(), s.launch("one"))
+	require.NoError(t, err)
+	signed = "link 2"
+	var again fleet.Host
+	s.await("it is found", func(ctx context.Context) (bool, error) { // lists lag
+		again, err = s.LaunchHost(ctx, s.launch("one"))
+		return !fleet.Is(err, fleet.Invalid), nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, h.ID, again.ID)
+	other := s.launch("one")
+	other.Type = "m7g.large"
+	_, err = s.LaunchHost(t.Context(), other)
+	require.Equal(t, fleet.Invalid, fleet.KindOf(err), "another request: %v", err)
+	hosts, _ := s.world.Bought()
+	require.Equal(t, 1, hosts)
+	signed = strings.Repeat("long", 5000)
+	_, err = s.LaunchHost(t.Context(), s.launch("two"))
+	require.ErrorContains(t, err, "EC2 takes 16384")
 }
 
 // limiter counts what it is asked and told.

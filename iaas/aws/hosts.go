@@ -12,6 +12,7 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/iaas/boot"
 )
 
 // LaunchHost runs an instance. EC2 remembers the token and gives the same instance again.
@@ -20,13 +21,16 @@ func (p *Provider) LaunchHost(ctx context.Context, req iaas.LaunchHostRequest) (
 	if err := checkToken(resource, req.Token); err != nil {
 		return fleet.Host{}, err
 	}
-	in, err := p.launch(resource, req)
+	call, cancel := bounded(ctx)
+	defer cancel()
+	in, err := p.launch(call, resource, req)
 	if err != nil {
 		return fleet.Host{}, err
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	out, err := p.ec2.RunInstances(ctx, in)
+	out, err := p.ec2.RunInstances(call, in)
+	if is(err, "IdempotentParameterMismatch") {
+		return p.boughtBefore(ctx, resource, req, err)
+	}
 	if err != nil {
 		return fleet.Host{}, translate(resource, err)
 	}
@@ -36,9 +40,30 @@ func (p *Provider) LaunchHost(ctx context.Context, req iaas.LaunchHostRequest) (
 	return p.host(out.Instances[0]), nil
 }
 
-// launch makes the request for an instance. It must be the same each time that it is
-// made of the same request and configuration.
-func (p *Provider) launch(resource string, req iaas.LaunchHostRequest) (*ec2.RunInstancesInput, error) {
+// boughtBefore gives the instance that a token bought with the same request under another
+// configuration: the image is a newer one since, or a link in the user data was signed
+// anew. EC2 takes that for another request (mismatch).
+func (p *Provider) boughtBefore(ctx context.Context, resource string, req iaas.LaunchHostRequest, mismatch error) (fleet.Host, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	out, err := p.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: filtersFor(iaas.Tags{fleet.TagToken: req.Token})})
+	if err != nil {
+		return fleet.Host{}, translate(resource, err)
+	}
+	for _, r := range out.Reservations {
+		for _, i := range r.Instances {
+			h := p.host(i)
+			if h.Zone == req.Zone && h.Type == req.Type && h.Name == req.Name && matches(h.Tags, req.Tags) {
+				return h, nil
+			}
+		}
+	}
+	return fleet.Host{}, translate(resource, mismatch)
+}
+
+// launch makes the request for an instance. EC2 takes a token again only with the same
+// request, so it is the same each time that it is made, as long as the configuration is.
+func (p *Provider) launch(ctx context.Context, resource string, req iaas.LaunchHostRequest) (*ec2.RunInstancesInput, error) {
 	c := p.cfg
 	subnet, ok := c.Subnets[req.Zone]
 	if !ok {
@@ -77,9 +102,17 @@ func (p *Provider) launch(resource string, req iaas.LaunchHostRequest) (*ec2.Run
 	if c.PlacementGroup != "" {
 		in.Placement = &types.Placement{GroupName: aws.String(c.PlacementGroup)}
 	}
-	if len(c.UserData) > 0 {
-		in.UserData = aws.String(base64.StdEncoding.EncodeToString(c.UserData))
+	if c.UserData == nil {
+		return in, nil
 	}
+	data, err := c.UserData(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(data) > boot.Limit:
+		return nil, fleet.Errorf(fleet.Invalid, resource, "its user data is %d bytes long, and EC2 takes %d", len(data), boot.Limit)
+	}
+	in.UserData = aws.String(base64.StdEncoding.EncodeToString(data))
 	return in, nil
 }
 
