@@ -91,7 +91,7 @@ func (r roster) restore(g goal) *fleet.Decision {
 	leaving, _ := r.leaving(g)
 	var doubt *fleet.Decision
 	for _, s := range r.members() {
-		if s.inSync() || g.isDead(s) || r.comesIn(s) || s.name == leaving.name {
+		if s.inSync() || g.isDead(s) || r.comesIn(s) || s.nameless() || s.name == leaving.name {
 			continue
 		}
 		if i := slices.IndexFunc(r.in.Failures, func(f fleet.Failure) bool {

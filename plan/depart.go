@@ -82,12 +82,12 @@ func (r roster) leave(g goal, s seat) fleet.Decision {
 // gone. As long as a purchase is not seen, it may be that one's.
 func (r roster) forget(goal) *fleet.Decision {
 	for _, p := range r.in.Purchases {
-		if s, _ := r.find(p.Member); s.host == nil && p.MemberID == 0 {
+		if s, _ := r.find(p.Member); s.host == nil && p.MemberID == 0 && !r.givenUp(s) {
 			return nil
 		}
 	}
 	for _, s := range r.learners() {
-		if s.etcd.Name == "" && s.host == nil || s.host == nil && r.comesIn(s) && r.givenUp(s) {
+		if s.nameless() || s.host == nil && r.comesIn(s) && r.givenUp(s) {
 			d := act(r.step(fleet.RemoveMember, s))
 			return &d
 		}

@@ -37,7 +37,8 @@ func (r roster) guard(g goal) *fleet.Decision {
 }
 
 // withoutQuorum is what may be done while no quorum answers, so that it is not known
-// who is a member: nobody is taken away, and whoever is known to be stopped is started.
+// who is a member: nobody is taken away, and whoever is known to be stopped is started,
+// or restarted where it was changed and does not serve since.
 // Who of them has left meanwhile is told so by its peers, and ends.
 func (r roster) withoutQuorum() fleet.Decision {
 	cluster := r.in.Operation.Cluster
@@ -61,6 +62,11 @@ func (r roster) withoutQuorum() fleet.Decision {
 	for _, wave := range [][]fleet.Step{hosts, members} {
 		if len(wave) > 0 {
 			return act(wave...)
+		}
+	}
+	for _, s := range r.seats {
+		if r.isChanged(s) {
+			return act(r.startAs(fleet.RestartMember, s))
 		}
 	}
 	if r.mayElect() {
@@ -147,7 +153,7 @@ func (r roster) mayElect() bool {
 }
 
 // enoughRun says the same, and for sure: whoever may be a learner does not count, nor a
-// process that is being restarted, and everyone there is may have a vote once there are
+// process that is being restarted or that does not serve as it was changed, and everyone there is may have a vote once there are
 // others than those of the create.
 func (r roster) enoughRun() bool {
 	spec, before := r.in.Operation.Spec, r.in.Operation.Spec
@@ -156,7 +162,7 @@ func (r roster) enoughRun() bool {
 	}
 	running, there := 0, 0
 	for _, s := range r.seats {
-		running += truth(s.keptRunning() && !s.crashes())
+		running += truth(s.keptRunning() && !s.crashes() && !r.isChanged(s))
 		there += truth(s.host != nil)
 	}
 	learners := max(spec.Learners, before.Learners) + truth(r.changed(before))

@@ -79,7 +79,7 @@ func (r roster) needs(g goal) (voters, learners int) {
 	}
 	learners = g.learners
 	for _, s := range r.learners() {
-		if !g.replaces(s) && !g.isDead(s) && !r.comesIn(s) {
+		if !g.replaces(s) && !g.isDead(s) && !r.comesIn(s) && !s.nameless() {
 			learners--
 		}
 	}

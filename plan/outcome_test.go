@@ -127,7 +127,7 @@ func (w *walk) excused(op fleet.Operation, d fleet.Decision) bool {
 	case says("the only voter"):
 		return voters == 1 && !op.Options.AllowDowntime
 	case says("etcd.maxLearners") || says("--learners 0"):
-		return w.learners() >= w.world.LearnersAllowed()
+		return w.learners() >= min(w.world.LearnersAllowed(), op.Spec.Etcd.MaxLearners)
 	case says("is alive"):
 		return op.Kind == fleet.FailoverMember && len(op.Options.Members) > 0
 	case says("flotilla failover"):

@@ -94,6 +94,10 @@ func (s seat) member() bool  { return s.etcd != nil }
 func (s seat) voter() bool   { return s.etcd != nil && !s.etcd.Learner }
 func (s seat) learner() bool { return s.etcd != nil && s.etcd.Learner }
 
+// nameless says that a member was added, never started, and has no host that is seen, so
+// that it is not known whose it is.
+func (s seat) nameless() bool { return s.etcd != nil && s.etcd.Name == "" && s.host == nil }
+
 // is gives what says whether a seat is one of these.
 func is(seats ...seat) func(seat) bool {
 	return func(s seat) bool {

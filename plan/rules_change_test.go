@@ -45,8 +45,8 @@ func (r *rules) buys(in plan.Input, s fleet.Step) {
 		broken("%s: %s was a member once", s, s.Member)
 	}
 	for _, p := range in.Purchases {
-		idle := p.DiskID == "" && !r.world.Member(p.Member) && !r.wrote[p.Member] && len(r.world.HostsOf(p.Member)) > 0
-		if s.DiskID == "" && p.Member != s.Member && idle {
+		idle := p.DiskID == "" && p.MemberID == 0 && !r.world.Member(p.Member) && !r.wrote[p.Member] && len(r.world.HostsOf(p.Member)) > 0
+		if !again && s.DiskID == "" && p.Member != s.Member && idle {
 			broken("%s: %s was bought for, and is not used", s, p.Member)
 		}
 	}
