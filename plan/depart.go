@@ -82,7 +82,7 @@ func (r roster) leave(g goal, s seat) fleet.Decision {
 // gone. As long as a purchase is not seen, it may be that one's.
 func (r roster) forget(goal) *fleet.Decision {
 	for _, p := range r.in.Purchases {
-		if s, _ := r.find(p.Member); s.host == nil && p.MemberID == 0 && !r.givenUp(s) {
+		if s, _ := r.find(p.Member); s.host == nil && p.MemberID == 0 && !r.lostHost(p.Member) {
 			return nil
 		}
 	}
@@ -93,6 +93,13 @@ func (r roster) forget(goal) *fleet.Decision {
 		}
 	}
 	return nil
+}
+
+// lostHost says that the host which was bought for a member is known to be lost.
+func (r roster) lostHost(member string) bool {
+	return slices.ContainsFunc(r.in.Failures, func(f fleet.Failure) bool {
+		return f.Step.Kind == fleet.LaunchHost && f.Step.Member == member && f.Kind == fleet.Lost
+	})
 }
 
 // surplusLearner gives a learner that the goal has no place for, or one whose
