@@ -25,7 +25,7 @@ func failover(in Input) fleet.Decision {
 		mended: func(f fleet.Failure) bool {
 			return f.Step.Kind != fleet.RemoveMember && r.reviving(f.Step.Member) || r.doesNotStart(f)
 		},
-		done:   "all members are alive",
+		done: "all members are alive",
 	})
 }
 
