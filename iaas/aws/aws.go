@@ -7,7 +7,6 @@
 package aws
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -193,24 +192,4 @@ func paced(limiter Limiter) func(*middleware.Stack) error {
 // bounded gives a call its deadline.
 func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, callTimeout)
-}
-
-// checkToken refuses a token that EC2 would not take ("Ensuring idempotency").
-func checkToken(resource, token string) error {
-	if token == "" || len(token) > 64 {
-		return fleet.Errorf(fleet.Invalid, resource, "its token has %d characters, not 1 to 64", len(token))
-	}
-	for _, c := range []byte(token) {
-		if c <= ' ' || c > '~' {
-			return fleet.Errorf(fleet.Invalid, resource, "its token %q has other than printable ASCII characters", token)
-		}
-	}
-	return nil
-}
-
-func label(kind, name, id string) string {
-	if name == "" || name == id {
-		return kind + " " + cmp.Or(id, "?")
-	}
-	return kind + " " + name + " (" + id + ")"
 }

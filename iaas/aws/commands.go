@@ -16,6 +16,7 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/iaas/cloud"
 )
 
 // SendCommand has no client token: one whose answer is lost is sent again, by the SDK
@@ -56,8 +57,8 @@ func guarded(token, script string) string {
 
 // RunCommand sends a script through SSM.
 func (p *Provider) RunCommand(ctx context.Context, req iaas.CommandRequest) (iaas.Command, error) {
-	resource := label("host", "", req.HostID)
-	if err := checkToken(resource, req.Token); err != nil {
+	resource := cloud.Label("host", "", req.HostID)
+	if err := cloud.CheckToken(resource, req.Token); err != nil {
 		return iaas.Command{}, err
 	}
 	if len(req.Script) > iaas.MaxScript {
@@ -68,7 +69,7 @@ func (p *Provider) RunCommand(ctx context.Context, req iaas.CommandRequest) (iaa
 	defer unlock()
 	said := comment(req.Token, req.Script)
 	if entry.comment != "" && entry.comment != said {
-		return iaas.Command{}, reusedToken(resource)
+		return iaas.Command{}, cloud.ReusedToken(resource)
 	}
 	if entry.id == "" {
 		call, cancel := bounded(ctx)
@@ -95,15 +96,10 @@ func cmpOr(d, otherwise time.Duration) time.Duration {
 	return d
 }
 
-func reusedToken(resource string) error {
-	return fleet.Errorf(fleet.Invalid, resource, "the token of a command was used again for another one").
-		WithRemedy("use a new token for each command")
-}
-
 // notSent says why SSM does not take a command. Its InvalidInstanceId is all of: no such
 // instance, not running, no agent, no rights (SendCommand, "Errors").
 func (p *Provider) notSent(ctx context.Context, hostID string, err error) error {
-	resource := label("host", "", hostID)
+	resource := cloud.Label("host", "", hostID)
 	if !is(err, "InvalidInstanceId") {
 		return translate(resource, err)
 	}
@@ -112,12 +108,12 @@ func (p *Provider) notSent(ctx context.Context, hostID string, err error) error 
 	case looked != nil:
 		return looked
 	case h.State == fleet.HostTerminated:
-		return fleet.Errorf(fleet.NotFound, label("host", h.Name, hostID), "it was terminated")
+		return fleet.Errorf(fleet.NotFound, cloud.Label("host", h.Name, hostID), "it was terminated")
 	case h.State != fleet.HostRunning:
-		return fleet.Errorf(fleet.Conflict, label("host", h.Name, hostID), "it is %s and runs no command", h.State).
+		return fleet.Errorf(fleet.Conflict, cloud.Label("host", h.Name, hostID), "it is %s and runs no command", h.State).
 			WithRemedy("start it first")
 	}
-	return fleet.Errorf(fleet.Unavailable, label("host", h.Name, hostID), "its SSM agent does not answer").
+	return fleet.Errorf(fleet.Unavailable, cloud.Label("host", h.Name, hostID), "its SSM agent does not answer").
 		WithRemedy("if this lasts: see that the agent runs, that the instance profile allows it, and that it reaches SSM's endpoints")
 }
 
@@ -156,8 +152,8 @@ func (p *Provider) invocation(ctx context.Context, hostID, id string) (iaas.Comm
 	}
 	c := iaas.Command{
 		ID: id, HostID: hostID, ExitCode: -1,
-		Stdout: short(aws.ToString(out.StandardOutputContent), iaas.MaxStdout),
-		Stderr: short(aws.ToString(out.StandardErrorContent), iaas.MaxStderr),
+		Stdout: cloud.Short(aws.ToString(out.StandardOutputContent), iaas.MaxStdout),
+		Stderr: cloud.Short(aws.ToString(out.StandardErrorContent), iaas.MaxStderr),
 	}
 	c.State = stateOf(out.Status, aws.ToString(out.StatusDetails), out.ResponseCode)
 	if c.State == iaas.CommandSucceeded || c.State == iaas.CommandFailed {
@@ -186,13 +182,6 @@ func stateOf(status types.CommandInvocationStatus, details string, code int32) i
 	return iaas.CommandLost // not delivered, cancelled, or ended with its host
 }
 
-func short(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "")
-}
-
 const (
 	// listedWithin is how far back the command that ran is looked for: tokens are
 	// good for a day.
@@ -202,7 +191,7 @@ const (
 
 // first finds the command that ran for a token, among those that were sent with it.
 func (p *Provider) first(ctx context.Context, hostID, notID, said string) (iaas.Command, error) {
-	resource := label("host", "", hostID)
+	resource := cloud.Label("host", "", hostID)
 	token, _, _ := strings.Cut(strings.TrimPrefix(said, "flotilla "), " ")
 	pages := ssm.NewListCommandsPaginator(p.ssm, &ssm.ListCommandsInput{
 		InstanceId: aws.String(hostID), MaxResults: aws.Int32(commandsPage),
@@ -221,7 +210,7 @@ func (p *Provider) first(ctx context.Context, hostID, notID, said string) (iaas.
 				continue
 			}
 			if other != said {
-				return iaas.Command{}, reusedToken(resource)
+				return iaas.Command{}, cloud.ReusedToken(resource)
 			}
 			c, _, err := p.invocation(ctx, hostID, id)
 			if err != nil || !isRepeated(c) {

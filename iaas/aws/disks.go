@@ -12,19 +12,20 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/iaas/cloud"
 )
 
 // CreateDisk creates a volume, encrypted, of whole GiB.
 func (p *Provider) CreateDisk(ctx context.Context, req iaas.CreateDiskRequest) (fleet.Disk, error) {
 	resource := "disk " + req.Name
-	if err := checkToken(resource, req.Token); err != nil {
+	if err := cloud.CheckToken(resource, req.Token); err != nil {
 		return fleet.Disk{}, err
 	}
 	if req.Size <= 0 {
 		return fleet.Disk{}, fleet.Errorf(fleet.Invalid, resource, "a size of %s is no size", req.Size)
 	}
 	in := &ec2.CreateVolumeInput{
-		ClientToken: aws.String(req.Token), AvailabilityZone: aws.String(req.Zone), Size: aws.Int32(gib(req.Size)),
+		ClientToken: aws.String(req.Token), AvailabilityZone: aws.String(req.Zone), Size: gib(req.Size),
 		VolumeType: types.VolumeType(req.Category), Encrypted: aws.Bool(true),
 		TagSpecifications: bought(types.ResourceTypeVolume, req.Name, req.Token, req.Tags),
 	}
@@ -46,8 +47,8 @@ func (p *Provider) CreateDisk(ctx context.Context, req iaas.CreateDiskRequest) (
 	}), nil
 }
 
-// gib rounds up to what EBS sells.
-func gib(size fleet.Bytes) int32 { return int32((size + fleet.GiB - 1) / fleet.GiB) }
+// gib is a size in the unit that EBS sells.
+func gib(size fleet.Bytes) *int32 { return aws.Int32(int32(cloud.GiB(size))) } //nolint:gosec // at most 64 Ti
 
 func positive(n int) *int32 {
 	if n <= 0 {
@@ -58,7 +59,7 @@ func positive(n int) *int32 {
 
 // Disk gives one disk.
 func (p *Provider) Disk(ctx context.Context, id string) (fleet.Disk, error) {
-	resource := label("disk", "", id)
+	resource := cloud.Label("disk", "", id)
 	if id == "" {
 		return fleet.Disk{}, fleet.Errorf(fleet.NotFound, resource, "a disk without an ID does not exist")
 	}
@@ -88,7 +89,7 @@ func (p *Provider) ListDisks(ctx context.Context, tags iaas.Tags) ([]fleet.Disk,
 			return nil, translate("list of disks", err)
 		}
 		for _, v := range out.Volumes {
-			if d := disk(v); matches(d.Tags, tags) && d.State != fleet.DiskDeleted {
+			if d := disk(v); cloud.Matches(d.Tags, tags) && d.State != fleet.DiskDeleted {
 				disks = append(disks, d)
 			}
 		}
@@ -105,8 +106,8 @@ func (p *Provider) AttachDisk(ctx context.Context, diskID, hostID string) error 
 	if err != nil {
 		return err
 	}
-	resource := label("disk", d.Name, diskID)
-	if done, err := attachedTo(d, hostID); done || err != nil {
+	resource := cloud.Label("disk", d.Name, diskID)
+	if done, err := cloud.AttachedTo(d, hostID); done || err != nil {
 		return err
 	}
 	i, err := p.instance(ctx, hostID)
@@ -114,14 +115,14 @@ func (p *Provider) AttachDisk(ctx context.Context, diskID, hostID string) error 
 		return err
 	}
 	if h := p.host(i); h.Zone != d.Zone {
-		return fleet.Errorf(fleet.Invalid, resource, "it is in zone %s and %s in zone %s", d.Zone, label("host", h.Name, hostID), h.Zone).
+		return fleet.Errorf(fleet.Invalid, resource, "it is in zone %s and %s in zone %s", d.Zone, cloud.Label("host", h.Name, hostID), h.Zone).
 			WithRemedy("use a disk of the host's zone")
 	} else if h.State == fleet.HostTerminated {
-		return fleet.Errorf(fleet.NotFound, label("host", h.Name, hostID), "it was terminated")
+		return fleet.Errorf(fleet.NotFound, cloud.Label("host", h.Name, hostID), "it was terminated")
 	}
 	device, ok := freeDevice(i)
 	if !ok {
-		return fleet.Errorf(fleet.Denied, label("host", "", hostID), "it has all the disks that an instance takes").
+		return fleet.Errorf(fleet.Denied, cloud.Label("host", "", hostID), "it has all the disks that an instance takes").
 			WithRemedy("detach one that is not needed, or use another host")
 	}
 	call, cancel := bounded(ctx)
@@ -138,55 +139,24 @@ func (p *Provider) AttachDisk(ctx context.Context, diskID, hostID string) error 
 	return translate(resource, err)
 }
 
-// attachedTo says whether a host has a disk, and refuses one that cannot be attached now.
-func attachedTo(d fleet.Disk, hostID string) (bool, error) {
-	resource := label("disk", d.Name, d.ID)
-	switch {
-	case d.HostID == hostID && (d.State == fleet.DiskAttaching || d.State == fleet.DiskInUse):
-		return true, nil
-	case d.HostID != "":
-		return false, fleet.Errorf(fleet.Conflict, resource, "it is %s, at host %s", d.State, d.HostID).WithRemedy("detach it first")
-	case d.State == fleet.DiskDeleting || d.State == fleet.DiskDeleted:
-		return false, fleet.Errorf(fleet.NotFound, resource, "it was deleted")
-	}
-	return false, nil
-}
-
-const (
-	// seenWithin is how long a look may lag behind a change that another call met:
-	// seconds as a rule ("Eventual consistency in the Amazon EC2 API").
-	seenWithin = 10 * time.Second
-	seenPause  = 200 * time.Millisecond
-)
+// seenWithin is how long a look may lag behind a change that another call met: seconds
+// as a rule ("Eventual consistency in the Amazon EC2 API").
+const seenWithin = 10 * time.Second
 
 // awaitAttachment looks until it can be seen who has a disk that is said to be in use.
 func (p *Provider) awaitAttachment(ctx context.Context, diskID, hostID string) error {
-	for deadline := time.Now().Add(seenWithin); ; {
+	resource := cloud.Label("disk", "", diskID)
+	done, err := cloud.Await(ctx, seenWithin, func(ctx context.Context) (bool, error) {
 		d, err := p.Disk(ctx, diskID)
 		if err != nil {
-			return err
+			return false, err
 		}
-		if done, err := attachedTo(d, hostID); done || err != nil {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return fleet.Errorf(fleet.Conflict, label("disk", d.Name, diskID), "EC2 says that it is in use, and does not say by whom yet")
-		}
-		if err := pause(ctx, seenPause); err != nil {
-			return translate(label("disk", d.Name, diskID), err)
-		}
+		return cloud.AttachedTo(d, hostID)
+	})
+	if err == nil && !done {
+		return fleet.Errorf(fleet.Conflict, resource, "EC2 says that it is in use, and does not say by whom yet")
 	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return translate(resource, err)
 }
 
 // freeDevice gives a device name that an instance has free. The names are those of
@@ -217,7 +187,7 @@ func (p *Provider) DetachDisk(ctx context.Context, diskID string) error {
 	if is(err, "IncorrectState") || is(err, "InvalidAttachment.NotFound") {
 		return nil // not attached, or on its way
 	}
-	return translate(label("disk", "", diskID), err)
+	return translate(cloud.Label("disk", "", diskID), err)
 }
 
 // GrowDisk modifies a volume's size, also in use. EBS takes one modification at a time
@@ -227,7 +197,7 @@ func (p *Provider) GrowDisk(ctx context.Context, diskID string, size fleet.Bytes
 	if err != nil {
 		return err
 	}
-	resource := label("disk", d.Name, diskID)
+	resource := cloud.Label("disk", d.Name, diskID)
 	switch {
 	case d.State == fleet.DiskDeleting || d.State == fleet.DiskDeleted:
 		return fleet.Errorf(fleet.NotFound, resource, "it was deleted")
@@ -238,7 +208,7 @@ func (p *Provider) GrowDisk(ctx context.Context, diskID string, size fleet.Bytes
 	}
 	call, cancel := bounded(ctx)
 	defer cancel()
-	_, err = p.ec2.ModifyVolume(call, &ec2.ModifyVolumeInput{VolumeId: aws.String(diskID), Size: aws.Int32(gib(size))})
+	_, err = p.ec2.ModifyVolume(call, &ec2.ModifyVolumeInput{VolumeId: aws.String(diskID), Size: gib(size)})
 	if is(err, "IncorrectModificationState") {
 		target, looked := p.modifiedTo(ctx, diskID)
 		if looked == nil && target >= size {
@@ -255,7 +225,7 @@ func (p *Provider) modifiedTo(ctx context.Context, diskID string) (fleet.Bytes, 
 	defer cancel()
 	out, err := p.ec2.DescribeVolumesModifications(ctx, &ec2.DescribeVolumesModificationsInput{VolumeIds: []string{diskID}})
 	if err != nil {
-		return 0, translate(label("disk", "", diskID), err)
+		return 0, translate(cloud.Label("disk", "", diskID), err)
 	}
 	var largest fleet.Bytes
 	for _, m := range out.VolumesModifications {
@@ -272,7 +242,7 @@ func (p *Provider) TagDisk(ctx context.Context, diskID string, tags iaas.Tags) e
 		_, err := p.Disk(ctx, diskID)
 		return err
 	}
-	return p.tag(ctx, label("disk", "", diskID), diskID, tags)
+	return p.tag(ctx, cloud.Label("disk", "", diskID), diskID, tags)
 }
 
 // DeleteDisk deletes a volume that is not attached.
@@ -280,7 +250,7 @@ func (p *Provider) DeleteDisk(ctx context.Context, diskID string) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	_, err := p.ec2.DeleteVolume(ctx, &ec2.DeleteVolumeInput{VolumeId: aws.String(diskID)})
-	err = translate(label("disk", "", diskID), err)
+	err = translate(cloud.Label("disk", "", diskID), err)
 	if fleet.Is(err, fleet.NotFound) {
 		return nil
 	}

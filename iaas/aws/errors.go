@@ -13,6 +13,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas/cloud"
 )
 
 // codes says what each error code means for us. They are those of "Error codes for the
@@ -184,17 +185,7 @@ func retryAfter(err error) time.Duration {
 // encoded is the long blob that a refusal of rights ends with.
 var encoded = regexp.MustCompile(`\s*Encoded authorization failure message:.*`)
 
-// longestMessage keeps an error one sentence.
-const longestMessage = 300
-
 // plain makes AWS's own words part of a sentence.
 func plain(message string) string {
-	message = strings.TrimRight(strings.TrimSpace(encoded.ReplaceAllString(message, "")), ".")
-	if len(message) > longestMessage {
-		message = strings.ToValidUTF8(message[:longestMessage], "") + "…"
-	}
-	if message == "" {
-		return "AWS refused it"
-	}
-	return message
+	return cloud.Plain(encoded.ReplaceAllString(message, ""), "AWS refused it")
 }

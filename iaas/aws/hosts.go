@@ -13,12 +13,13 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
 	"github.com/flotilla-etcd/flotilla/iaas/boot"
+	"github.com/flotilla-etcd/flotilla/iaas/cloud"
 )
 
 // LaunchHost runs an instance. EC2 remembers the token and gives the same instance again.
 func (p *Provider) LaunchHost(ctx context.Context, req iaas.LaunchHostRequest) (fleet.Host, error) {
 	resource := "host " + req.Name
-	if err := checkToken(resource, req.Token); err != nil {
+	if err := cloud.CheckToken(resource, req.Token); err != nil {
 		return fleet.Host{}, err
 	}
 	call, cancel := bounded(ctx)
@@ -52,8 +53,7 @@ func (p *Provider) boughtBefore(ctx context.Context, resource string, req iaas.L
 	}
 	for _, r := range out.Reservations {
 		for _, i := range r.Instances {
-			h := p.host(i)
-			if h.Zone == req.Zone && h.Type == req.Type && h.Name == req.Name && matches(h.Tags, req.Tags) {
+			if h := p.host(i); cloud.Bought(h, req) {
 				return h, nil
 			}
 		}
@@ -126,7 +126,7 @@ func (p *Provider) Host(ctx context.Context, id string) (fleet.Host, error) {
 }
 
 func (p *Provider) instance(ctx context.Context, id string) (types.Instance, error) {
-	resource := label("host", "", id)
+	resource := cloud.Label("host", "", id)
 	if id == "" {
 		return types.Instance{}, fleet.Errorf(fleet.NotFound, resource, "a host without an ID does not exist")
 	}
@@ -161,7 +161,7 @@ func (p *Provider) ListHosts(ctx context.Context, tags iaas.Tags) ([]fleet.Host,
 		}
 		for _, r := range out.Reservations {
 			for _, i := range r.Instances {
-				if h := p.host(i); matches(h.Tags, tags) && h.State != fleet.HostTerminated {
+				if h := p.host(i); cloud.Matches(h.Tags, tags) && h.State != fleet.HostTerminated {
 					hosts = append(hosts, h)
 				}
 			}
@@ -200,7 +200,7 @@ func (p *Provider) StartHost(ctx context.Context, id string) error {
 
 // refusedState tells a host that has ended from one that is on its way elsewhere.
 func (p *Provider) refusedState(ctx context.Context, id string, err error) error {
-	resource := label("host", "", id)
+	resource := cloud.Label("host", "", id)
 	if is(err, "IncorrectInstanceState") {
 		h, looked := p.Host(ctx, id)
 		if looked == nil && h.State == fleet.HostTerminated {
@@ -217,11 +217,11 @@ func (p *Provider) ResizeHost(ctx context.Context, id, machineType string) error
 	case err != nil:
 		return err
 	case h.State == fleet.HostTerminated:
-		return fleet.Errorf(fleet.NotFound, label("host", h.Name, id), "it was terminated")
+		return fleet.Errorf(fleet.NotFound, cloud.Label("host", h.Name, id), "it was terminated")
 	case h.Type == machineType:
 		return nil
 	case h.State != fleet.HostStopped:
-		return fleet.Errorf(fleet.Conflict, label("host", h.Name, id), "it is %s, and only a stopped host can be resized", h.State).
+		return fleet.Errorf(fleet.Conflict, cloud.Label("host", h.Name, id), "it is %s, and only a stopped host can be resized", h.State).
 			WithRemedy("stop it first")
 	}
 	ctx, cancel := bounded(ctx)
@@ -229,7 +229,7 @@ func (p *Provider) ResizeHost(ctx context.Context, id, machineType string) error
 	_, err = p.ec2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{
 		InstanceId: aws.String(id), InstanceType: &types.AttributeValue{Value: aws.String(machineType)},
 	})
-	return translate(label("host", h.Name, id), err)
+	return translate(cloud.Label("host", h.Name, id), err)
 }
 
 // TagHost adds tags to an instance.
@@ -238,7 +238,7 @@ func (p *Provider) TagHost(ctx context.Context, id string, tags iaas.Tags) error
 		_, err := p.Host(ctx, id)
 		return err
 	}
-	return p.tag(ctx, label("host", "", id), id, tags)
+	return p.tag(ctx, cloud.Label("host", "", id), id, tags)
 }
 
 // TerminateHost ends an instance. Data volumes were attached by us, so EC2 detaches and
@@ -247,7 +247,7 @@ func (p *Provider) TerminateHost(ctx context.Context, id string) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	_, err := p.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
-	err = translate(label("host", "", id), err)
+	err = translate(cloud.Label("host", "", id), err)
 	if fleet.Is(err, fleet.NotFound) {
 		return nil
 	}

@@ -71,16 +71,6 @@ func literal(value string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`).Replace(value)
 }
 
-func matches(have map[string]string, want iaas.Tags) bool {
-	for key, value := range want {
-		got, ok := have[key]
-		if !ok || value != "" && got != value {
-			return false
-		}
-	}
-	return true
-}
-
 // tag adds tags to a resource.
 func (p *Provider) tag(ctx context.Context, resource, id string, tags iaas.Tags) error {
 	if _, ok := tags[""]; ok {

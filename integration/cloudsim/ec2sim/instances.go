@@ -167,7 +167,7 @@ type runResponse struct {
 const owner = "111122223333"
 
 func (f *Face) runInstances(q *query) (any, error) {
-	fingerprint, dryRun := q.fingerprint(), q.bool("DryRun")
+	fingerprint, dryRun := q.fingerprint(), q.Bool("DryRun")
 	if err := f.fillTemplate(q); err != nil {
 		return nil, err
 	}
@@ -183,19 +183,19 @@ func (f *Face) runInstances(q *query) (any, error) {
 	if _, err := q.specifiedTags("volume"); err != nil {
 		return nil, err
 	}
-	data, err := base64.StdEncoding.DecodeString(q.text("UserData"))
+	data, err := base64.StdEncoding.DecodeString(q.Text("UserData"))
 	if err != nil {
 		return nil, faultf("InvalidParameterValue", "Invalid BASE64 encoding of user data.")
 	}
-	profile := q.text("IamInstanceProfile.Name")
-	if arn := q.text("IamInstanceProfile.Arn"); arn != "" {
+	profile := q.Text("IamInstanceProfile.Name")
+	if arn := q.Text("IamInstanceProfile.Arn"); arn != "" {
 		_, profile, _ = strings.Cut(arn, ":instance-profile/")
 	}
 	req := cloudsim.LaunchRequest{
-		Token: q.text("ClientToken"), Fingerprint: fingerprint, Count: most, Name: tags["Name"],
-		Zone: q.text("Placement.AvailabilityZone"), Type: q.text("InstanceType"), Image: q.text("ImageId"), Subnet: q.text("SubnetId"),
-		Groups: q.list("SecurityGroupId"), Profile: profile, Placement: q.text("Placement.GroupName"), UserData: data, Tags: tags,
-		Attributes: map[string]string{"HttpTokens": q.text("MetadataOptions.HttpTokens")},
+		Token: q.Text("ClientToken"), Fingerprint: fingerprint, Count: most, Name: tags["Name"],
+		Zone: q.Text("Placement.AvailabilityZone"), Type: q.Text("InstanceType"), Image: q.Text("ImageId"), Subnet: q.Text("SubnetId"),
+		Groups: q.List("SecurityGroupId"), Profile: profile, Placement: q.Text("Placement.GroupName"), UserData: data, Tags: tags,
+		Attributes: map[string]string{"HttpTokens": q.Text("MetadataOptions.HttpTokens")},
 		DryRun:     dryRun,
 	}
 	for _, key := range []string{
@@ -204,7 +204,7 @@ func (f *Face) runInstances(q *query) (any, error) {
 		"BlockDeviceMapping.1.DeviceName", "BlockDeviceMapping.1.Ebs.Encrypted", "BlockDeviceMapping.1.Ebs.KmsKeyId",
 		"BlockDeviceMapping.1.Ebs.VolumeType", "BlockDeviceMapping.1.Ebs.VolumeSize", "BlockDeviceMapping.1.Ebs.DeleteOnTermination",
 	} {
-		q.text(key) // of the instance's own surroundings, which are not modelled
+		q.Text(key) // of the instance's own surroundings, which are not modelled
 	}
 	if err := q.rest(); err != nil {
 		return nil, err
@@ -225,8 +225,8 @@ func (f *Face) runInstances(q *query) (any, error) {
 
 // fillTemplate fills in what a launch template has and the request leaves open.
 func (f *Face) fillTemplate(q *query) error {
-	id := q.text("LaunchTemplate.LaunchTemplateId") + q.text("LaunchTemplate.LaunchTemplateName")
-	q.text("LaunchTemplate.Version")
+	id := q.Text("LaunchTemplate.LaunchTemplateId") + q.Text("LaunchTemplate.LaunchTemplateName")
+	q.Text("LaunchTemplate.Version")
 	if id == "" {
 		return nil
 	}
@@ -235,8 +235,8 @@ func (f *Face) fillTemplate(q *query) error {
 		return faultf("InvalidLaunchTemplateId.NotFound", "The specified launch template, with template ID %s, does not exist.", id)
 	}
 	for key, values := range template {
-		if !q.has(key) {
-			q.values[key] = values
+		if !q.Has(key) {
+			q.Values[key] = values
 		}
 	}
 	return nil
@@ -256,7 +256,7 @@ type reservationXML struct {
 }
 
 func (f *Face) describeInstances(q *query) (any, error) {
-	ids := q.list("InstanceId")
+	ids := q.List("InstanceId")
 	filters, err := q.filters()
 	if err != nil {
 		return nil, err
@@ -308,8 +308,8 @@ type changesResponse struct {
 
 // change tells instances to start, stop or end: all of them, or none if one does not exist.
 func (f *Face) change(q *query, name string, do func(id string) (cloudsim.Instance, error)) (any, error) {
-	ids := q.list("InstanceId")
-	q.text("Force")
+	ids := q.List("InstanceId")
+	q.Text("Force")
 	if err := q.rest(); err != nil {
 		return nil, err
 	}
@@ -369,7 +369,7 @@ func (f *Face) modifyInstanceAttribute(q *query) (any, error) {
 }
 
 func (f *Face) createTags(q *query) (any, error) {
-	ids := q.list("ResourceId")
+	ids := q.List("ResourceId")
 	tags, err := q.tags("Tag")
 	if err != nil {
 		return nil, err

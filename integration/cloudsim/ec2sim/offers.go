@@ -24,7 +24,7 @@ type set[T any] struct {
 // offer lists what passes the request's filters, all of it at once. fields gives the
 // values of the filters that are known, the first of which is the ID.
 func offer[T, X any](q *query, action, name, ids string, known []string, all []T, fields func(T) map[string]string, show func(T) X, missing func(id string) error) (any, error) {
-	wanted := q.list(ids)
+	wanted := q.List(ids)
 	filters, err := q.filters()
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ type offeringXML struct {
 }
 
 func (f *Face) describeOfferings(q *query) (any, error) {
-	if kind := q.text("LocationType"); kind != "availability-zone" {
+	if kind := q.Text("LocationType"); kind != "availability-zone" {
 		return nil, faultf("InvalidParameterValue", "The location type '%s' is not modelled", kind)
 	}
 	var all []offering

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim"
+	"github.com/flotilla-etcd/flotilla/integration/cloudsim/form"
 )
 
 const (
@@ -33,25 +34,15 @@ func faultf(code, format string, args ...any) error {
 	return &fault{code, http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }
 
-// query is the form of a call, which knows what was taken from it.
-type query struct {
-	values url.Values
-	taken  map[string]bool
-}
+// query is the form of a call.
+type query struct{ *form.Form }
 
 func newQuery(values url.Values) *query {
-	return &query{values, map[string]bool{"Action": true, "Version": true, "DryRun": true}}
+	return &query{form.New(values, "Action", "Version", "DryRun")}
 }
-
-func (q *query) text(key string) string {
-	q.taken[key] = true
-	return q.values.Get(key)
-}
-
-func (q *query) has(key string) bool { return q.values.Has(key) }
 
 func (q *query) required(key string) (string, error) {
-	value := q.text(key)
+	value := q.Text(key)
 	if value == "" {
 		return "", faultf("MissingParameter", "The request must contain the parameter %s", key)
 	}
@@ -59,7 +50,7 @@ func (q *query) required(key string) (string, error) {
 }
 
 func (q *query) number(key string) (int, error) {
-	text := q.text(key)
+	text := q.Text(key)
 	if text == "" {
 		return 0, nil
 	}
@@ -70,22 +61,11 @@ func (q *query) number(key string) (int, error) {
 	return n, nil
 }
 
-func (q *query) bool(key string) bool { return q.text(key) == "true" }
-
-// list gives prefix.1, prefix.2 and so on.
-func (q *query) list(prefix string) []string {
-	var all []string
-	for n := 1; q.has(fmt.Sprintf("%s.%d", prefix, n)); n++ {
-		all = append(all, q.text(fmt.Sprintf("%s.%d", prefix, n)))
-	}
-	return all
-}
-
 // tags gives prefix.1.Key and prefix.1.Value and so on.
 func (q *query) tags(prefix string) (map[string]string, error) {
 	tags := map[string]string{}
-	for n := 1; q.has(fmt.Sprintf("%s.%d.Key", prefix, n)); n++ {
-		key, value := q.text(fmt.Sprintf("%s.%d.Key", prefix, n)), q.text(fmt.Sprintf("%s.%d.Value", prefix, n))
+	for _, pair := range q.Pairs(prefix) {
+		key, value := pair[0], pair[1]
 		if err := checkTag(key, value); err != nil {
 			return nil, err
 		}
@@ -116,10 +96,10 @@ func (q *query) specifiedTags(resource string) (map[string]string, error) {
 	var tags map[string]string
 	for n := 1; ; n++ {
 		prefix := fmt.Sprintf("TagSpecification.%d", n)
-		if !q.has(prefix + ".ResourceType") {
+		if !q.Has(prefix + ".ResourceType") {
 			return tags, nil
 		}
-		kind := q.text(prefix + ".ResourceType")
+		kind := q.Text(prefix + ".ResourceType")
 		given, err := q.tags(prefix + ".Tag")
 		if err != nil {
 			return nil, err
@@ -134,33 +114,23 @@ func (q *query) specifiedTags(resource string) (map[string]string, error) {
 	}
 }
 
-// rest refuses what a request has beside what was taken from it.
+// rest refuses what a request has beside what was read from it.
 func (q *query) rest() error {
-	for _, key := range slices.Sorted(maps.Keys(q.values)) {
-		if !q.taken[key] {
-			return faultf("UnknownParameter", "The parameter %s is not recognized", key)
-		}
+	if key := q.Unread(); key != "" {
+		return faultf("UnknownParameter", "The parameter %s is not recognized", key)
 	}
 	return nil
 }
 
-// fingerprint is what a client token is good for: all parameters.
-func (q *query) fingerprint() string {
-	var parts []string
-	for _, key := range slices.Sorted(maps.Keys(q.values)) {
-		if key != "ClientToken" && key != "DryRun" {
-			parts = append(parts, key, q.values.Get(key))
-		}
-	}
-	return cloudsim.Fingerprint(parts...)
-}
+// fingerprint is what a client token is good for.
+func (q *query) fingerprint() string { return q.Fingerprint("ClientToken", "DryRun") }
 
 // filters gives Filter.n, each a name and its values, with which a view is matched.
 func (q *query) filters() (map[string][]string, error) {
 	all := map[string][]string{}
-	for n := 1; q.has(fmt.Sprintf("Filter.%d.Name", n)); n++ {
-		name := q.text(fmt.Sprintf("Filter.%d.Name", n))
-		values := q.list(fmt.Sprintf("Filter.%d.Value", n))
+	for n := 1; q.Has(fmt.Sprintf("Filter.%d.Name", n)); n++ {
+		name := q.Text(fmt.Sprintf("Filter.%d.Name", n))
+		values := q.List(fmt.Sprintf("Filter.%d.Value", n))
 		if len(values) == 0 {
 			return nil, faultf("InvalidParameterValue", "The filter '%s' has no values", name)
 		}
@@ -172,7 +142,7 @@ func (q *query) filters() (map[string][]string, error) {
 // page gives MaxResults and NextToken, within the API page's limits.
 func (q *query) page(ids []string) (size int, token string, err error) {
 	size, err = q.number("MaxResults")
-	token = q.text("NextToken")
+	token = q.Text("NextToken")
 	switch {
 	case err != nil:
 		return 0, "", err

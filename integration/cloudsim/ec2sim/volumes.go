@@ -93,8 +93,8 @@ func (f *Face) createVolume(q *query) (any, error) {
 		return nil, err
 	}
 	req := cloudsim.CreateDiskRequest{
-		Token: q.text("ClientToken"), Fingerprint: fingerprint, Name: tags["Name"], Zone: zone, Shape: shape,
-		Encrypted: q.bool("Encrypted"), Key: q.text("KmsKeyId"), Tags: tags, DryRun: q.bool("DryRun"),
+		Token: q.Text("ClientToken"), Fingerprint: fingerprint, Name: tags["Name"], Zone: zone, Shape: shape,
+		Encrypted: q.Bool("Encrypted"), Key: q.Text("KmsKeyId"), Tags: tags, DryRun: q.Bool("DryRun"),
 	}
 	if err := q.rest(); err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (q *query) shape() (cloudsim.Shape, error) {
 			return cloudsim.Shape{}, err
 		}
 	}
-	return cloudsim.Shape{Size: fleet.Bytes(size) * fleet.GiB, Category: q.text("VolumeType"), IOPS: iops, Throughput: throughput}, nil
+	return cloudsim.Shape{Size: fleet.Bytes(size) * fleet.GiB, Category: q.Text("VolumeType"), IOPS: iops, Throughput: throughput}, nil
 }
 
 type describeVolumesResponse struct {
@@ -139,7 +139,7 @@ func (f *Face) describeVolumes(q *query) (any, error) {
 }
 
 func (f *Face) listVolumes(q *query, known []string, which func(cloudsim.Disk) bool) ([]cloudsim.Disk, string, error) {
-	ids := q.list("VolumeId")
+	ids := q.List("VolumeId")
 	filters, err := q.filters()
 	if err != nil {
 		return nil, "", err
@@ -194,7 +194,7 @@ func (f *Face) detachVolume(q *query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	instance := q.text("InstanceId")
+	instance := q.Text("InstanceId")
 	if err := q.rest(); err != nil {
 		return nil, err
 	}
@@ -268,7 +268,7 @@ type modificationsResponse struct {
 }
 
 func (f *Face) describeModifications(q *query) (any, error) {
-	ids := q.list("VolumeId")
+	ids := q.List("VolumeId")
 	disks, next, err := f.listVolumes(q, []string{"modification-state", "volume-id"}, func(d cloudsim.Disk) bool { return d.Modification.State != "" })
 	if err != nil {
 		return nil, err
