@@ -90,6 +90,7 @@ type World struct {
 	ctx     context.Context // ends with the world
 	end     context.CancelFunc
 	running sync.WaitGroup // what changes in the background
+	once    sync.Mutex     // held by Once
 
 	mu        sync.Mutex // guards all below
 	random    *rand.Rand

@@ -36,3 +36,23 @@ func (w *World) remember(scope, token, fingerprint string, ids []string) {
 		w.tokens[scope+"\x00"+token] = tokenUse{fingerprint, ids}
 	}
 }
+
+// Once does something of a face's at most once for a token, and refuses it as usedFor.
+// What failed was not done. No token, no memory.
+func (w *World) Once(scope, token, fingerprint string, do func() error) error {
+	w.once.Lock() // of the same token at the same time, one waits for the other
+	defer w.once.Unlock()
+	w.mu.Lock()
+	ids, err := w.usedFor(scope, token, fingerprint)
+	w.mu.Unlock()
+	if err != nil || ids != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.remember(scope, token, fingerprint, []string{""})
+	return nil
+}

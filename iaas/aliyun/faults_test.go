@@ -1,0 +1,338 @@
+package aliyun_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/auth/credentials"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/iaas/aliyun"
+	"github.com/flotilla-etcd/flotilla/iaas/pace"
+	"github.com/flotilla-etcd/flotilla/integration/cloudsim"
+	"github.com/flotilla-etcd/flotilla/integration/cloudsim/ecssim"
+	"github.com/flotilla-etcd/flotilla/integration/cloudsim/simtest"
+)
+
+func newStand(t *testing.T, make func(*testing.T, cloudsim.Config) *cloudsim.World, change ...func(*aliyun.Config)) simtest.Stand {
+	cfg := ecssim.Region(region)
+	w := make(t, cfg)
+	c := config(serve(t, w), cfg)
+	for _, f := range change {
+		f(&c)
+	}
+	goods := simtest.Goods{Zone: region + "-g", Type: "ecs.g8y.large", Larger: "ecs.g8y.xlarge", Category: "cloud_essd:PL0"}
+	return simtest.Stand{Provider: open(t, c), T: t, World: w, Goods: goods}
+}
+
+// The answer of each call that changes something is lost in turn, several times for
+// those that buy: nothing is done twice. The SDK asks once only, so that each time the
+// caller has to.
+func TestLostAnswers(t *testing.T) {
+	for _, action := range []string{
+		"RunInstances", "CreateDisk", "TagResources", "AttachDisk", "ResizeDisk", "RunCommand", "StopInstance",
+		"ModifyInstanceSpec", "StartInstance", "DetachDisk", "DeleteDisk", "DeleteInstance",
+	} {
+		t.Run(action, func(t *testing.T) {
+			t.Parallel()
+			times := 1
+			if action == "RunInstances" || action == "CreateDisk" || action == "RunCommand" {
+				times = 3
+			}
+			s := newStand(t, simtest.World)
+			s.World.Inject(cloudsim.Fault{Kind: cloudsim.LoseAnswer, Target: cloudsim.Target{Action: action}, Times: times})
+			s.Live()
+			require.Equal(t, times, s.World.Struck(cloudsim.LoseAnswer), "answers were lost")
+		})
+	}
+}
+
+// A zone without stock is told from everything else at once; a new token in another
+// zone buys.
+func TestNoStock(t *testing.T) {
+	s := newStand(t, simtest.Bodiless)
+	heal := s.World.Inject(cloudsim.Fault{Kind: cloudsim.NoStockLeft, Target: cloudsim.Target{Zone: region + "-g"}})
+	_, err := s.LaunchHost(t.Context(), s.Request("one"))
+	require.Equal(t, fleet.OutOfCapacity, fleet.KindOf(err), "%v", err)
+	require.Equal(t, 1, s.World.Count("RunInstances"))
+	ok, err := s.Available(t.Context(), region+"-g", s.Goods.Type)
+	require.NoError(t, err)
+	require.False(t, ok, "ECS tells what is in stock")
+	elsewhere := s.Request("two")
+	elsewhere.Zone = region + "-h"
+	h, err := s.LaunchHost(t.Context(), elsewhere)
+	require.NoError(t, err)
+	require.Equal(t, region+"-h", h.Zone)
+	rare := s.Request("three")
+	rare.Zone, rare.Type = region+"-h", "ecs.r8y.large"
+	_, err = s.LaunchHost(t.Context(), rare)
+	require.Equal(t, fleet.OutOfCapacity, fleet.KindOf(err), "a type that the zone does not sell: %v", err)
+	heal()
+	for n := range 21 {
+		_, err = s.LaunchHost(t.Context(), s.Request(fmt.Sprint("spread", n)))
+		if n < 20 {
+			require.NoError(t, err)
+		}
+	}
+	require.Equal(t, fleet.OutOfCapacity, fleet.KindOf(err), "a deployment set takes 20 in a zone: %v", err)
+}
+
+// A stopped host that is not paid for may find no room when it is to start.
+func TestNoStockAtStart(t *testing.T) {
+	s := newStand(t, simtest.Bodiless)
+	h, err := s.LaunchHost(t.Context(), s.Request("one"))
+	require.NoError(t, err)
+	is := func(state fleet.HostState) {
+		s.Await(string(state), func(ctx context.Context) (bool, error) {
+			now, err := s.Host(ctx, h.ID)
+			return now.State == state, err
+		})
+	}
+	is(fleet.HostRunning)
+	require.NoError(t, s.StopHost(t.Context(), h.ID))
+	is(fleet.HostStopped)
+	s.World.Inject(cloudsim.Fault{Kind: cloudsim.NoStockLeft, Times: 1})
+	require.Equal(t, fleet.OutOfCapacity, fleet.KindOf(s.StartHost(t.Context(), h.ID)))
+	require.NoError(t, s.StartHost(t.Context(), h.ID))
+	is(fleet.HostRunning)
+}
+
+// A worker's pace is behind this provider as behind any: what ECS throttles slows it.
+func TestPaced(t *testing.T) {
+	s := newStand(t, simtest.Bodiless)
+	p := pace.Wrap(s.Provider, "region "+region, pace.DefaultLimits())
+	s.World.Inject(cloudsim.Fault{Kind: cloudsim.Throttle, Times: 1, Delay: time.Second})
+	began := time.Now()
+	_, err := p.Zones(t.Context())
+	require.Equal(t, fleet.Throttled, fleet.KindOf(err), "%v", err)
+	_, err = p.Zones(t.Context())
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, time.Since(began), time.Second, "what ECS asks for is waited for")
+	require.Equal(t, 2, s.World.Count("DescribeZones"), "nothing is tried again by itself")
+	require.EqualValues(t, 1, p.Stats(pace.Read).Throttled)
+}
+
+// A list comes whole over many pages, and what is not ours is not in it.
+func TestPages(t *testing.T) {
+	s := newStand(t, simtest.Bodiless)
+	cfg := ecssim.Region(region)
+	const many = 430
+	launch := func(count int, tags map[string]string) {
+		_, err := s.World.Launch(cloudsim.LaunchRequest{
+			Count: count, Type: "ecs.g8y.large", Image: cfg.Images[0].ID, Subnet: cfg.Subnets[0].ID, Tags: tags,
+		})
+		require.NoError(t, err)
+	}
+	launch(many, map[string]string{fleet.TagToken: "t", fleet.TagCluster: "a"})
+	launch(3, map[string]string{"theirs": "", fleet.TagCluster: "ab"})
+	for _, tags := range []iaas.Tags{nil, {fleet.TagCluster: "a"}, {fleet.TagCluster: ""}} {
+		s.Await("all are listed", func(ctx context.Context) (bool, error) {
+			hosts, err := s.ListHosts(ctx, tags)
+			require.LessOrEqual(t, len(hosts), many)
+			return len(hosts) == many, err
+		})
+	}
+	for n := range 250 {
+		_, err := s.World.CreateDisk(cloudsim.CreateDiskRequest{
+			Zone: region + "-g", Tags: map[string]string{fleet.TagToken: fmt.Sprint(n), fleet.TagCluster: "a"},
+			Shape: cloudsim.Shape{Size: 20 * fleet.GiB, Category: "cloud_essd"},
+		})
+		require.NoError(t, err)
+	}
+	s.Await("all disks are listed", func(ctx context.Context) (bool, error) {
+		disks, err := s.ListDisks(ctx, iaas.Tags{fleet.TagCluster: "a"})
+		return len(disks) == 250, err
+	})
+	s.World.Inject(cloudsim.Fault{Kind: cloudsim.Deny, Target: cloudsim.Target{Action: "DescribeInstances"}})
+	_, err := s.ListHosts(t.Context(), nil)
+	require.Equal(t, fleet.Denied, fleet.KindOf(err), "a list in part is an error")
+}
+
+// Hosts have what the configuration says, and disks the performance level that their
+// category names.
+func TestBought(t *testing.T) {
+	s := newStand(t, simtest.Bodiless, func(c *aliyun.Config) {
+		c.UserData = func(context.Context) ([]byte, error) { return []byte("#cloud-config\n"), nil }
+		c.KMSKey = ecssim.Region(region).EncryptionKeys[0]
+	})
+	h, err := s.LaunchHost(t.Context(), s.Request("one"))
+	require.NoError(t, err)
+	all, err := s.World.Instances([]string{h.ID}, nil)
+	require.NoError(t, err)
+	cfg := ecssim.Region(region)
+	require.Equal(t, cfg.Profiles[0], all[0].Profile)
+	require.Equal(t, cfg.Placements[0].ID, all[0].Placement)
+	require.Equal(t, []string{cfg.Groups[0].ID}, all[0].Groups)
+	require.Equal(t, "required", all[0].Attributes["HttpTokens"])
+	require.Equal(t, "#cloud-config\n", string(all[0].UserData))
+	for category, level := range map[string]string{"cloud_essd": "PL1", "cloud_essd:PL0": "PL0", "cloud_essd:PL2": "PL2"} {
+		d, err := s.CreateDisk(t.Context(), iaas.CreateDiskRequest{
+			Token: category, Name: "7", Zone: region + "-g", Size: 500 * fleet.GiB, Category: category,
+		})
+		require.NoError(t, err)
+		require.Equal(t, category, d.Category)
+		require.Equal(t, "7", d.Name, "also names that ECS does not take")
+		disks, err := s.World.Disks([]string{d.ID}, nil)
+		require.NoError(t, err)
+		require.Equal(t, level, disks[0].Level)
+		require.True(t, disks[0].Encrypted)
+		require.Equal(t, cfg.EncryptionKeys[0], disks[0].Key)
+	}
+	_, err = s.CreateDisk(t.Context(), iaas.CreateDiskRequest{
+		Token: "small", Name: "small", Zone: region + "-g", Size: 20 * fleet.GiB, Category: "cloud_essd:PL3",
+	})
+	require.Equal(t, fleet.Invalid, fleet.KindOf(err), "PL3 begins at 1261 GiB: %v", err)
+}
+
+// A purchase that is asked for again by a worker with a newer configuration is the one
+// that was made: what the image or the user data is now changes nothing about it.
+func TestLaunchAgainWithAnotherConfiguration(t *testing.T) {
+	signed := "link 1"
+	s := newStand(t, simtest.Bodiless, func(c *aliyun.Config) {
+		c.UserData = func(context.Context) ([]byte, error) { return []byte("#cloud-config\n# " + signed), nil }
+	})
+	h, err := s.LaunchHost(t.Context(), s.Request("one"))
+	require.NoError(t, err)
+	signed = "link 2"
+	again, err := s.LaunchHost(t.Context(), s.Request("one"))
+	require.NoError(t, err)
+	require.Equal(t, h.ID, again.ID)
+	other := s.Request("one")
+	other.Type = s.Goods.Larger
+	_, err = s.LaunchHost(t.Context(), other)
+	require.Equal(t, fleet.Invalid, fleet.KindOf(err), "another request: %v", err)
+	hosts, _ := s.World.Bought()
+	require.Equal(t, 1, hosts)
+	signed = strings.Repeat("long", 5000)
+	_, err = s.LaunchHost(t.Context(), s.Request("two"))
+	require.ErrorContains(t, err, "ECS takes 16384")
+}
+
+// No credentials get into what people read: not the secret, nor the URL that has the
+// key's ID, the signature and every parameter.
+func TestCredentials(t *testing.T) {
+	const id, secret = "LTAISOMEONESKEY", "VERYSECRETACCESSKEY"
+	clean := func(err error) {
+		t.Helper()
+		for e := err; e != nil; e = errors.Unwrap(e) {
+			for _, text := range []string{id, secret, "Signature=", "AccessKeyId=", "HMAC-SHA1"} {
+				require.NotContains(t, fmt.Sprintf("%v %+v", e, e), text)
+			}
+		}
+	}
+	unknown := newStand(t, simtest.Bodiless, func(c *aliyun.Config) {
+		c.Credentials = credentials.NewStaticAKCredentialsProvider(id, secret)
+	})
+	_, err := unknown.Zones(t.Context())
+	require.Equal(t, fleet.Denied, fleet.KindOf(err), "%v", err)
+	clean(err)
+	wrong := newStand(t, simtest.Bodiless, func(c *aliyun.Config) {
+		c.Credentials = credentials.NewStaticAKCredentialsProvider("LTAIEXAMPLE", secret)
+	})
+	_, err = wrong.Zones(t.Context())
+	require.Equal(t, fleet.Denied, fleet.KindOf(err), "%v", err)
+	clean(err)
+	lost := newStand(t, simtest.Bodiless)
+	lost.World.Inject(cloudsim.Fault{Kind: cloudsim.LoseAnswer})
+	_, err = lost.Zones(t.Context())
+	require.Equal(t, fleet.Unavailable, fleet.KindOf(err), "%v", err)
+	clean(err)
+	require.NotContains(t, err.Error(), "LTAIEXAMPLE")
+}
+
+type none struct{ err error }
+
+func (n none) GetCredentials() (*credentials.Credentials, error) { return nil, n.err }
+func (n none) GetProviderName() string                           { return "none" }
+
+// The SDK's chain finds what the environment has, also after it found nothing; what it
+// says of where it looked is not repeated.
+func TestDefaultChain(t *testing.T) {
+	cfg := ecssim.Region(region)
+	w := simtest.Bodiless(t, cfg)
+	for _, name := range []string{"ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
+	t.Setenv("HOME", t.TempDir())
+	c := config(serve(t, w), cfg)
+	c.Credentials = nil
+	p := open(t, c)
+	_, err := p.Zones(t.Context())
+	require.Equal(t, fleet.Denied, fleet.KindOf(err), "%v", err)
+	require.Equal(t, "zones of cn-hangzhou: there are no Alibaba Cloud credentials; give the worker's host a RAM role, "+
+		"or configure the SDK's credentials (docs/providers/aliyun.md)", err.Error())
+	for id, secret := range cfg.Keys {
+		t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", id)
+		t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", secret)
+	}
+	zones, err := p.Zones(t.Context())
+	require.NoError(t, err)
+	require.Len(t, zones, 3)
+	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "")
+	_, err = p.Zones(t.Context())
+	require.Equal(t, fleet.Unavailable, fleet.KindOf(err), "credentials that were there may come back: %v", err)
+
+	c.Credentials = none{errors.New("http://100.100.100.200/secret")}
+	_, err = open(t, c).Zones(t.Context())
+	require.NotContains(t, err.Error(), "secret")
+}
+
+// Calls are over TLS, to whom the system trusts; they follow nobody elsewhere, and end
+// with their context though the SDK's take none.
+func TestTransport(t *testing.T) {
+	cfg := ecssim.Region(region)
+	w := simtest.Bodiless(t, cfg)
+	s := httptest.NewTLSServer(ecssim.New(w))
+	t.Cleanup(s.Close)
+	c := config(s.URL, cfg)
+	_, err := open(t, c).Zones(t.Context())
+	require.Equal(t, fleet.Unavailable, fleet.KindOf(err), "an authority that nobody trusts: %v", err)
+	trusted := x509.NewCertPool()
+	trusted.AddCert(s.Certificate())
+	c.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}}
+	zones, err := open(t, c).Zones(t.Context())
+	require.NoError(t, err)
+	require.Len(t, zones, 3)
+
+	answers := func(h http.HandlerFunc) *aliyun.Provider {
+		elsewhere := httptest.NewServer(h)
+		t.Cleanup(elsewhere.Close)
+		c.Endpoint = elsewhere.URL
+		return open(t, c)
+	}
+	_, err = answers(func(rw http.ResponseWriter, r *http.Request) {
+		http.Redirect(rw, r, s.URL, http.StatusTemporaryRedirect)
+	}).Zones(t.Context())
+	require.Equal(t, fleet.Unavailable, fleet.KindOf(err))
+	require.ErrorContains(t, err, "redirection")
+
+	for _, body := range []string{`{"Code": 502, "Message": 3}`, "<html>Bad gateway</html>", ""} {
+		_, err = answers(func(rw http.ResponseWriter, _ *http.Request) {
+			rw.WriteHeader(http.StatusBadGateway)
+			_, _ = rw.Write([]byte(body))
+		}).Zones(t.Context())
+		require.Equal(t, fleet.Unavailable, fleet.KindOf(err), "%s: %v", body, err)
+	}
+
+	asked := make(chan struct{})
+	silent := answers(func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-asked; cancel() }()
+	_, err = silent.Zones(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, fleet.Unavailable, fleet.KindOf(err))
+}
