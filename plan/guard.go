@@ -264,8 +264,11 @@ func (r roster) couldServe(version string) bool {
 // had left it with, and serves again as it did before that: as this one wants it.
 func (r roster) isMended(f fleet.Failure) bool {
 	op := r.in.Operation
-	if f.Step.Kind != fleet.RestartMember || op.Kind == fleet.RollCluster || op.Before == nil || op.Spec.Etcd != op.Before.Etcd {
+	if f.Step.Kind != fleet.RestartMember || op.Before == nil || op.Spec.Etcd != op.Before.Etcd {
 		return false
+	}
+	if op.Kind == fleet.RollCluster && (f.Step.Run == nil || same(*f.Step.Run, r.formerly())) {
+		return false // that is what it is to do
 	}
 	s, _ := r.find(f.Step.Member)
 	now, known := s.configured()
