@@ -51,7 +51,7 @@ type Registry interface {
 // Register registers the activities of a region, each under its own name.
 func Register(registry Registry, r Region) {
 	r = r.ready()
-	planner, compute, hosts := &Planner{r}, &Compute{r}, &Hosts{r}
+	planner, compute, hosts, upkeep := &Planner{r}, &Compute{r}, &Hosts{r}, &Upkeep{r}
 	members, versions, snapshots, authorities := &Members{r}, &Versions{r}, &Snapshots{r}, &Authorities{r}
 	for name, a := range map[string]any{
 		fleet.ActivityLook:             planner.Look,
@@ -59,6 +59,9 @@ func Register(registry Registry, r Region) {
 		fleet.ActivitySurvey:           planner.Survey,
 		fleet.ActivityIssueCertificate: authorities.IssueCertificate,
 		fleet.ActivityFleetRecipient:   authorities.FleetRecipient,
+		fleet.ActivityExamine:          upkeep.Examine,
+		fleet.ActivityInventory:        upkeep.Inventory,
+		fleet.ActivityRemoveResources:  upkeep.RemoveResources,
 
 		string(fleet.CreateAuthority):   authorities.CreateAuthority,
 		string(fleet.ImportAuthority):   authorities.ImportAuthority,

@@ -33,6 +33,9 @@ const (
 // All calls may be: those that buy carry a token, the others ask for a state.
 type patient struct{ iaas.Provider }
 
+// Unwrap gives what is behind, for what it can do beyond iaas.Provider.
+func (p patient) Unwrap() iaas.Provider { return p.Provider }
+
 // again makes a call until it is answered, or bears no more.
 func again[T any](ctx context.Context, call func(ctx context.Context) (T, error)) (T, error) {
 	failed, pause, began := 0, firstPause, time.Now()

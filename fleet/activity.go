@@ -17,6 +17,12 @@ const (
 	ActivityIssueCertificate = "IssueCertificate"
 	// ActivityFleetRecipient says whom to seal to: nothing → RecipientReply.
 	ActivityFleetRecipient = "FleetRecipient"
+	// ActivityExamine says what a region lacks for its work: ExamineRequest → ExamineReply.
+	ActivityExamine = "Examine"
+	// ActivityInventory lists what carries our tags: InventoryRequest → InventoryReply.
+	ActivityInventory = "Inventory"
+	// ActivityRemoveResources ends hosts and disks for good: RemoveRequest → RemoveReply.
+	ActivityRemoveResources = "RemoveResources"
 )
 
 // LookRequest asks for one look at a cluster and the next wave of an operation.

@@ -206,6 +206,9 @@ func RegisterWorkflows(r worker.WorkflowRegistry) {
 		workflows.SurveyType:              {workflows.SurveyClusters, workflow.VersioningBehaviorPinned},
 		workflows.CertificateType:         {workflows.IssueClientCertificate, workflow.VersioningBehaviorPinned},
 		workflows.RecipientType:           {workflows.FleetRecipient, workflow.VersioningBehaviorPinned},
+		workflows.ExamineType:             {workflows.ExamineRegion, workflow.VersioningBehaviorPinned},
+		workflows.InventoryType:           {workflows.ListResources, workflow.VersioningBehaviorPinned},
+		workflows.RemoveType:              {workflows.RemoveResources, workflow.VersioningBehaviorPinned},
 	} {
 		r.RegisterWorkflowWithOptions(w.run, workflow.RegisterOptions{Name: name, VersioningBehavior: w.behavior})
 	}

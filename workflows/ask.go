@@ -33,9 +33,28 @@ func FleetRecipient(ctx workflow.Context, request RecipientRequest) (RecipientRe
 	return ask[RecipientReply](ctx, request.Provider, request.Region, fleet.ActivityFleetRecipient)
 }
 
+// ExamineRegion says what a region lacks for its work, and changes nothing.
+func ExamineRegion(ctx workflow.Context, request ExamineRequest) (ExamineReply, error) {
+	return askFor[ExamineReply](ctx, upkeepOptions(request.Provider, request.Region, examineTimeout), fleet.ActivityExamine, request)
+}
+
+// ListResources lists everything in a region that carries our tags.
+func ListResources(ctx workflow.Context, request InventoryRequest) (InventoryReply, error) {
+	return askFor[InventoryReply](ctx, upkeepOptions(request.Provider, request.Region, examineTimeout), fleet.ActivityInventory, request)
+}
+
+// RemoveResources ends hosts and disks of a region for good, hosts first.
+func RemoveResources(ctx workflow.Context, request RemoveRequest) (RemoveReply, error) {
+	return askFor[RemoveReply](ctx, upkeepOptions(request.Provider, request.Region, removeTimeout), fleet.ActivityRemoveResources, request)
+}
+
 // ask runs one activity in a region for a person who waits.
 func ask[Reply any](ctx workflow.Context, provider, region, activity string, request ...any) (Reply, error) {
-	ctx = workflow.WithActivityOptions(ctx, askOptions(provider, region))
+	return askFor[Reply](ctx, askOptions(provider, region), activity, request...)
+}
+
+func askFor[Reply any](ctx workflow.Context, options workflow.ActivityOptions, activity string, request ...any) (Reply, error) {
+	ctx = workflow.WithActivityOptions(ctx, options)
 	var reply Reply
 	err := workflow.ExecuteActivity(ctx, activity, request...).Get(ctx, &reply)
 	return reply, err

@@ -35,6 +35,12 @@ const (
 	CertificateType = "IssueClientCertificate"
 	// RecipientType says whom to seal to: RecipientRequest → RecipientReply.
 	RecipientType = "FleetRecipient"
+	// ExamineType says what a region lacks for its work: ExamineRequest → ExamineReply.
+	ExamineType = "ExamineRegion"
+	// InventoryType lists what carries our tags in a region: InventoryRequest → InventoryReply.
+	InventoryType = "ListResources"
+	// RemoveType ends hosts and disks for good: RemoveRequest → RemoveReply.
+	RemoveType = "RemoveResources"
 )
 
 // What the entity workflow and the operations understand.
@@ -282,4 +288,16 @@ type (
 	CertificateReply = fleet.CertificateReply
 	// RecipientReply is the public part of the fleet's key.
 	RecipientReply = fleet.RecipientReply
+	// ExamineRequest asks what a region lacks for its work.
+	ExamineRequest = fleet.ExamineRequest
+	// ExamineReply is all that was looked at.
+	ExamineReply = fleet.ExamineReply
+	// InventoryRequest asks for everything in a region that carries our tags.
+	InventoryRequest = fleet.InventoryRequest
+	// InventoryReply is everything in a region that carries our tags.
+	InventoryReply = fleet.InventoryReply
+	// RemoveRequest asks for resources to be ended for good.
+	RemoveRequest = fleet.RemoveRequest
+	// RemoveReply says what was ended.
+	RemoveReply = fleet.RemoveReply
 )

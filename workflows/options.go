@@ -49,6 +49,10 @@ const (
 	newerTimeout = 10 * time.Minute
 	// forecastTimeout: a person waits for the answer.
 	forecastTimeout = 30 * time.Second
+	// examineTimeout covers some fifty calls to a cloud that throttles, and a command on a host.
+	examineTimeout = 3 * time.Minute
+	// removeTimeout covers hundreds of hosts that end side by side, and then their disks.
+	removeTimeout = 30 * time.Minute
 )
 
 // stepTimeout is how long a step may go on in all, retries included. After that it
@@ -126,4 +130,12 @@ func askOptions(provider, region string) workflow.ActivityOptions {
 		HeartbeatTimeout:       heartbeatTimeout,
 		RetryPolicy:            retries,
 	}
+}
+
+// upkeepOptions are the options of what a person asks of a whole region. A worker that
+// dies meanwhile is noticed, and another one begins anew.
+func upkeepOptions(provider, region string, timeout time.Duration) workflow.ActivityOptions {
+	options := askOptions(provider, region)
+	options.ScheduleToCloseTimeout = timeout
+	return options
 }

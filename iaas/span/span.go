@@ -23,6 +23,9 @@ type Provider struct {
 
 var _ iaas.Provider = (*Provider)(nil)
 
+// Unwrap gives the region at home, for what it can do beyond iaas.Provider.
+func (p *Provider) Unwrap() iaas.Provider { return p.Provider }
+
 // New joins the region at home and those elsewhere.
 func New(home iaas.Provider, elsewhere map[fleet.Place]iaas.Provider) *Provider {
 	p := &Provider{Provider: home, elsewhere: map[fleet.Place]*Remote{}}

@@ -158,6 +158,16 @@ func (s *stand) decommission() {
 	require.NoError(s.t, err)
 	require.Empty(s.t, disks, "disks are left")
 	s.ExpectNothingLeft()
+	a := s.sweep()
+	require.Contains(s.t, a.Err, "nothing belongs to no cluster", "%s", a.Out)
+}
+
+// sweep runs flotilla sweep as a script does, for what is of any age.
+func (s *stand) sweep(args ...string) harness.Answer {
+	s.t.Helper()
+	a := s.CLI(append([]string{"sweep", "--provider", "aws", "--region", region, "--older-than", "0s"}, args...)...)
+	require.Zero(s.t, a.Code, "%s", a.Err)
+	return a
 }
 
 func ours(tags map[string]string) bool {

@@ -106,7 +106,7 @@ func (a *app) root() *cobra.Command {
 	}
 	group(root, "steer", a.approveCommand(), a.rejectCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand())
 	group(root, "look", a.getCommand(), a.describeCommand(), a.operationsCommand(), a.watchCommand(), a.endpointsCommand(), a.envCommand())
-	group(root, "self", a.devCommand(), a.versionCommand())
+	group(root, "self", a.doctorCommand(), a.sweepCommand(), a.devCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID("self")
 	root.SetCompletionCommandGroupID("self")
 	return root

@@ -33,7 +33,11 @@ type fake struct {
 	// recipient is whom to seal to.
 	recipient string
 
+	checks []fleet.Check
+	strays starter.Strays
+
 	planned  []fleet.Operation
+	swept    []starter.Stray
 	created  []fleet.Spec
 	changed  []change
 	adopted  []change
@@ -84,6 +88,21 @@ func (f *fake) Plan(_ context.Context, operation fleet.Operation) (workflows.Pla
 func (f *fake) Create(_ context.Context, spec fleet.Spec, _ starter.Request) (workflows.SubmitReply, error) {
 	f.created = append(f.created, spec)
 	return workflows.SubmitReply{Operation: "c0de", Kind: fleet.CreateCluster, WorkflowID: "w/c0de"}, nil
+}
+
+func (f *fake) Examine(context.Context, string, string) ([]fleet.Check, error) { return f.checks, nil }
+
+func (f *fake) Strays(context.Context, string, string, time.Duration) (starter.Strays, error) {
+	return f.strays, nil
+}
+
+func (f *fake) RemoveStrays(_ context.Context, _, _ string, strays []starter.Stray) (workflows.RemoveReply, error) {
+	f.swept = append(f.swept, strays...)
+	var reply workflows.RemoveReply
+	for _, s := range strays {
+		reply.Removed = append(reply.Removed, s.ID)
+	}
+	return reply, nil
 }
 
 func (f *fake) Recipient(context.Context, string, string) (string, error) { return f.recipient, nil }

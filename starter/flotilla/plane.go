@@ -20,6 +20,10 @@ type plane interface {
 	Recipient(ctx context.Context, provider, region string) (string, error)
 	Credentials(ctx context.Context, cluster, name string, csrPEM []byte, validity time.Duration) (workflows.CertificateReply, error)
 
+	Examine(ctx context.Context, provider, region string) ([]fleet.Check, error)
+	Strays(ctx context.Context, provider, region string, olderThan time.Duration) (starter.Strays, error)
+	RemoveStrays(ctx context.Context, provider, region string, strays []starter.Stray) (workflows.RemoveReply, error)
+
 	Plan(ctx context.Context, operation fleet.Operation) (workflows.PlanReply, error)
 	Create(ctx context.Context, spec fleet.Spec, request starter.Request) (workflows.SubmitReply, error)
 	Adopt(ctx context.Context, spec fleet.Spec, request starter.Request) (workflows.SubmitReply, error)

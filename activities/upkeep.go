@@ -1,0 +1,276 @@
+package activities
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
+)
+
+// Upkeep is what people ask of a whole region.
+type Upkeep struct{ Region }
+
+// Inventory lists everything in the region that carries the tag of a cluster.
+func (u *Upkeep) Inventory(ctx context.Context, _ fleet.InventoryRequest) (fleet.InventoryReply, error) {
+	return reply(u.inventory(ctx))
+}
+
+func (u *Upkeep) inventory(ctx context.Context) (fleet.InventoryReply, error) {
+	ours := iaas.Tags{fleet.TagCluster: ""}
+	hosts, err := u.Provider.ListHosts(ctx, ours)
+	if err != nil {
+		return fleet.InventoryReply{}, err
+	}
+	disks, err := u.Provider.ListDisks(ctx, ours)
+	if err != nil {
+		return fleet.InventoryReply{}, err
+	}
+	prices, _ := iaas.As[iaas.Estimator](u.Provider)
+	types := map[string]fleet.MachineType{}
+	if prices != nil && len(hosts) > 0 {
+		list, err := u.Provider.MachineTypes(ctx)
+		if err != nil {
+			return fleet.InventoryReply{}, err
+		}
+		for _, t := range list {
+			types[t.Name] = t
+		}
+	}
+	all := []fleet.Resource{}
+	for _, h := range hosts {
+		r := fleet.Resource{
+			Kind: fleet.HostResource, ID: h.ID, Zone: h.Zone, What: h.Type, State: string(h.State), Created: h.Launched,
+			Cluster: h.Tags[fleet.TagCluster], UID: h.Tags[fleet.TagUID], Member: h.Member(),
+		}
+		if t, known := types[h.Type]; known && h.State != fleet.HostStopped {
+			r.MonthlyUSD = prices.HostCost(t)
+		}
+		all = append(all, r)
+	}
+	for _, d := range disks {
+		r := fleet.Resource{
+			Kind: fleet.DiskResource, ID: d.ID, Zone: d.Zone, What: d.Size.Human() + " " + d.Category, State: string(d.State), Created: d.Created,
+			Cluster: d.Tags[fleet.TagCluster], UID: d.Tags[fleet.TagUID], Member: d.Member(),
+		}
+		if prices != nil {
+			r.MonthlyUSD = prices.DiskCost(d)
+		}
+		all = append(all, r)
+	}
+	slices.SortStableFunc(all, func(a, b fleet.Resource) int { return a.Created.Compare(b.Created) })
+	return fleet.InventoryReply{Resources: all}, nil
+}
+
+// removedAbreast is how many resources are ended side by side.
+const removedAbreast = 16
+
+// RemoveResources ends hosts, waits until they are gone, and then ends disks. Who asks
+// has made sure that they belong to nothing; what carries other tags than were said is
+// left alone, and so is a disk that a host has which is not among them.
+func (u *Upkeep) RemoveResources(ctx context.Context, r fleet.RemoveRequest) (fleet.RemoveReply, error) {
+	c := &Compute{u.Region}
+	var answer fleet.RemoveReply
+	for _, kind := range []fleet.ResourceKind{fleet.HostResource, fleet.DiskResource} {
+		results := make([]string, len(r.Resources)) // a sentence each; empty: removed
+		var group errgroup.Group
+		group.SetLimit(removedAbreast)
+		for i, resource := range r.Resources {
+			if resource.Kind != kind {
+				continue
+			}
+			group.Go(func() error {
+				if err := c.remove(ctx, resource); err != nil {
+					results[i] = err.Error()
+				}
+				beat(ctx, -1, resource.ID)
+				return ctx.Err()
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return answer, decide(err)
+		}
+		for i, resource := range r.Resources {
+			switch {
+			case resource.Kind != kind:
+			case results[i] == "":
+				answer.Removed = append(answer.Removed, resource.ID)
+			default:
+				answer.Left = append(answer.Left, results[i])
+			}
+		}
+	}
+	return answer, nil
+}
+
+// remove ends one resource and waits until it is gone.
+func (c *Compute) remove(ctx context.Context, r fleet.Resource) error {
+	step := fleet.StepRequest{Step: fleet.Step{HostID: r.ID, DiskID: r.ID}}
+	resource := fmt.Sprintf("%s %s", r.Kind, r.ID)
+	same := func(tags map[string]string) error {
+		if tags[fleet.TagCluster] != r.Cluster || tags[fleet.TagUID] != r.UID {
+			return fleet.Errorf(fleet.Blocked, resource, "it carries other tags by now, and is left alone").WithRemedy("look again")
+		}
+		return nil
+	}
+	if r.Kind == fleet.HostResource {
+		h, err := c.Provider.Host(ctx, r.ID)
+		if fleet.Is(err, fleet.NotFound) {
+			return nil
+		}
+		if err == nil {
+			err = same(h.Tags)
+		}
+		if err == nil {
+			_, err = c.ReleaseHost(ctx, step)
+		}
+		return err
+	}
+	d, err := c.Provider.Disk(ctx, r.ID)
+	switch {
+	case fleet.Is(err, fleet.NotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	if err := same(d.Tags); err != nil {
+		return err
+	}
+	if d.HostID != "" {
+		ends, err := c.ends(ctx, d.HostID)
+		if err != nil {
+			return err
+		}
+		if !ends {
+			return fleet.Errorf(fleet.Blocked, resource, "host %s has it, and goes on", d.HostID).WithRemedy("remove the host first, or detach the disk by hand")
+		}
+	}
+	_, err = c.DeleteDisk(ctx, step)
+	return err
+}
+
+// Examine says what the region lacks for its work: what its cloud was configured with,
+// and the way of workers and hosts to the object store.
+func (u *Upkeep) Examine(ctx context.Context, _ fleet.ExamineRequest) (fleet.ExamineReply, error) {
+	var answer fleet.ExamineReply
+	beating, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { // the checks are short calls, each with its own end
+		for beating.Err() == nil {
+			beat(ctx, -1, "examining")
+			select {
+			case <-beating.Done():
+			case <-time.After(beatEvery):
+			}
+		}
+	}()
+	if examiner, ok := iaas.As[iaas.Examiner](u.Provider); ok {
+		answer.Checks = examiner.Examine(ctx)
+	} else {
+		_, err := u.Provider.ListHosts(ctx, nil)
+		answer.Checks = append(answer.Checks, checked("hosts of the region", "can be listed", err))
+	}
+	answer.Checks = append(answer.Checks, u.examineReleases(), u.examineStore(ctx), u.examineWay(ctx))
+	return reply(answer, ctx.Err())
+}
+
+// checked is a check that an error decides.
+func checked(what, found string, err error) fleet.Check {
+	if err == nil {
+		return fleet.Check{What: what, State: fleet.CheckOK, Found: found}
+	}
+	c := fleet.Check{What: what, State: fleet.CheckMissing, Found: err.Error()}
+	switch fleet.KindOf(err) {
+	case fleet.Unavailable, fleet.Throttled, "":
+		c.State = fleet.CheckUnknown
+	}
+	return c
+}
+
+func (u *Upkeep) examineReleases() fleet.Check {
+	catalogue, err := u.catalogue()
+	return checked("catalogue of releases", fmt.Sprintf("%d releases of etcd", len(catalogue.Releases)), err)
+}
+
+// probeKey is where the doctor writes: an object of each examination's own.
+func probeKey() string { return "doctor/" + rand.Text() }
+
+func (u *Upkeep) examineStore(ctx context.Context) fleet.Check {
+	key := probeKey()
+	err := u.Store.Put(ctx, key, strings.NewReader(key), int64(len(key)))
+	if err == nil {
+		err = u.Store.Delete(ctx, key)
+	}
+	c := checked("object store, from workers", u.Store.String()+" can be written and deleted in", err)
+	if err != nil {
+		c.State = fleet.CheckMissing // here it does not matter why: nothing works without it
+	}
+	return c
+}
+
+// examineWay has a host that runs fetch an object, as flotilla-node fetches releases.
+func (u *Upkeep) examineWay(ctx context.Context) fleet.Check {
+	const what = "object store, from hosts"
+	unknown := func(why string) fleet.Check { return fleet.Check{What: what, State: fleet.CheckUnknown, Found: why} }
+	linker, ok := u.Store.(interface {
+		Link(ctx context.Context, key string, validFor time.Duration) (string, error)
+	})
+	if !ok {
+		return unknown("not tried: " + u.Store.String() + " gives no links that hosts could follow")
+	}
+	hosts, err := u.Provider.ListHosts(ctx, iaas.Tags{fleet.TagCluster: ""})
+	if err != nil {
+		return checked(what, "", err)
+	}
+	i := slices.IndexFunc(hosts, func(h fleet.Host) bool { return h.State == fleet.HostRunning })
+	if i < 0 {
+		return unknown("not tried: no host runs that could")
+	}
+	key := probeKey()
+	if err := u.Store.Put(ctx, key, strings.NewReader(key), int64(len(key))); err != nil {
+		return checked(what, "", err)
+	}
+	defer func() { _ = u.Store.Delete(context.WithoutCancel(ctx), key) }()
+	link, err := linker.Link(ctx, key, wayPatience)
+	if err != nil {
+		return checked(what, "", err)
+	}
+	got, err := u.fetchOn(ctx, hosts[i], link)
+	c := checked(what, "host "+hosts[i].Name+" can fetch from "+u.Store.String(), err)
+	if err == nil && got != key {
+		c = fleet.Check{What: what, State: fleet.CheckMissing, Found: "host " + hosts[i].Name + " cannot fetch from " + u.Store.String() + ": " + got,
+			Remedy: "give hosts a way to it: a gateway endpoint of the network, a NAT gateway, or a proxy"}
+	}
+	return c
+}
+
+// wayPatience bounds the fetch of a few bytes, the wait for the host's agent included.
+const wayPatience = time.Minute
+
+// fetchOn has a host fetch a link, and gives what it got or why it did not.
+func (u *Upkeep) fetchOn(ctx context.Context, host fleet.Host, link string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, wayPatience)
+	defer cancel()
+	script := "#!/bin/sh\ncurl --config - --silent --show-error --fail --max-time 20 2>&1 <<'EOF'\nurl = \"" + link + "\"\nEOF\n"
+	command, err := u.Provider.RunCommand(ctx, iaas.CommandRequest{HostID: host.ID, Token: rand.Text(), Script: script, Timeout: wayPatience})
+	if err != nil {
+		return "", err
+	}
+	err = poll(ctx, func(ctx context.Context) (bool, int, string, error) {
+		latest, err := u.Provider.Command(ctx, host.ID, command.ID)
+		if fleet.Is(err, fleet.NotFound) {
+			return false, -1, "", nil
+		}
+		if err == nil {
+			command = latest
+		}
+		return command.State != iaas.CommandRunning, -1, "", err
+	})
+	return strings.TrimSpace(command.Stdout), err
+}

@@ -1,0 +1,84 @@
+package fleet
+
+import "time"
+
+// CheckState is how something that a region needs was found.
+type CheckState string
+
+// The states of a check.
+const (
+	CheckOK      CheckState = "ok"
+	CheckMissing CheckState = "missing"
+	// CheckUnknown: it could not be found out, which is no fault by itself.
+	CheckUnknown CheckState = "unknown"
+)
+
+// Check is one thing that a region needs, and how it was found.
+type Check struct {
+	What  string     `json:"what"` // as in "image ami-1"
+	State CheckState `json:"state"`
+	// Found says in words what was found.
+	Found string `json:"found"`
+	// Remedy is what a person can do, if it is missing.
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// ExamineRequest asks what a region lacks for its work.
+type ExamineRequest struct {
+	Provider string `json:"provider"`
+	Region   string `json:"region"`
+}
+
+// ExamineReply is all that was looked at.
+type ExamineReply struct {
+	Checks []Check `json:"checks"`
+}
+
+// Resource is a host or a disk that carries our tags, as a sweep sees it.
+type Resource struct {
+	Kind    ResourceKind `json:"kind"`
+	ID      string       `json:"id"`
+	Zone    string       `json:"zone"`
+	What    string       `json:"what"` // its type or category, and size
+	State   string       `json:"state"`
+	Cluster string       `json:"cluster"`
+	UID     string       `json:"uid"`
+	Member  string       `json:"member"`
+	Created time.Time    `json:"created"`
+	// MonthlyUSD is about what it costs in a month, at list prices; zero if not known.
+	MonthlyUSD float64 `json:"monthlyUsd,omitempty"`
+}
+
+// ResourceKind is what a resource is.
+type ResourceKind string
+
+// The kinds of resources.
+const (
+	HostResource ResourceKind = "host"
+	DiskResource ResourceKind = "disk"
+)
+
+// InventoryRequest asks for everything in a region that carries our tags.
+type InventoryRequest struct {
+	Provider string `json:"provider"`
+	Region   string `json:"region"`
+}
+
+// InventoryReply is everything in a region that carries our tags, the oldest first.
+type InventoryReply struct {
+	Resources []Resource `json:"resources"`
+}
+
+// RemoveRequest asks for resources to be ended for good. Each is looked at again first:
+// one that carries other tags by now is left alone.
+type RemoveRequest struct {
+	Provider  string     `json:"provider"`
+	Region    string     `json:"region"`
+	Resources []Resource `json:"resources"`
+}
+
+// RemoveReply says what was ended, by ID, and why others were not.
+type RemoveReply struct {
+	Removed []string `json:"removed"`
+	Left    []string `json:"left,omitempty"` // a sentence each
+}

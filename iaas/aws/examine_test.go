@@ -1,0 +1,105 @@
+package aws_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/iaas/aws"
+	"github.com/flotilla-etcd/flotilla/integration/cloudsim"
+	"github.com/flotilla-etcd/flotilla/integration/cloudsim/simtest"
+)
+
+// lacking gives what an examination found missing, by what it is.
+func lacking(checks []fleet.Check) map[string]fleet.Check {
+	all := map[string]fleet.Check{}
+	for _, c := range checks {
+		if c.State == fleet.CheckMissing {
+			all[c.What] = c
+		}
+	}
+	return all
+}
+
+func TestExamine(t *testing.T) {
+	s := newStand(t, simtest.World, func(c *aws.Config) { c.PlacementGroup = "spread" })
+	checks := s.Examine(t.Context())
+	require.Empty(t, lacking(checks))
+	require.Greater(t, len(checks), 20)
+	hosts, disks := s.world.Bought()
+	require.Zero(t, hosts+disks, "it buys nothing")
+	require.Empty(t, s.world.CommandsOf(""), "it runs nothing")
+	heal := s.world.Inject(cloudsim.Fault{Kind: cloudsim.Deny, Target: cloudsim.Target{Action: "TerminateInstances"}})
+	require.Empty(t, lacking(s.Examine(t.Context())), "whether that hangs on our tags is not known")
+	heal()
+
+	h, err := s.LaunchHost(t.Context(), s.launch("host"))
+	require.NoError(t, err)
+	d, err := s.CreateDisk(t.Context(), iaas.CreateDiskRequest{Token: "disk", Name: "m1", Zone: region + "a", Size: 20 * fleet.GiB, Category: "gp3"})
+	require.NoError(t, err)
+	s.await("they can be looked at", func(ctx context.Context) (bool, error) {
+		now, err := s.Host(ctx, h.ID)
+		disk, err2 := s.Disk(ctx, d.ID)
+		return now.State == fleet.HostRunning && disk.State == fleet.DiskAvailable, errors.Join(err, err2)
+	})
+	s.await("its agent answers", func(context.Context) (bool, error) { return s.world.AgentAnswers(h.ID), nil })
+	require.Empty(t, lacking(s.Examine(t.Context())))
+	now, err := s.Host(t.Context(), h.ID)
+	require.NoError(t, err)
+	require.Equal(t, fleet.HostRunning, now.State, "dry runs do nothing to it")
+	require.Equal(t, "m7g.medium", now.Type)
+
+	for action, what := range map[string]string{
+		"RunInstances": "right and means to buy a host in us-east-1b", "CreateVolume": "right and means to buy a disk",
+		"TerminateInstances": "right to TerminateInstances", "AttachVolume": "right to AttachVolume", "CreateTags": "right to CreateTags",
+		"SendCommand": "right to SendCommand", "DescribeVolumes": "right to DescribeVolumes", "ListCommands": "right to ListCommands",
+	} {
+		heal = s.world.Inject(cloudsim.Fault{Kind: cloudsim.Deny, Target: cloudsim.Target{Action: action}})
+		missing := lacking(s.Examine(t.Context()))
+		require.Contains(t, missing, what)
+		require.Contains(t, missing[what].Remedy, "docs/providers/aws.md", action)
+		heal()
+	}
+}
+
+// What an operator may get wrong is said in words, all of it in one go.
+func TestExamineFindsMistakes(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*aws.Config)
+		what   string
+		words  string
+	}{
+		"key":       {func(c *aws.Config) { c.Credentials = staticCredentials("AKIDEXAMPLE", "wrong") }, "credentials", ""},
+		"subnet":    {func(c *aws.Config) { c.Subnets[region+"a"] = "subnet-0fffffffffffffff1" }, "subnet subnet-0fffffffffffffff1", "does not exist"},
+		"swapped":   {func(c *aws.Config) { c.Subnets[region+"a"] = c.Subnets[region+"b"] }, "subnet subnet-0a1b2c3d4e5f60002", "not in " + region + "a"},
+		"zone":      {func(c *aws.Config) { c.Subnets["us-east-9z"] = c.Subnets[region+"a"] }, "zone us-east-9z", "has none of that name"},
+		"group":     {func(c *aws.Config) { c.SecurityGroups = []string{"sg-0a1b2c3d4e5f60002"} }, "security group sg-0a1b2c3d4e5f60002", "the subnets are in"},
+		"image":     {func(c *aws.Config) { c.Image = "ami-0fffffffffffffff1" }, "image ami-0fffffffffffffff1", "does not exist"},
+		"other cpu": {func(c *aws.Config) { c.Image = "ami-0a1b2c3d4e5f60002" }, "machine type m7g.large", "does not boot on it"},
+		"profile":   {func(c *aws.Config) { c.InstanceProfile = "nobody" }, "right and means to buy a host in " + region + "a", "nobody"},
+		"key of disks": {func(c *aws.Config) {
+			c.KMSKey = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000000"
+		}, "right and means to buy a disk", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStand(t, simtest.Bodiless, c.change)
+			missing := lacking(s.Examine(t.Context()))
+			require.Contains(t, missing, c.what)
+			require.Contains(t, missing[c.what].Found, c.words)
+		})
+	}
+}
+
+func TestCostsAreNearThePriceList(t *testing.T) {
+	s := newStand(t, simtest.Bodiless)
+	for price, machine := range map[float64]fleet.MachineType{
+		0.0725: {VCPUs: 2, Memory: 4 * fleet.GiB}, 0.0816: {VCPUs: 2, Memory: 8 * fleet.GiB}, 0.1071: {VCPUs: 2, Memory: 16 * fleet.GiB},
+	} {
+		require.InEpsilon(t, price*730, s.HostCost(machine), 0.04)
+	}
+	require.InEpsilon(t, 1.6, s.DiskCost(fleet.Disk{Size: 20 * fleet.GiB, Category: "gp3"}), 1e-9)
+}

@@ -1,0 +1,100 @@
+package aws_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/iaas/aws"
+	"github.com/flotilla-etcd/flotilla/integration/cloudsim/simtest"
+)
+
+// unseen are the rights of the policy that no call is named for: those that AWS asks for
+// on behalf of one.
+var unseen = map[string]string{
+	"iam:PassRole":                        "RunInstances with an instance profile",
+	"kms:CreateGrant":                     "disks that are encrypted with a key of one's own",
+	"kms:Decrypt":                         "likewise",
+	"kms:DescribeKey":                     "likewise",
+	"kms:GenerateDataKeyWithoutPlaintext": "likewise",
+	"kms:ReEncryptFrom":                   "likewise",
+	"kms:ReEncryptTo":                     "likewise",
+}
+
+// actionsOf gives the rights that the page's policies for workers grant.
+func actionsOf(t *testing.T, page string) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	all := map[string]bool{}
+	blocks := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	require.NotEmpty(t, blocks)
+	for _, b := range blocks {
+		var policy struct {
+			Version   string
+			Statement []struct {
+				Sid, Effect string
+				Action      []string
+				Resource    any
+				Condition   map[string]map[string]any
+			}
+		}
+		decoder := json.NewDecoder(strings.NewReader(b[1]))
+		decoder.DisallowUnknownFields()
+		require.NoError(t, decoder.Decode(&policy), "%s", b[1])
+		require.Equal(t, "2012-10-17", policy.Version)
+		for _, s := range policy.Statement {
+			require.Equal(t, "Allow", s.Effect)
+			for _, action := range s.Action {
+				require.NotContains(t, action, "*", "least privilege")
+				all[action] = true
+			}
+		}
+	}
+	return all
+}
+
+// The policy in the docs has the rights of all calls that are made, and no others.
+func TestPolicyIsWhatIsCalled(t *testing.T) {
+	s := newStand(t, simtest.World, func(c *aws.Config) { c.PlacementGroup = "spread" })
+	s.live()
+	s.Examine(t.Context())
+	for _, look := range []func(context.Context) error{
+		func(ctx context.Context) error {
+			_, err := s.ListHosts(ctx, iaas.Tags{fleet.TagCluster: "c"})
+			return err
+		},
+		func(ctx context.Context) error {
+			_, err := s.ListDisks(ctx, iaas.Tags{fleet.TagCluster: "c"})
+			return err
+		},
+		func(ctx context.Context) error { _, err := s.MachineTypes(ctx); return err },
+		func(ctx context.Context) error { _, err := s.Available(ctx, region+"a", "m7g.medium"); return err },
+	} {
+		require.NoError(t, look(t.Context()))
+	}
+	granted := actionsOf(t, "../../docs/providers/aws.md")
+	called := map[string]bool{}
+	for _, c := range s.world.Calls() {
+		service := "ec2:"
+		switch c.Action {
+		case "SendCommand", "GetCommandInvocation", "ListCommands":
+			service = "ssm:"
+		}
+		called[service+c.Action] = true
+		require.True(t, granted[service+c.Action], "%s%s is called, and the policy in docs/providers/aws.md does not grant it", service, c.Action)
+	}
+	for action := range granted {
+		if strings.HasPrefix(action, "s3:") { // of the object store, which is another one's
+			continue
+		}
+		require.True(t, called[action] || unseen[action] != "", "the policy in docs/providers/aws.md grants %s, and nothing calls it", action)
+	}
+}

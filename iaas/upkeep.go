@@ -1,0 +1,37 @@
+package iaas
+
+import (
+	"context"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// Examiner is a Provider that can say what is missing for its work.
+type Examiner interface {
+	// Examine looks at what the provider was configured with and at what it may do, and
+	// changes nothing. What it cannot find out is fleet.CheckUnknown. It gives what it
+	// found so far if the context ends.
+	Examine(ctx context.Context) []fleet.Check
+}
+
+// Estimator is a Provider that can say about what things cost. Figures are list prices
+// in US dollars for a month, to compare by; no bill follows from them.
+type Estimator interface {
+	HostCost(fleet.MachineType) float64
+	DiskCost(fleet.Disk) float64
+}
+
+// As finds what a provider can do beyond Provider, behind whatever wraps it.
+func As[T any](p Provider) (T, bool) {
+	for {
+		if able, ok := p.(T); ok {
+			return able, true
+		}
+		wrapper, ok := p.(interface{ Unwrap() Provider })
+		if !ok {
+			var none T
+			return none, false
+		}
+		p = wrapper.Unwrap()
+	}
+}

@@ -1,0 +1,81 @@
+package clouds
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/integration/cloudsim"
+	"github.com/flotilla-etcd/flotilla/integration/harness"
+)
+
+// TestDoctorAndSweep asks what the region lacks, and has what belongs to no cluster
+// removed from beside a cluster that runs.
+func TestDoctorAndSweep(t *testing.T) {
+	s := onAWS(t)
+	s.spec.Voters = 1
+	s.create()
+	doctor := []string{"doctor", "--provider", "aws", "--region", region}
+	a := s.CLI(doctor...)
+	require.Zero(t, a.Code, "%s\n%s", a.Out, a.Err)
+	require.Contains(t, a.Out, "right and means to buy a host in us-east-1c")
+	heal := s.world.Inject(cloudsim.Fault{Kind: cloudsim.Deny, Target: cloudsim.Target{Action: "TerminateInstances"}})
+	a = s.CLI(doctor...)
+	require.Equal(t, 1, a.Code, "%s", a.Out)
+	require.Contains(t, a.Out, "right to TerminateInstances: give the worker's role the permission")
+	heal()
+	require.Contains(t, s.sweep().Err, "nothing belongs to no cluster")
+
+	view, err := s.Client.Describe(t.Context(), s.spec.Name)
+	require.NoError(t, err)
+	old := s.stray("orders", "earlier-"+view.Summary.UID)
+	lost := s.stray("ghost", "u1")
+	list := s.sweep()
+	for _, id := range append(old, lost...) {
+		require.Contains(t, list.Out, id)
+	}
+	require.Contains(t, list.Out, "$30.") // a host of this type for a month
+	require.Equal(t, [2]int{3, 3}, s.alive(), "a list removes nothing")
+	removed := s.sweep("--remove", "--yes")
+	require.Equal(t, [2]int{2, 2}, s.alive(), "%s%s", removed.Out, removed.Err)
+	s.sweep("--remove", "--yes", "--unknown")
+	require.Equal(t, [2]int{1, 1}, s.alive())
+	require.NoError(t, s.Stands(t.Context(), s.spec.Name), "what belongs to a cluster stays")
+	s.decommission()
+}
+
+// stray buys a host with a disk that carry the tags of a cluster, and gives their IDs.
+func (s *stand) stray(cluster, uid string) []string {
+	s.t.Helper()
+	tags := iaas.Tags{fleet.TagCluster: cluster, fleet.TagUID: uid, fleet.TagMember: cluster + "-1"}
+	h, err := s.Cloud.LaunchHost(s.t.Context(), iaas.LaunchHostRequest{
+		Token: uid + "-host", Name: cluster + "-1", Zone: region + "a", Type: "m7g.medium", Tags: tags,
+	})
+	require.NoError(s.t, err)
+	d, err := s.Cloud.CreateDisk(s.t.Context(), iaas.CreateDiskRequest{
+		Token: uid + "-disk", Name: cluster + "-1", Zone: region + "a", Size: 20 * fleet.GiB, Category: "gp3", Tags: tags,
+	})
+	require.NoError(s.t, err)
+	harness.Eventually(s.t, "the stray disk is attached", func(ctx context.Context) error {
+		now, err := s.Cloud.Disk(ctx, d.ID)
+		if err == nil && now.State != fleet.DiskInUse {
+			err = errors.Join(errors.New("it is "+string(now.State)), s.Cloud.AttachDisk(ctx, d.ID, h.ID))
+		}
+		return err
+	})
+	return []string{h.ID, d.ID}
+}
+
+// alive says how many instances and disks there are.
+func (s *stand) alive() [2]int {
+	s.t.Helper()
+	instances, err := s.world.Instances(nil, func(i cloudsim.Instance) bool { return i.State != fleet.HostTerminated })
+	require.NoError(s.t, err)
+	disks, err := s.world.Disks(nil, nil)
+	require.NoError(s.t, err)
+	return [2]int{len(instances), len(disks)}
+}
