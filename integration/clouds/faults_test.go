@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"os"
 	"testing"
 	"time"
 
@@ -26,6 +25,7 @@ const (
 // and then changes one under all of that that can be at once, with the judge watching.
 // Nothing is bought twice, and nothing is left. FLOTILLA_WHOLE tries every fault.
 func TestFaults(t *testing.T) {
+	abreast(t)
 	s := onAWS(t)
 	legs := []struct {
 		name   string
@@ -45,8 +45,7 @@ func TestFaults(t *testing.T) {
 	}
 	dice := rand.New(rand.NewPCG(s.seed, 0))
 	dice.Shuffle(len(legs), func(i, j int) { legs[i], legs[j] = legs[j], legs[i] })
-	whole := os.Getenv("FLOTILLA_WHOLE") != ""
-	if !whole {
+	if !whole() {
 		legs = legs[:1] // a sample, another one each time
 	}
 	for _, l := range legs {
@@ -85,7 +84,7 @@ func TestFaults(t *testing.T) {
 	h := s.follower()
 	require.NoError(t, s.world.Reclaim(h.ID))
 	s.change("failing over under fire", failover())
-	if whole {
+	if whole() {
 		s.change("moving a member under fire", migrate(s.follower().Member()))
 	}
 	after := s.bought()

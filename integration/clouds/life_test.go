@@ -17,8 +17,10 @@ func migrate(member string) harness.Change {
 
 // TestLife takes a cluster through its life in a region that does what it is asked: it is
 // created, loses an instance that the cloud wants back and gets another for its disk, moves
-// a member to a new host, and is taken down. Each thing is bought once.
+// a member to a new host, and is taken down. Each thing is bought once. FLOTILLA_WHOLE
+// upscales it as well.
 func TestLife(t *testing.T) {
+	abreast(t)
 	s := onAWS(t)
 	s.create()
 	require.Equal(t, [2]int{3, 3}, s.bought())
@@ -31,6 +33,12 @@ func TestLife(t *testing.T) {
 
 	s.change("moving a member", migrate(s.follower().Member()))
 	require.Equal(t, [2]int{5, 4}, s.bought())
+	if whole() {
+		steps = s.change("upscaling in place", harness.Change{Kind: fleet.UpscaleCluster, To: func(spec *fleet.Spec) {
+			spec.Machine.Type, spec.Machine.Change, spec.Machine.Disk.Size = "m7g.large", fleet.ResizeMachine, 30*fleet.GiB
+		}})
+		require.Equal(t, [2]int{5, 4}, s.bought(), "nothing is bought: %v", steps)
+	}
 	s.decommission()
 }
 

@@ -27,6 +27,20 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// places has one for each test that may run: while one waits for a soak time or for a
+// cloud, another works; more of them would only wait for each other.
+var places = make(chan struct{}, 2)
+
+// abreast has a test run beside others, when there is a place for it.
+func abreast(t *testing.T) {
+	t.Parallel()
+	places <- struct{}{}
+	t.Cleanup(func() { <-places })
+}
+
+// whole says that a run is to try everything, not a sample.
+func whole() bool { return os.Getenv("FLOTILLA_WHOLE") != "" }
+
 // seed makes the random choices of a run; FLOTILLA_SEED runs them again.
 func seed(t *testing.T) uint64 {
 	s := uint64(time.Now().UnixNano())

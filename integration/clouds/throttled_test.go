@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -33,8 +32,9 @@ import (
 // throttles hard. No etcd is behind it. All of it is bought, once; what it took is logged.
 // FLOTILLA_WHOLE does it for 200 clusters.
 func TestManyCreatesAgainstThrottling(t *testing.T) {
+	abreast(t)
 	clusters := 6
-	if os.Getenv("FLOTILLA_WHOLE") != "" {
+	if whole() {
 		clusters = 200
 	}
 	cfg := ec2sim.Region(region)

@@ -16,6 +16,7 @@ import (
 // TestDoctorAndSweep asks what the region lacks, and has what belongs to no cluster
 // removed from beside a cluster that runs.
 func TestDoctorAndSweep(t *testing.T) {
+	abreast(t)
 	s := onAWS(t)
 	s.spec.Voters = 1
 	s.create()
