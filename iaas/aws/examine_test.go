@@ -25,29 +25,34 @@ func lacking(checks []fleet.Check) map[string]fleet.Check {
 	return all
 }
 
+func examine(t *testing.T, s simtest.Stand) []fleet.Check {
+	t.Helper()
+	return s.Provider.(*aws.Provider).Examine(t.Context())
+}
+
 func TestExamine(t *testing.T) {
 	s := newStand(t, simtest.World, func(c *aws.Config) { c.PlacementGroup = "spread" })
-	checks := s.Examine(t.Context())
+	checks := examine(t, s)
 	require.Empty(t, lacking(checks))
 	require.Greater(t, len(checks), 20)
-	hosts, disks := s.world.Bought()
+	hosts, disks := s.World.Bought()
 	require.Zero(t, hosts+disks, "it buys nothing")
-	require.Empty(t, s.world.CommandsOf(""), "it runs nothing")
-	heal := s.world.Inject(cloudsim.Fault{Kind: cloudsim.Deny, Target: cloudsim.Target{Action: "TerminateInstances"}})
-	require.Empty(t, lacking(s.Examine(t.Context())), "whether that hangs on our tags is not known")
+	require.Empty(t, s.World.CommandsOf(""), "it runs nothing")
+	heal := s.World.Inject(cloudsim.Fault{Kind: cloudsim.Deny, Target: cloudsim.Target{Action: "TerminateInstances"}})
+	require.Empty(t, lacking(examine(t, s)), "whether that hangs on our tags is not known")
 	heal()
 
-	h, err := s.LaunchHost(t.Context(), s.launch("host"))
+	h, err := s.LaunchHost(t.Context(), s.Request("host"))
 	require.NoError(t, err)
 	d, err := s.CreateDisk(t.Context(), iaas.CreateDiskRequest{Token: "disk", Name: "m1", Zone: region + "a", Size: 20 * fleet.GiB, Category: "gp3"})
 	require.NoError(t, err)
-	s.await("they can be looked at", func(ctx context.Context) (bool, error) {
+	s.Await("they can be looked at", func(ctx context.Context) (bool, error) {
 		now, err := s.Host(ctx, h.ID)
 		disk, err2 := s.Disk(ctx, d.ID)
 		return now.State == fleet.HostRunning && disk.State == fleet.DiskAvailable, errors.Join(err, err2)
 	})
-	s.await("its agent answers", func(context.Context) (bool, error) { return s.world.AgentAnswers(h.ID), nil })
-	require.Empty(t, lacking(s.Examine(t.Context())))
+	s.Await("its agent answers", func(context.Context) (bool, error) { return s.World.AgentAnswers(h.ID), nil })
+	require.Empty(t, lacking(examine(t, s)))
 	now, err := s.Host(t.Context(), h.ID)
 	require.NoError(t, err)
 	require.Equal(t, fleet.HostRunning, now.State, "dry runs do nothing to it")
@@ -58,8 +63,8 @@ func TestExamine(t *testing.T) {
 		"TerminateInstances": "right to TerminateInstances", "AttachVolume": "right to AttachVolume", "CreateTags": "right to CreateTags",
 		"SendCommand": "right to SendCommand", "DescribeVolumes": "right to DescribeVolumes", "ListCommands": "right to ListCommands",
 	} {
-		heal = s.world.Inject(cloudsim.Fault{Kind: cloudsim.Deny, Target: cloudsim.Target{Action: action}})
-		missing := lacking(s.Examine(t.Context()))
+		heal = s.World.Inject(cloudsim.Fault{Kind: cloudsim.Deny, Target: cloudsim.Target{Action: action}})
+		missing := lacking(examine(t, s))
 		require.Contains(t, missing, what)
 		require.Contains(t, missing[what].Remedy, "docs/providers/aws.md", action)
 		heal()
@@ -87,7 +92,7 @@ func TestExamineFindsMistakes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStand(t, simtest.Bodiless, c.change)
-			missing := lacking(s.Examine(t.Context()))
+			missing := lacking(examine(t, s))
 			require.Contains(t, missing, c.what)
 			require.Contains(t, missing[c.what].Found, c.words)
 		})
@@ -99,7 +104,7 @@ func TestCostsAreNearThePriceList(t *testing.T) {
 	for price, machine := range map[float64]fleet.MachineType{
 		0.0725: {VCPUs: 2, Memory: 4 * fleet.GiB}, 0.0816: {VCPUs: 2, Memory: 8 * fleet.GiB}, 0.1071: {VCPUs: 2, Memory: 16 * fleet.GiB},
 	} {
-		require.InEpsilon(t, price*730, s.HostCost(machine), 0.04)
+		require.InEpsilon(t, price*730, s.Provider.(*aws.Provider).HostCost(machine), 0.04)
 	}
-	require.InEpsilon(t, 1.6, s.DiskCost(fleet.Disk{Size: 20 * fleet.GiB, Category: "gp3"}), 1e-9)
+	require.InEpsilon(t, 1.6, s.Provider.(*aws.Provider).DiskCost(fleet.Disk{Size: 20 * fleet.GiB, Category: "gp3"}), 1e-9)
 }

@@ -64,8 +64,8 @@ func actionsOf(t *testing.T, page string) map[string]bool {
 // The policy in the docs has the rights of all calls that are made, and no others.
 func TestPolicyIsWhatIsCalled(t *testing.T) {
 	s := newStand(t, simtest.World, func(c *aws.Config) { c.PlacementGroup = "spread" })
-	s.live()
-	s.Examine(t.Context())
+	s.Live()
+	examine(t, s)
 	for _, look := range []func(context.Context) error{
 		func(ctx context.Context) error {
 			_, err := s.ListHosts(ctx, iaas.Tags{fleet.TagCluster: "c"})
@@ -82,7 +82,7 @@ func TestPolicyIsWhatIsCalled(t *testing.T) {
 	}
 	granted := actionsOf(t, "../../docs/providers/aws.md")
 	called := map[string]bool{}
-	for _, c := range s.world.Calls() {
+	for _, c := range s.World.Calls() {
 		service := "ec2:"
 		switch c.Action {
 		case "SendCommand", "GetCommandInvocation", "ListCommands":

@@ -66,7 +66,7 @@ no failure.`,
 
 // placeFlags are the flags that say which region a command is about.
 func placeFlags(cmd *cobra.Command, provider, region *string) {
-	cmd.Flags().StringVar(provider, "provider", "", "the region's provider: local or aws")
+	cmd.Flags().StringVar(provider, "provider", "", "the region's provider, as in aws")
 	cmd.Flags().StringVar(region, "region", "", "the region")
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if *provider == "" || *region == "" {
