@@ -15,6 +15,7 @@ const (
 	VerbRestart = "restart" // MemberRequest → fleet.MemberReport
 	VerbGrow    = "grow"    // GrowRequest → fleet.MemberReport
 	VerbReport  = "report"  // nothing → fleet.HostReport
+	VerbExamine = "examine" // MemberRequest → fleet.DataReport
 	VerbWipe    = "wipe"    // MemberRequest → nothing
 )
 

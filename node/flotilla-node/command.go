@@ -73,6 +73,8 @@ func command() *cobra.Command {
 			(*node.Node).Grow),
 		verb(&root, node.VerbReport, "Say how the host and its members stand", `{}`,
 			func(n *node.Node, ctx context.Context, _ struct{}) (*fleet.HostReport, error) { return n.Report(ctx) }),
+		verb(&root, node.VerbExamine, "Say what a stopped member's data holds and whether it is whole; it changes nothing", `{"member": "demo-1"}`,
+			(*node.Node).Examine),
 		verb(&root, node.VerbWipe, "Stop a member and delete its data and keys. There is no way back", `{"member": "demo-1"}`,
 			func(n *node.Node, ctx context.Context, req node.MemberRequest) (*struct{}, error) {
 				return nil, n.Wipe(ctx, req)

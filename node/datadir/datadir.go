@@ -1,0 +1,113 @@
+// Package datadir reads the data directory of an etcd member that does not run: which
+// cluster and member it is of, how far its log and its store are, and whether they are
+// whole. It starts nothing.
+//
+// Reading changes nothing, down to names and times of modification: what is looked at
+// may be the only copy. etcd's own start, its snapshotter and its etcdutl rename, cut or
+// write while they read, so the files are taken apart here, by etcd's decoders.
+//
+// The layout is that of etcd 3.5, 3.6 and 3.7 (server/storage, server/etcdserver/api/snap).
+package datadir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// ErrInUse says that a process has the directory open.
+var ErrInUse = errors.New("a process has it open")
+
+// damage is what is wrong with content, in words.
+type damage string
+
+func (d damage) Error() string { return string(d) }
+
+func damaged(format string, args ...any) error { return damage(fmt.Sprintf(format, args...)) }
+
+// Examine reads a data directory (etcd's --data-dir). What is damaged is part of the
+// report. It reads the whole log once and the store twice. Memory: about 100 bytes and the
+// key for each key, which is less than a member that serves them takes. Errors: ErrInUse
+// when etcd runs on it; fs.ErrNotExist when there never was a log; the context's; and what
+// the file system says that is not about content.
+func Examine(ctx context.Context, dir string) (*fleet.DataReport, error) {
+	logDir, snapDir := filepath.Join(dir, "member", "wal"), filepath.Join(dir, "member", "snap")
+	if _, err := os.Stat(logDir); err != nil {
+		return nil, err
+	}
+	r := &fleet.DataReport{Size: sizeOf(dir)}
+	// The store comes first: its lock says whether etcd runs.
+	inStore, err := look(r, "its store", func() (*storeContent, error) { return readStore(ctx, filepath.Join(snapDir, "db")) })
+	if err != nil {
+		return nil, err
+	}
+	inLog, err := look(r, "its log", func() (*logContent, error) { return readLog(ctx, logDir) })
+	if err != nil {
+		return nil, err
+	}
+	if inStore != nil {
+		inStore.report(r)
+	}
+	if inLog != nil {
+		inLog.report(r)
+	}
+	if inStore == nil || inLog == nil {
+		return r, nil
+	}
+	r.Members = inLog.membership(inStore.members, r.Applied.Index)
+	r.RaftSnapshot, err = startingPoint(inLog, snapDir, inStore.storageVersion)
+	var bad damage
+	if errors.As(err, &bad) {
+		r.Damage = append(r.Damage, bad.Error())
+	} else if err != nil {
+		return nil, err
+	}
+	switch {
+	case r.Last.Index < r.Applied.Index:
+		r.Damage = append(r.Damage, fmt.Sprintf("its log ends at entry %d, and its store has applied entry %d: the end of the log is lost", r.Last.Index, r.Applied.Index))
+	case r.Last.Index < r.Commit:
+		r.Damage = append(r.Damage, fmt.Sprintf("its log ends at entry %d, and entry %d was committed: the end of the log is lost", r.Last.Index, r.Commit))
+	case r.Applied.Index < r.RaftSnapshot.Index:
+		r.Damage = append(r.Damage, fmt.Sprintf("its store has applied entry %d, and its log begins after %d", r.Applied.Index, r.RaftSnapshot.Index))
+	}
+	return r, nil
+}
+
+// look reads a part of the directory. Damage goes into the report; what is read with an
+// etcd's code that panics, or from a mapped page that is not there, is damage too.
+func look[T any](r *fleet.DataReport, what string, read func() (*T, error)) (content *T, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			content, err = nil, nil
+			r.Damage = append(r.Damage, fmt.Sprintf("%s cannot be read: %v", what, p))
+		}
+	}()
+	content, err = read()
+	var bad damage
+	if errors.As(err, &bad) {
+		r.Damage = append(r.Damage, fmt.Sprintf("%s is damaged: %v", what, bad))
+		return content, nil
+	}
+	return content, err
+}
+
+// sizeOf adds up the lengths of all files.
+func sizeOf(dir string) fleet.Bytes {
+	var sum fleet.Bytes
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			if info, err := e.Info(); err == nil {
+				sum += fleet.Bytes(info.Size())
+			}
+		}
+		return nil
+	})
+	return sum
+}

@@ -1,0 +1,195 @@
+package datadir
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+	"google.golang.org/protobuf/proto"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// lockPatience is how long the store's lock is waited for: a process that has just been
+// killed may have it for a moment.
+const lockPatience = 500 * time.Millisecond
+
+// storeContent is what the store (member/snap/db) holds.
+type storeContent struct {
+	applied             fleet.LogPosition
+	revision, compacted int64
+	hash                uint32
+	keys                int
+	clusterVersion      string
+	storageVersion      string
+	members             []fleet.DataMember
+	size                int64
+}
+
+// storedMember is how etcd stores a member (membership.Member).
+type storedMember struct {
+	PeerURLs []string `json:"peerURLs"`
+	Learner  bool     `json:"isLearner"`
+	Name     string   `json:"name"`
+}
+
+// readStore reads every page that is in use, for what does not hang together shows only
+// then.
+func readStore(ctx context.Context, path string) (*storeContent, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, damaged("there is none")
+	} else if err != nil {
+		return nil, err
+	}
+	db, err := bolt.Open(path, 0, &bolt.Options{ReadOnly: true, Timeout: lockPatience})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, ErrInUse
+	case err != nil && isFileError(err):
+		return nil, err
+	case err != nil:
+		return nil, damaged("%v", err)
+	}
+	defer func() { _ = db.Close() }() // it was only read
+	c := &storeContent{size: info.Size()}
+	return c, db.View(func(tx *bolt.Tx) error { return c.read(ctx, tx) })
+}
+
+func (c *storeContent) read(ctx context.Context, tx *bolt.Tx) error {
+	if err := tx.ForEach(func(name []byte, b *bolt.Bucket) error {
+		if string(name) == "key" {
+			return nil // is read below
+		}
+		return b.ForEach(func(_, _ []byte) error { return ctx.Err() })
+	}); err != nil {
+		return err
+	}
+	meta := func(name string) []byte { return valueOf(tx, "meta", name) }
+	c.applied = fleet.LogPosition{Term: number(meta("term")), Index: number(meta("consistent_index"))}
+	c.storageVersion = string(meta("storageVersion"))
+	c.clusterVersion = string(valueOf(tx, "cluster", "clusterVersion"))
+	if err := c.readMembers(tx); err != nil {
+		return err
+	}
+	return c.readKeys(ctx, tx)
+}
+
+func (c *storeContent) readMembers(tx *bolt.Tx) error {
+	bucket := tx.Bucket([]byte("members"))
+	if bucket == nil {
+		return damaged("it has no members")
+	}
+	return bucket.ForEach(func(id, value []byte) error {
+		var m storedMember
+		if err := json.Unmarshal(value, &m); err != nil {
+			return damaged("its member %s: %v", id, err)
+		}
+		c.members = append(c.members, fleet.DataMember{ID: strings.Clone(string(id)), Name: m.Name, Peers: m.PeerURLs, Learner: m.Learner})
+		return nil
+	})
+}
+
+// readKeys gives the last revision, what exists at it, and the hash that etcd's HashKV
+// answers for it (mvcc.kvHasher): of all revisions but those that a compaction is to
+// delete.
+func (c *storeContent) readKeys(ctx context.Context, tx *bolt.Tx) error {
+	bucket := tx.Bucket([]byte("key"))
+	if bucket == nil {
+		return damaged("it has no keys")
+	}
+	finished, scheduled := revision(valueOf(tx, "meta", "finishedCompactRev")), revision(valueOf(tx, "meta", "scheduledCompactRev"))
+	c.compacted = max(finished, scheduled) // one that was begun is ended at the next start
+	newest := map[string]string{}          // key → its last revision as stored; gone with a tombstone
+	err := bucket.ForEach(func(at, value []byte) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if (len(at) != revisionLen && len(at) != revisionLen+1) || at[8] != '_' {
+			return damaged("%x is no revision", at)
+		}
+		c.revision = int64(binary.BigEndian.Uint64(at))
+		var kv mvccpb.KeyValue
+		if err := proto.Unmarshal(value, &kv); err != nil {
+			return damaged("revision %d: %v", c.revision, err)
+		}
+		if isTombstone(at) {
+			delete(newest, string(kv.GetKey()))
+		} else {
+			newest[string(kv.GetKey())] = string(at)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// The revision of an empty store is 1, though nothing in the file has it.
+	c.revision, c.keys = max(c.revision, c.compacted, 1), len(newest)
+	keep := make(map[string]bool, len(newest))
+	for _, at := range newest {
+		keep[at] = true
+	}
+	hash := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	hash.Write([]byte("key"))
+	err = bucket.ForEach(func(at, value []byte) error {
+		main := int64(binary.BigEndian.Uint64(at))
+		dropped := main <= c.compacted && len(keep) > 0 && !keep[string(at)]
+		if c.compacted > 0 && (dropped || main == c.compacted && isTombstone(at)) {
+			return nil
+		}
+		hash.Write(at)
+		hash.Write(value)
+		return ctx.Err()
+	})
+	c.hash = hash.Sum32()
+	return err
+}
+
+// revisionLen is the length of a revision as it is stored (mvcc/revision.go): eight bytes
+// for the main part, a low line, eight for the sub part. A t behind it marks a deletion.
+const revisionLen = 8 + 1 + 8
+
+func isTombstone(at []byte) bool { return len(at) == revisionLen+1 && at[revisionLen] == 't' }
+
+func revision(stored []byte) int64 {
+	if len(stored) < revisionLen {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint64(stored))
+}
+
+func number(stored []byte) uint64 {
+	if len(stored) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(stored)
+}
+
+func valueOf(tx *bolt.Tx, bucket, name string) []byte {
+	b := tx.Bucket([]byte(bucket))
+	if b == nil {
+		return nil
+	}
+	return b.Get([]byte(name))
+}
+
+func (c *storeContent) report(r *fleet.DataReport) {
+	r.Applied = c.applied
+	r.Revision, r.Compacted, r.Hash, r.Keys = c.revision, c.compacted, c.hash, c.keys
+	r.ClusterVersion, r.StorageVersion = c.clusterVersion, c.storageVersion
+	r.DBSize = fleet.Bytes(c.size)
+	if c.applied.Index == 0 {
+		r.Damage = append(r.Damage, fmt.Sprintf("its store does not say which entries of the log it has, at revision %d", c.revision))
+	}
+}
