@@ -56,6 +56,8 @@ type MemberReport struct {
 	Certified string `json:"certified,omitempty"`
 	// MinorSince is when it was first started under the minor that is configured.
 	MinorSince time.Time `json:"minorSince,omitzero"`
+	// Recovered is the token of the recovery that made its data; empty when none did.
+	Recovered string `json:"recovered,omitempty"`
 	// RaftSnapshot is when its newest raft snapshot was written; zero if it has none.
 	RaftSnapshot time.Time `json:"raftSnapshot,omitzero"`
 }

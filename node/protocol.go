@@ -16,6 +16,7 @@ const (
 	VerbGrow    = "grow"    // GrowRequest → fleet.MemberReport
 	VerbReport  = "report"  // nothing → fleet.HostReport
 	VerbExamine = "examine" // MemberRequest → fleet.DataReport
+	VerbRecover = "recover" // RecoverRequest → RecoverResult
 	VerbWipe    = "wipe"    // MemberRequest → nothing
 )
 
@@ -116,6 +117,22 @@ type AdoptRequest struct {
 	// process has the data open is ended.
 	Unit  string       `json:"unit,omitempty"`
 	Start StartRequest `json:"start"`
+}
+
+// RecoverRequest asks to make a stopped member a cluster of its own, from its data. How
+// it is run until it is one is as Start says. The same Token is the same recovery: done
+// once, it is not done again.
+type RecoverRequest struct {
+	Token string       `json:"token"`
+	Start StartRequest `json:"start"`
+}
+
+// RecoverResult says what was recovered from what.
+type RecoverResult struct {
+	Before fleet.DataReport `json:"before"`
+	After  fleet.DataReport `json:"after"`
+	// Kept is where the data is as it was before, on the member's disk.
+	Kept string `json:"kept"`
 }
 
 // GrowRequest asks for the file system on a member's disk to be as large as the

@@ -122,6 +122,9 @@ func (n *Node) data(m member, r *fleet.MemberReport) {
 		r.DBSize = fleet.Bytes(info.Size())
 	}
 	r.RaftSnapshot = n.newestRaftSnapshot(m)
+	if done, err := n.recoveredBy(m); err == nil {
+		r.Recovered = done.Token
+	}
 }
 
 // releaseOf gives the release that a process runs, where the platform shows its

@@ -43,7 +43,7 @@ func Examine(ctx context.Context, dir string) (*fleet.DataReport, error) {
 	}
 	r := &fleet.DataReport{Size: sizeOf(dir)}
 	// The store comes first: its lock says whether etcd runs.
-	inStore, err := look(r, "its store", func() (*storeContent, error) { return readStore(ctx, filepath.Join(snapDir, "db")) })
+	inStore, err := look(r, "its store", func() (*storeContent, error) { return readStore(ctx, filepath.Join(snapDir, "db"), 0) })
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +77,22 @@ func Examine(ctx context.Context, dir string) (*fleet.DataReport, error) {
 		r.Damage = append(r.Damage, fmt.Sprintf("its store has applied entry %d, and its log begins after %d", r.Applied.Index, r.RaftSnapshot.Index))
 	}
 	return r, nil
+}
+
+// HashAt gives the hash of a store as it was at an earlier revision, and whether it can
+// still be told: not when history was compacted beyond what it was then.
+func HashAt(ctx context.Context, dir string, revision, compacted int64) (hash uint32, ok bool, err error) {
+	r := new(fleet.DataReport)
+	c, err := look(r, "its store", func() (*storeContent, error) {
+		return readStore(ctx, filepath.Join(dir, "member", "snap", "db"), revision)
+	})
+	switch {
+	case err != nil:
+		return 0, false, err
+	case len(r.Damage) > 0:
+		return 0, false, damage(r.Damage[0])
+	}
+	return c.hash, c.compacted == compacted, nil
 }
 
 // look reads a part of the directory. Damage goes into the report; what is read with an

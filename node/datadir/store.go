@@ -35,6 +35,8 @@ type storeContent struct {
 	storageVersion      string
 	members             []fleet.DataMember
 	size                int64
+
+	at int64 // the revision to read up to; zero for all
 }
 
 // storedMember is how etcd stores a member (membership.Member).
@@ -45,8 +47,8 @@ type storedMember struct {
 }
 
 // readStore reads every page that is in use, for what does not hang together shows only
-// then.
-func readStore(ctx context.Context, path string) (*storeContent, error) {
+// then. Unless at is zero, the keys and their hash are those at that revision.
+func readStore(ctx context.Context, path string, at int64) (*storeContent, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, damaged("there is none")
@@ -63,7 +65,7 @@ func readStore(ctx context.Context, path string) (*storeContent, error) {
 		return nil, damaged("%v", err)
 	}
 	defer func() { _ = db.Close() }() // it was only read
-	c := &storeContent{size: info.Size()}
+	c := &storeContent{size: info.Size(), at: at}
 	return c, db.View(func(tx *bolt.Tx) error { return c.read(ctx, tx) })
 }
 
@@ -119,10 +121,14 @@ func (c *storeContent) readKeys(ctx context.Context, tx *bolt.Tx) error {
 		if (len(at) != revisionLen && len(at) != revisionLen+1) || at[8] != '_' {
 			return damaged("%x is no revision", at)
 		}
-		c.revision = int64(binary.BigEndian.Uint64(at))
+		main := int64(binary.BigEndian.Uint64(at))
+		if c.at > 0 && main > c.at {
+			return nil
+		}
+		c.revision = main
 		var kv mvccpb.KeyValue
 		if err := proto.Unmarshal(value, &kv); err != nil {
-			return damaged("revision %d: %v", c.revision, err)
+			return damaged("revision %d: %v", main, err)
 		}
 		if isTombstone(at) {
 			delete(newest, string(kv.GetKey()))
@@ -144,6 +150,9 @@ func (c *storeContent) readKeys(ctx context.Context, tx *bolt.Tx) error {
 	hash.Write([]byte("key"))
 	err = bucket.ForEach(func(at, value []byte) error {
 		main := int64(binary.BigEndian.Uint64(at))
+		if c.at > 0 && main > c.at {
+			return nil
+		}
 		dropped := main <= c.compacted && len(keep) > 0 && !keep[string(at)]
 		if c.compacted > 0 && (dropped || main == c.compacted && isTombstone(at)) {
 			return nil

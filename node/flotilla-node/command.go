@@ -75,6 +75,9 @@ func command() *cobra.Command {
 			func(n *node.Node, ctx context.Context, _ struct{}) (*fleet.HostReport, error) { return n.Report(ctx) }),
 		verb(&root, node.VerbExamine, "Say what a stopped member's data holds and whether it is whole; it changes nothing", `{"member": "demo-1"}`,
 			(*node.Node).Examine),
+		verb(&root, node.VerbRecover, "Make a stopped member a cluster of its own, from a copy of its data. Its peers must never run again",
+			`{"token": "…", "start": {"member": "demo-1", …}}`,
+			(*node.Node).Recover),
 		verb(&root, node.VerbWipe, "Stop a member and delete its data and keys. There is no way back", `{"member": "demo-1"}`,
 			func(n *node.Node, ctx context.Context, req node.MemberRequest) (*struct{}, error) {
 				return nil, n.Wipe(ctx, req)

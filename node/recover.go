@@ -1,0 +1,245 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/node/datadir"
+	"github.com/flotilla-etcd/flotilla/node/internal/durable"
+)
+
+// recoveredFile lies in a data directory that a recovery made, and says by what. etcd
+// leaves it alone.
+const recoveredFile = "flotilla-recovered.json"
+
+// recovered is its content.
+type recovered struct {
+	Token  string        `json:"token"`
+	Result RecoverResult `json:"result"`
+}
+
+// Recover makes a stopped member a cluster of one, with everything that is in its log and
+// its store, and leaves it stopped. It works on a copy: the data that was there stays, as
+// it was, beside the new one. The copy's whole log counts as committed, then etcd is run
+// on it once with --force-new-cluster, at addresses that nobody knows, then it is read
+// again and compared, and only then the two change places, in one step.
+//
+// Whoever calls it has seen to it that none of its peers ever serves again: two clusters
+// of one identity would diverge unseen.
+//
+// Errors: as of Start and Examine; fleet.Blocked when the data is damaged, or the member
+// has no vote; fleet.Denied when there is no room for the copy, or the file system cannot
+// do it; fleet.Lost when what came of it is not what was there. In all of these cases the
+// data is as it was.
+func (n *Node) Recover(ctx context.Context, req RecoverRequest) (*RecoverResult, error) {
+	start := req.Start
+	if err := checkStart(start); err != nil {
+		return nil, err
+	}
+	if err := checkText(resourceOf(start.Member), "the token", req.Token); err != nil {
+		return nil, err
+	}
+	unlock, err := n.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	m, err := n.member(start.Member)
+	if err != nil {
+		return nil, err
+	}
+	if done, err := n.recoveredBy(m); err != nil {
+		return nil, err
+	} else if done.Token == req.Token {
+		return &done.Result, n.endRecovery(m, done)
+	}
+	if err := n.checkReady(m, start); err != nil {
+		return nil, err
+	}
+	if err := n.checkStopped(ctx, m); err != nil {
+		return nil, err
+	}
+	return n.recoverFrom(ctx, m, req)
+}
+
+// recoveredBy gives the recovery that made a member's data; none if none did.
+func (n *Node) recoveredBy(m member) (recovered, error) {
+	var r recovered
+	err := durable.ReadJSON(filepath.Join(m.dataDir(n), recoveredFile), &r)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return r, onHost("data of "+resourceOf(m.Member), err)
+}
+
+// Where a recovery works, and where it leaves what was there before.
+func (m member) recoveryDir(n *Node) string { return filepath.Join(m.onDisk(n), "recovering") }
+func (m member) keptDir(n *Node, token string) string {
+	sum := sha256.Sum256([]byte(token)) // a token need not be a file's name
+	return filepath.Join(m.onDisk(n), fmt.Sprintf("before-recovery-%x", sum[:6]))
+}
+
+func (n *Node) recoverFrom(ctx context.Context, m member, req RecoverRequest) (*RecoverResult, error) {
+	resource := "data of " + resourceOf(m.Member)
+	before, err := n.examine(ctx, m, m.dataDir(n))
+	if err != nil {
+		return nil, err
+	}
+	if err := recoverable(*before); err != nil {
+		return nil, err
+	}
+	if err := n.checkRoom(m, before.Size); err != nil {
+		return nil, err
+	}
+	work := m.recoveryDir(n)
+	if err := durable.CanExchange(m.onDisk(n)); err != nil {
+		return nil, fleet.Errorf(fleet.Denied, "disk "+m.DiskID, "its file system cannot exchange two names in one step, which a recovery needs: %w", err).
+			WithRemedy("use ext4, xfs or btrfs")
+	}
+	if err := durable.Remove(work); err != nil { // of an attempt that was killed
+		return nil, onHost(resource, err)
+	}
+	if err := copyData(ctx, m.dataDir(n), work); err != nil {
+		return nil, onHost(resource, err)
+	}
+	if err := datadir.CommitAll(work, before); err != nil {
+		return nil, fleet.Errorf(fleet.Unavailable, resource, "its copy cannot be made ready: %w", err)
+	}
+	if err := n.forceAlone(ctx, m, req.Start, work); err != nil {
+		return nil, err
+	}
+	after, err := n.examine(ctx, m, work)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkRecovered(ctx, work, *before, *after); err != nil {
+		return nil, err
+	}
+	done := recovered{Token: req.Token, Result: RecoverResult{Before: *before, After: *after, Kept: m.keptDir(n, req.Token)}}
+	if err := durable.WriteJSON(filepath.Join(work, recoveredFile), done, 0o644); err != nil {
+		return nil, onHost(resource, err)
+	}
+	if err := syncTree(work); err != nil {
+		return nil, onHost(resource, err)
+	}
+	if err := durable.Exchange(work, m.dataDir(n)); err != nil {
+		return nil, onHost(resource, err)
+	}
+	return &done.Result, n.endRecovery(m, done)
+}
+
+// endRecovery does what is left once the data has changed places.
+func (n *Node) endRecovery(m member, done recovered) error {
+	if err := n.ownData(m); err != nil {
+		return err
+	}
+	err := durable.Rename(m.recoveryDir(n), done.Result.Kept)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it was done
+	}
+	return onHost("data of "+resourceOf(m.Member), err)
+}
+
+// recoverable refuses what no cluster can be made of.
+func recoverable(r fleet.DataReport) error {
+	resource := "data of " + resourceOf(r.Member)
+	switch {
+	case len(r.Damage) > 0:
+		return fleet.Errorf(fleet.Blocked, resource, "it is damaged: %s", r.Damage[0]).
+			WithRemedy("recover from another member, or restore a backup")
+	case !r.Votes():
+		return fleet.Errorf(fleet.Blocked, resource, "the member has no vote, and etcd makes no cluster of a learner").
+			WithRemedy("recover from a voter, or restore a backup")
+	}
+	return nil
+}
+
+// checkRecovered compares what a recovery made with what there was.
+func checkRecovered(ctx context.Context, dir string, before, after fleet.DataReport) error {
+	resource := "recovery of " + resourceOf(before.Member)
+	lost := func(format string, args ...any) error {
+		return fleet.Errorf(fleet.Lost, resource, "what came of it is not what was there: %s", fmt.Sprintf(format, args...)).
+			WithRemedy("the data is as it was; recover from another member, or restore a backup")
+	}
+	voters := after.Voters()
+	switch {
+	case len(after.Damage) > 0:
+		return lost("%s", after.Damage[0])
+	case len(after.Members) != 1 || len(voters) != 1 || voters[0].ID != before.MemberID:
+		return lost("its members are %+v", after.Members)
+	case after.ClusterID != before.ClusterID || after.MemberID != before.MemberID:
+		return lost("it is member %s of cluster %s", after.MemberID, after.ClusterID)
+	case after.Applied.Index < before.Last.Index:
+		return lost("its store has applied entry %d, and the log had %d", after.Applied.Index, before.Last.Index)
+	case after.Revision < before.Revision:
+		return lost("its store is at revision %d, and was at %d", after.Revision, before.Revision)
+	}
+	hash, told, err := datadir.HashAt(ctx, dir, before.Revision, before.Compacted)
+	switch {
+	case err != nil:
+		return fleet.Errorf(fleet.Unavailable, resource, "what came of it cannot be read: %w", err)
+	case told && hash != before.Hash: // a compaction that was in the log only changes what can be compared
+		return lost("the hash at revision %d is %08x, and was %08x", before.Revision, hash, before.Hash)
+	}
+	return nil
+}
+
+// checkRoom refuses a copy that the disk has no room for.
+func (n *Node) checkRoom(m member, size fleet.Bytes) error {
+	const margin = 256 * fleet.MiB // etcd prepares log files of 64 MiB ahead
+	s, err := n.diskSpace(m.DiskID)
+	if err != nil {
+		return onHost("disk "+m.DiskID, err)
+	}
+	if s.free < size+margin {
+		return fleet.Errorf(fleet.Denied, "disk "+m.DiskID, "a copy of the data needs %s, and %s are free", (size + margin).Human(), s.free.Human()).
+			WithRemedy("make the disk larger in the cloud, or move what is not etcd's away")
+	}
+	return nil
+}
+
+// copyData copies a data directory. Its files are not being written.
+func copyData(ctx context.Context, from, to string) error {
+	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		switch {
+		case e.IsDir():
+			return os.MkdirAll(target, 0o700)
+		case !e.Type().IsRegular():
+			return fmt.Errorf("%s is no file", path)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = durable.WriteFrom(target, f, 0o600)
+		return err
+	})
+}
+
+// syncTree makes a directory's content survive a power cut.
+func syncTree(dir string) error {
+	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return durable.SyncDir(path) // of files as well: it opens and syncs
+	})
+}
