@@ -14,10 +14,7 @@ import (
 type Versions struct{ Region }
 
 // EnableDowngrade has etcd lower its storage version for the minor of the step's
-// release, and waits until every member's store is there. Each member reads its log for
-// that from its newest raft snapshot on, and writes nothing meanwhile, so that a leader
-// with much to read is replaced (storage.MinimalEtcdVersion in etcd's server): so every
-// member writes a raft snapshot first.
+// release, and waits until every member's store is there.
 func (v *Versions) EnableDowngrade(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
 	minor := fleet.Minor(versionOf(r.Operation, r.Step))
 	client, err := v.client(ctx, r.Operation, "")
@@ -25,12 +22,7 @@ func (v *Versions) EnableDowngrade(ctx context.Context, r fleet.StepRequest) (fl
 		return note("", err)
 	}
 	defer client.Close()
-	ctx, made, pack := carrying[int](ctx)
-	shorten := func(ctx context.Context) error {
-		made, err = v.shortenLogs(ctx, r.Operation, client, made, pack)
-		return err
-	}
-	if err := insist(ctx, func(ctx context.Context) error { return client.EnableDowngrade(ctx, minor, shorten) }); err != nil {
+	if err := insist(ctx, func(ctx context.Context) error { return client.EnableDowngrade(ctx, minor) }); err != nil {
 		return note("", err)
 	}
 	err = poll(ctx, func(ctx context.Context) (bool, int, string, error) {
@@ -77,41 +69,6 @@ func (v *Versions) TakeRaftSnapshot(ctx context.Context, r fleet.StepRequest) (f
 	return note(v.takeRaftSnapshot(ctx, r.Operation))
 }
 
-// shortenLogs has every member write a raft snapshot, by the entries that takes, of which
-// some were made already. It gives how many were. Who has not written it within
-// snapshotSettles is not waited for: only the time that etcd then needs depends on it.
-func (v *Versions) shortenLogs(ctx context.Context, op fleet.Operation, client *etcdadmin.Client, made int, pack func(int)) (int, error) {
-	before, err := v.raftSnapshots(ctx, op, client)
-	if err != nil {
-		return made, err
-	}
-	if made, err = churn(ctx, client, made, before.count, pack); err != nil {
-		return made, err
-	}
-	until := time.Now().Add(snapshotSettles)
-	return made, poll(ctx, func(ctx context.Context) (bool, int, string, error) {
-		after, err := v.raftSnapshots(ctx, op, client)
-		written := 0
-		for member, at := range after.taken {
-			if at.After(before.taken[member]) {
-				written++
-			}
-		}
-		return written == len(after.taken) || time.Now().After(until), 99, fmt.Sprintf("%d of %d members have written a raft snapshot", written, len(after.taken)), err
-	})
-}
-
-// churn makes entries until there are so many as asked for, and tells of them.
-func churn(ctx context.Context, client *etcdadmin.Client, made, count int, pack func(int)) (int, error) {
-	base := made
-	err := client.Churn(ctx, count-made, func(n int) {
-		made = base + n
-		pack(made)
-		beat(ctx, min(99, 100*made/count), fmt.Sprintf("%d of %d entries that a raft snapshot takes", made, count))
-	})
-	return made, err
-}
-
 // snapshotSettles is how long a member may take to write its snapshot once it has
 // enough entries: it does so beside its work, and a host is asked no more often.
 const snapshotSettles = 5 * time.Second
@@ -139,7 +96,13 @@ func (v *Versions) takeRaftSnapshot(ctx context.Context, op fleet.Operation) (st
 				continue
 			}
 		}
-		if made, err = churn(ctx, client, made, seen.count, pack); err != nil {
+		base := made
+		err = client.Churn(ctx, seen.count-made, func(n int) {
+			made = base + n
+			pack(made)
+			beat(ctx, min(99, 100*made/seen.count), fmt.Sprintf("%d of %d entries that a raft snapshot takes", made, seen.count))
+		})
+		if err != nil {
 			return "", err
 		}
 	}
@@ -157,10 +120,9 @@ func (v *Versions) awaitRaftSnapshots(ctx context.Context, op fleet.Operation, c
 
 // raftSnapshots is how far a cluster is from having new raft snapshots.
 type raftSnapshots struct {
-	since time.Time            // what they must be newer than
-	old   int                  // members without one
-	count int                  // after how many entries each member writes one
-	taken map[string]time.Time // when each member wrote its newest one, by its host's clock
+	since time.Time // what they must be newer than
+	old   int       // members without one
+	count int       // after how many entries each member writes one
 }
 
 func (v *Versions) raftSnapshots(ctx context.Context, op fleet.Operation, client *etcdadmin.Client) (raftSnapshots, error) {
@@ -190,9 +152,8 @@ func (v *Versions) raftSnapshots(ctx context.Context, op fleet.Operation, client
 // judgeSnapshots says what is missing, by the reports on all members. Those that run
 // 3.7 already have passed.
 func judgeSnapshots(reports []fleet.MemberReport) raftSnapshots {
-	s := raftSnapshots{taken: map[string]time.Time{}}
+	var s raftSnapshots
 	for _, m := range reports {
-		s.taken[m.Name] = m.RaftSnapshot
 		if fleet.Minor(m.Configured.Version) != "3.7" && m.MinorSince.After(s.since) {
 			s.since = m.MinorSince
 		}

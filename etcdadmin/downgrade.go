@@ -15,11 +15,10 @@ import (
 // 3.6, which is the one before its own. Members may be restarted with a release of
 // that minor once their storage is there (ObservedMember.Storage), some seconds
 // later. A downgrade to it that is enabled already is a success, and so is a cluster
-// whose members all run it. Otherwise first, which may be nil, is called when etcd would
-// take it, before it does. Errors: those of first; fleet.Invalid when etcd cannot go from here to
+// whose members all run it. Errors: fleet.Invalid when etcd cannot go from here to
 // there; fleet.Conflict while another downgrade is enabled, or the cluster's version
 // is still on its way up.
-func (c *Client) EnableDowngrade(ctx context.Context, minor string, first func(ctx context.Context) error) error {
+func (c *Client) EnableDowngrade(ctx context.Context, minor string) error {
 	resource := "downgrade to " + minor
 	if fleet.Minor(minor+".0") != minor {
 		return fleet.Errorf(fleet.Invalid, resource, "%q is not a minor version, as 3.6 is", minor)
@@ -47,11 +46,6 @@ func (c *Client) EnableDowngrade(ctx context.Context, minor string, first func(c
 			WithRemedy("it goes up with its members within seconds")
 	}
 	for _, action := range []clientv3.DowngradeAction{clientv3.DowngradeValidate, clientv3.DowngradeEnable} {
-		if action == clientv3.DowngradeEnable && first != nil {
-			if err := first(ctx); err != nil {
-				return err
-			}
-		}
 		err := c.change(ctx, seen, resource, func(ctx context.Context, client *clientv3.Client) error {
 			_, err := client.Downgrade(ctx, action, minor)
 			return err

@@ -140,7 +140,7 @@ func TestWithoutLeader(t *testing.T) {
 	for what, err := range map[string]error{
 		"removal": client.RemoveMember(t.Context(), 3), "promotion": client.Promote(t.Context(), 2),
 		"move": client.MoveLeader(t.Context(), 3), "churn": client.Churn(t.Context(), 2, nil),
-		"add": client.AddLearner(t.Context(), "https://10.0.0.9:2380"), "downgrade": client.EnableDowngrade(t.Context(), "3.6", nil),
+		"add": client.AddLearner(t.Context(), "https://10.0.0.9:2380"), "downgrade": client.EnableDowngrade(t.Context(), "3.6"),
 	} {
 		require.Equal(t, fleet.Unavailable, fleet.KindOf(err), "%s: %v", what, err)
 	}

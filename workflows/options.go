@@ -75,14 +75,14 @@ func stepTimeout(kind fleet.StepKind, policy fleet.Policy) (timeout time.Duratio
 		return syncTimeout, true
 	case fleet.RestartMember, fleet.RollBackMember, fleet.AdoptMember:
 		return time.Duration(policy.ReadyWithin) + restartMargin, true
-	case fleet.TakeRaftSnapshot, fleet.EnableDowngrade:
+	case fleet.TakeRaftSnapshot:
 		return raftSnapshotTimeout, true
 	case fleet.SaveFinalSnapshot:
 		return snapshotTimeout, true
 	case fleet.GrowDisk:
 		return growTimeout, true
 	case fleet.CreateAuthority, fleet.ExtendAuthority, fleet.SwitchAuthority, fleet.RetireAuthority, fleet.DestroyAuthority,
-		fleet.ImportAuthority, fleet.RenewCertificates, fleet.MoveLeader, fleet.CancelDowngrade,
+		fleet.ImportAuthority, fleet.RenewCertificates, fleet.MoveLeader, fleet.EnableDowngrade, fleet.CancelDowngrade,
 		fleet.CloseSnapshot, fleet.ReopenSnapshot, fleet.AdoptHost:
 		return quickTimeout, true
 	}
