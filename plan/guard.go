@@ -261,7 +261,8 @@ func (r roster) couldServe(version string) bool {
 }
 
 // isMended says that a member did not come back with what an operation before this one
-// had left it with, and serves again as it did before that: as this one wants it.
+// had left it with, and serves again as it did before that, or was stopped since: as this
+// one wants it.
 func (r roster) isMended(f fleet.Failure) bool {
 	op := r.in.Operation
 	if f.Step.Kind != fleet.RestartMember || op.Before == nil || op.Spec.Etcd != op.Before.Etcd {
@@ -272,7 +273,7 @@ func (r roster) isMended(f fleet.Failure) bool {
 	}
 	s, _ := r.find(f.Step.Member)
 	now, known := s.configured()
-	return known && s.inSync() && same(now, r.before(f))
+	return known && (s.inSync() || s.stopped()) && same(now, r.before(f))
 }
 
 // before is how a member ran before a restart that failed: as it was seen then, or, where
