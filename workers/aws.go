@@ -2,7 +2,6 @@ package workers
 
 import (
 	"context"
-	"os"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
@@ -54,13 +53,10 @@ func (a *AWS) check() fleet.Problems {
 // open opens the region. boots is what hosts do at their first boot, unless a file says so.
 func (a *AWS) open(ctx context.Context, region string, boots userData, log *zap.Logger) (iaas.Provider, error) {
 	cfg := a.Config
-	cfg.Region, cfg.Log, cfg.UserData = region, log.Named("aws"), boots
-	if a.UserDataFile != "" {
-		data, err := os.ReadFile(a.UserDataFile)
-		if err != nil {
-			return nil, fleet.Errorf(fleet.Invalid, "user data of hosts", "cannot be read: %w", err)
-		}
-		cfg.UserData = func(context.Context) ([]byte, error) { return data, nil }
+	cfg.Region, cfg.Log = region, log.Named("aws")
+	var err error
+	if cfg.UserData, err = boots.orFile(a.UserDataFile); err != nil {
+		return nil, err
 	}
 	return aws.Open(ctx, cfg)
 }

@@ -2,6 +2,7 @@ package workers
 
 import (
 	"context"
+	"os"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas/boot"
@@ -29,6 +30,18 @@ func (c *Config) boots(store objectstore.Store) (userData, error) {
 		return nil, err
 	}
 	return source.UserData, nil
+}
+
+// orFile gives the user data of a file where there is one, in place of ours.
+func (u userData) orFile(file string) (userData, error) {
+	if file == "" {
+		return u, nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fleet.Errorf(fleet.Invalid, "user data of hosts", "cannot be read: %w", err)
+	}
+	return func(context.Context) ([]byte, error) { return data, nil }, nil
 }
 
 // checkBoots says what is wrong with what hosts are to fetch.

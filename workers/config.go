@@ -35,6 +35,7 @@ type Config struct {
 	NodeEnv    []string // only for provider local: added to the environment of hosts
 	HostNode   []string // only for clouds: flotilla-node that their hosts fetch, by architecture
 	AWS        AWS      // only for provider aws
+	Aliyun     Aliyun   // only for provider aliyun
 	Reach      []string // configuration files of workers of other regions
 
 	ObjectStore string
@@ -68,7 +69,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringVar(&c.Address, "address", "", "host:port of Temporal's frontend (default: as TEMPORAL_ADDRESS or Temporal's profile says)")
 	f.StringVar(&c.Namespace, "namespace", "", "Temporal namespace (default: likewise)")
 	f.StringVar(&c.Profile, "profile", "", "profile in Temporal's configuration file")
-	f.StringVar(&c.Provider, "provider", "local", "whose hosts this worker manages: local or aws")
+	f.StringVar(&c.Provider, "provider", "local", "whose hosts this worker manages: local, aws or aliyun")
 	f.StringVar(&c.Region, "region", "local-1", "region of the provider; its activities have a task queue of their own")
 	f.StringSliceVar(&c.Zones, "zones", []string{"a", "b", "c"}, "provider local: the zones on offer")
 	f.StringVar(&c.Data, "data", "", "provider local: directory of its hosts and disks")
@@ -76,6 +77,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringArrayVar(&c.NodeEnv, "node-env", nil, "provider local: KEY=value for everything on hosts; may be repeated")
 	f.StringArrayVar(&c.HostNode, "host-node", nil, "clouds: flotilla-node that hosts fetch at their first boot, `ARCH=URL#sha256=HASH`, as in arm64=store:node/flotilla-node-arm64#sha256=…; store: is the object store; may be repeated")
 	c.AWS.flags(f)
+	c.Aliyun.flags(f)
 	f.StringSliceVar(&c.Reach, "reach", nil, "configuration `file` of a worker of another region, which clusters may move from or to; may be repeated")
 	f.StringVar(&c.ObjectStore, "object-store", "", "file:///directory or s3://bucket/prefix?endpoint=https://host&region=…")
 	f.StringVar(&c.FleetKey, "fleet-key", "", "age identity file that seals authorities and snapshots (mode 0600)")

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas/aliyun"
 	"github.com/flotilla-etcd/flotilla/iaas/aws"
 )
 
@@ -97,7 +98,7 @@ func TestEverythingMissingIsNamedAtOnce(t *testing.T) {
 	c, err = fill(t, "", nil, "--serve", "workflows", "--provider", "azure", "--deployment", "flotilla", "--build-id", "")
 	require.NoError(t, err)
 	err = c.check()
-	require.ErrorContains(t, err, `"azure" is not one of: local, aws`)
+	require.ErrorContains(t, err, `"azure" is not one of: local, aws, aliyun`)
 	require.ErrorContains(t, err, "--build-id")
 }
 
@@ -122,6 +123,30 @@ func TestCheckAWS(t *testing.T) {
 	require.ErrorContains(t, err, "keep objects in a bucket", "a directory gives no links")
 	c.HostNode = []string{"arm64=https://host/node"}
 	require.ErrorContains(t, c.check(), "--host-node")
+}
+
+func TestCheckAliyun(t *testing.T) {
+	said := []string{"--object-store", "x", "--fleet-key", "x", "--releases", "x", "--provider", "aliyun", "--region", "cn-hangzhou"}
+	c, err := fill(t, "", nil, said...)
+	require.NoError(t, err)
+	err = c.check()
+	for _, name := range []string{"--aliyun-vswitches", "--aliyun-image", "--aliyun-security-groups"} {
+		require.ErrorContains(t, err, name)
+	}
+	require.NotContains(t, err.Error(), "--aws")
+	c, err = fill(t, "aliyun-vswitches: cn-hangzhou-g=vsw-1,cn-hangzhou-h=vsw-2\naliyun-image: m-1\naliyun-security-groups: sg-1\n", nil, said...)
+	require.NoError(t, err)
+	require.NoError(t, c.check())
+	require.Equal(t, map[string]string{"cn-hangzhou-g": "vsw-1", "cn-hangzhou-h": "vsw-2"}, c.Aliyun.VSwitches)
+	provider, err := openProvider(t.Context(), c, nil, zap.NewNop())
+	require.NoError(t, err)
+	require.IsType(t, &aliyun.Provider{}, provider)
+	c.Aliyun.UserDataFile = "missing"
+	_, err = openProvider(t.Context(), c, nil, zap.NewNop())
+	require.ErrorContains(t, err, "user data of hosts")
+	c.Aliyun.UserDataFile, c.Aliyun.Endpoint = "", "http://ecs.cn-hangzhou.aliyuncs.com"
+	_, err = openProvider(t.Context(), c, nil, zap.NewNop())
+	require.ErrorContains(t, err, "must be https")
 }
 
 func TestBuildID(t *testing.T) {

@@ -22,13 +22,17 @@ func (c *Config) checkProvider() fleet.Problems {
 			need(&ps, "data", c.Data, "the local provider keeps its hosts there")
 			need(&ps, "node-binary", c.NodeBinary, "it runs on the local provider's hosts")
 		}
-	case "aws":
+	case "aws", "aliyun":
 		if c.serves(ServeActivities) {
-			ps = append(ps, c.AWS.check()...)
+			if c.Provider == "aws" {
+				ps = append(ps, c.AWS.check()...)
+			} else {
+				ps = append(ps, c.Aliyun.check()...)
+			}
 			ps = append(ps, c.checkBoots()...)
 		}
 	default:
-		ps = append(ps, fleet.Problem{Path: "--provider", Message: fmt.Sprintf("%q is not one of: local, aws", c.Provider)})
+		ps = append(ps, fleet.Problem{Path: "--provider", Message: fmt.Sprintf("%q is not one of: local, aws, aliyun", c.Provider)})
 	}
 	return ps
 }
@@ -36,10 +40,13 @@ func (c *Config) checkProvider() fleet.Problems {
 // openProvider opens the provider that the configuration names. Its hosts may fetch from
 // the store.
 func openProvider(ctx context.Context, c Config, store objectstore.Store, log *zap.Logger) (iaas.Provider, error) {
-	if c.Provider == "aws" {
+	if c.Provider != "local" {
 		boots, err := c.boots(store)
 		if err != nil {
 			return nil, err
+		}
+		if c.Provider == "aliyun" {
+			return c.Aliyun.open(c.Region, boots)
 		}
 		return c.AWS.open(ctx, c.Region, boots, log)
 	}
