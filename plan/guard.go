@@ -22,7 +22,7 @@ func (r roster) guard(g goal) *fleet.Decision {
 		case fleet.RollBackMember:
 			return answer(stuckAt(&in.Failures[i]))
 		case fleet.RestartMember:
-			if !r.isMended(f) {
+			if !r.isMended(f) && !r.moot(f) {
 				return answer(r.rolledBack(f))
 			}
 		}
