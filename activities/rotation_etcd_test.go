@@ -42,8 +42,12 @@ func (s *stand) newUser(validity time.Duration) user {
 	s.t.Helper()
 	key, csr, err := pki.NewKeyAndRequest("alice")
 	require.NoError(s.t, err)
-	answer, err := (&Authorities{s.Region}).issue(s.t.Context(), fleet.CertificateRequest{
-		Cluster: "orders", UID: "uid", CSR: string(csr), Name: "alice", Validity: fleet.Duration(validity),
+	var answer fleet.CertificateReply
+	_, err = as(s.t, func(ctx context.Context) error {
+		answer, err = (&Authorities{s.Region}).issue(ctx, fleet.CertificateRequest{
+			Cluster: "orders", UID: "uid", CSR: string(csr), Name: "alice", Validity: fleet.Duration(validity),
+		})
+		return err
 	})
 	require.NoError(s.t, err)
 	pair, err := tls.X509KeyPair([]byte(answer.Certificate), key)
