@@ -26,7 +26,7 @@ const (
 // Nothing is bought twice, and nothing is left. FLOTILLA_WHOLE tries every fault.
 func TestFaults(t *testing.T) {
 	abreast(t)
-	s := onAWS(t)
+	s := onAWS(t, setup{})
 	legs := []struct {
 		name   string
 		fault  cloudsim.Fault

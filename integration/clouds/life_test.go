@@ -21,7 +21,7 @@ func migrate(member string) harness.Change {
 // upscales it as well.
 func TestLife(t *testing.T) {
 	abreast(t)
-	s := onAWS(t)
+	s := onAWS(t, setup{})
 	s.create()
 	require.Equal(t, [2]int{3, 3}, s.bought())
 

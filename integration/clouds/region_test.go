@@ -35,11 +35,21 @@ type stand struct {
 
 const region = "us-east-1"
 
+// setup is what a test has otherwise than others.
+type setup struct {
+	options []harness.Option
+	keys    map[string]string // access keys that the region takes; its own if nil
+	flags   []string          // more of the worker's
+}
+
 // onAWS starts a worker for a region of AWS. The worker and the test reach it by the
 // SDK only; the test also has the world behind it.
-func onAWS(t *testing.T) *stand {
-	s := &stand{Env: harness.Start(t), t: t, seed: seed(t), filler: judge.Filler{Prefix: "filler/", Bytes: 2 << 20}}
+func onAWS(t *testing.T, o setup) *stand {
+	s := &stand{Env: harness.Start(t, o.options...), t: t, seed: seed(t), filler: judge.Filler{Prefix: "filler/", Bytes: 2 << 20}}
 	cfg := ec2sim.Region(region)
+	if o.keys != nil {
+		cfg.Keys = o.keys
+	}
 	cfg.Seed, cfg.Root, cfg.NodeBinary = s.seed, filepath.Join(s.Dir, "local"), harness.Binary("flotilla-node")
 	cfg.Env = []string{"FLOTILLA_NODE_DEPOT=" + filepath.Join(s.Dir, "releases")}
 	s.world = simtest.World(t, cfg.Config)
@@ -66,11 +76,11 @@ func onAWS(t *testing.T) *stand {
 	provider, err := aws.Open(t.Context(), c)
 	require.NoError(t, err)
 	s.Provider, s.Cloud = s.world.Machine(), provider
-	s.Flags = []string{
+	s.Flags = slices.Concat(o.flags, []string{
 		"--provider", "aws", "--region", region, "--aws-subnets", strings.Join(subnets, ","), "--aws-image", c.Image,
 		"--aws-security-groups", c.SecurityGroups[0], "--aws-instance-profile", c.InstanceProfile,
 		"--aws-machine-types", strings.Join(c.Types, ","), "--aws-ec2-endpoint", face.URL, "--aws-ssm-endpoint", face.URL,
-	}
+	})
 	s.StartWorker("flotilla-worker", env...)
 	s.spec = fleet.Spec{
 		Name: "orders", Provider: "aws", Region: region, Zones: zones, Voters: 3, Etcd: fleet.EtcdSpec{Version: "3.7.3"},

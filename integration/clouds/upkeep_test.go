@@ -17,7 +17,7 @@ import (
 // removed from beside a cluster that runs.
 func TestDoctorAndSweep(t *testing.T) {
 	abreast(t)
-	s := onAWS(t)
+	s := onAWS(t, setup{})
 	s.spec.Voters = 1
 	s.create()
 	doctor := []string{"doctor", "--provider", "aws", "--region", region}
