@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -160,8 +161,8 @@ func (c *Compute) remove(ctx context.Context, r fleet.Resource) error {
 func (u *Upkeep) Examine(ctx context.Context, _ fleet.ExamineRequest) (fleet.ExamineReply, error) {
 	var answer fleet.ExamineReply
 	beating, stop := context.WithCancel(ctx)
-	defer stop()
-	go func() { // the checks are short calls, each with its own end
+	var beats sync.WaitGroup
+	beats.Go(func() { // the checks are short calls, each with its own end
 		for beating.Err() == nil {
 			beat(ctx, -1, "examining")
 			select {
@@ -169,7 +170,9 @@ func (u *Upkeep) Examine(ctx context.Context, _ fleet.ExamineRequest) (fleet.Exa
 			case <-time.After(beatEvery):
 			}
 		}
-	}()
+	})
+	defer beats.Wait()
+	defer stop()
 	if examiner, ok := iaas.As[iaas.Examiner](u.Provider); ok {
 		answer.Checks = examiner.Examine(ctx)
 	} else {
