@@ -17,7 +17,7 @@ import (
 const (
 	// often is which share of calls a fault hits when it is alone, and rarely when there are
 	// three of them. Each costs the SDK a pause, of a second in the mean.
-	often, rarely = 0.15, 0.04
+	often, rarely = 0.15, 0.02
 )
 
 // TestFaults creates clusters and takes them down while the region throttles, loses
