@@ -55,7 +55,7 @@ func (r roster) withoutQuorum() fleet.Decision {
 		case s.host == nil || s.disk == nil || s.disk.HostID != s.host.ID:
 		case s.host.State == fleet.HostStopped:
 			hosts = append(hosts, r.step(fleet.StartHost, s))
-		case s.hasStopped():
+		case s.hasStopped(), r.isMoved(s):
 			members = append(members, r.startAgain(s))
 		}
 	}
@@ -108,6 +108,14 @@ func (r roster) isChanged(s seat) bool {
 	m := s.report()
 	return m != nil && m.Configured != nil && s.keptRunning() && !m.Ready && (s.etcd == nil || !s.etcd.Answers) &&
 		r.in.Operation.Before != nil && s.number < r.in.Operation.Since && !same(*m.Configured, r.formerly())
+}
+
+// isMoved says that a member that was there before was brought to another host with its
+// disk, and only has to be started there, as all run.
+func (r roster) isMoved(s seat) bool {
+	op, m := r.in.Operation, s.report()
+	return m != nil && m.State == fleet.MemberPrepared && !m.CertifiedUntil.IsZero() && s.number > 0 && s.number < op.Since &&
+		op.Before != nil && op.Before.Etcd == op.Spec.Etcd && slices.Contains(s.host.Report.Releases, op.Spec.Etcd.Version)
 }
 
 // hasStopped says that a member ran once where it is, and was stopped.
