@@ -85,6 +85,7 @@ func Register(registry Registry, r Region) {
 		string(fleet.RestartMember):     hosts.RestartMember,
 		string(fleet.RollBackMember):    hosts.RollBackMember,
 		string(fleet.AdoptMember):       hosts.AdoptMember,
+		string(fleet.RecoverMember):     hosts.RecoverMember,
 		string(fleet.AddLearner):        members.AddLearner,
 		string(fleet.AwaitHealthy):      members.AwaitHealthy,
 		string(fleet.AwaitInSync):       members.AwaitInSync,

@@ -23,12 +23,17 @@ const commandGrace = 30 * time.Second
 // a new report, not for the last one. flotilla-node takes one command at a time
 // and does what is left, so overlapping attempts do no harm.
 func call[T any](ctx context.Context, hosts iaas.Commands, host fleet.Host, verb string, request any) (*T, error) {
+	return callWithin[T](ctx, hosts, host, verb, request, commandTimeout)
+}
+
+// callWithin is call of a command that may take longer than most.
+func callWithin[T any](ctx context.Context, hosts iaas.Commands, host fleet.Host, verb string, request any, within time.Duration) (*T, error) {
 	script, err := node.Script(verb, request)
 	if err != nil {
 		return nil, err
 	}
 	command, err := hosts.RunCommand(ctx, iaas.CommandRequest{
-		HostID: host.ID, Token: rand.Text(), Script: script, Timeout: commandTimeout,
+		HostID: host.ID, Token: rand.Text(), Script: script, Timeout: within,
 	})
 	if err != nil {
 		return nil, err
@@ -38,7 +43,7 @@ func call[T any](ctx context.Context, hosts iaas.Commands, host fleet.Host, verb
 		if command.State == iaas.CommandRunning {
 			latest, err := hosts.Command(ctx, host.ID, command.ID)
 			switch {
-			case time.Since(asked) > commandTimeout+commandGrace:
+			case time.Since(asked) > within+commandGrace:
 				command.State = iaas.CommandTimedOut
 			case fleet.Is(err, fleet.NotFound) && time.Since(asked) < settling: // not yet
 			case err != nil:
@@ -54,7 +59,7 @@ func call[T any](ctx context.Context, hosts iaas.Commands, host fleet.Host, verb
 	}
 	switch command.State {
 	case iaas.CommandTimedOut:
-		return nil, fleet.Errorf(fleet.Unavailable, "host "+host.Name, "%s did not end within %s", verb, commandTimeout)
+		return nil, fleet.Errorf(fleet.Unavailable, "host "+host.Name, "%s did not end within %s", verb, within)
 	case iaas.CommandLost:
 		return nil, fleet.Errorf(fleet.Unavailable, "host "+host.Name, "%s was interrupted", verb)
 	}

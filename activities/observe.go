@@ -25,6 +25,9 @@ const reportTimeout = 15 * time.Second
 // a verdict of dead takes, and then once more: much may have changed meanwhile.
 func (r Region) observe(ctx context.Context, op fleet.Operation, purchases []fleet.Step, deadAfter time.Duration) (fleet.Observation, error) {
 	obs, err := r.observeOnce(ctx, op)
+	if err == nil && op.Kind == fleet.RecoverQuorum {
+		return r.observeRecovery(ctx, op, obs, deadAfter)
+	}
 	if err != nil || op.Kind != fleet.FailoverMember {
 		return obs, err
 	}
@@ -165,7 +168,7 @@ func (r Region) stored(ctx context.Context, op fleet.Operation, obs *fleet.Obser
 		}
 	}
 	switch op.Kind {
-	case fleet.DecommissionCluster, fleet.StopCluster, fleet.StartCluster:
+	case fleet.DecommissionCluster, fleet.StopCluster, fleet.StartCluster, fleet.RecoverQuorum:
 		obs.FinalSnapshot, err = r.finalSnapshot(ctx, op.Cluster, op.UID)
 		return ignore(err, fleet.NotFound)
 	}

@@ -52,6 +52,9 @@ type Look struct {
 	// Whole says that nothing is half done: no member is being replaced or restarted,
 	// so that an operation may wait here for hours, for a maintenance window say.
 	Whole bool `json:"whole,omitempty"`
+	// Loss says, each in words, what a recovery would go on from, and what may be lost by
+	// it; set when it is about to.
+	Loss []string `json:"loss,omitempty"`
 	// Left are the things that the operation would leave half done if it ended here,
 	// each in words: "orders-4 is a learner and was not promoted".
 	Left []string `json:"left,omitempty"`

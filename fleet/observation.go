@@ -40,6 +40,11 @@ type Observation struct {
 	// Evidence is what witnesses say, over a while, of members that do not answer. Only
 	// a failover gathers it.
 	Evidence []Evidence `json:"evidence,omitempty"`
+	// Unanswered is for how long no quorum answered, at every look. Only a recovery looks
+	// so long, and only while something runs that might.
+	Unanswered Unanswered `json:"unanswered,omitzero"`
+	// Data is what stopped members have on their disks. Only a recovery looks.
+	Data []DataReport `json:"data,omitempty"`
 	// Unknowns are the things that could not be seen, each in words. What is in
 	// here is not evidence of absence: what would follow from absence waits.
 	Unknowns []string `json:"unknowns,omitempty"`
@@ -100,6 +105,12 @@ type Evidence struct {
 	Words string `json:"words"`
 }
 
+// Unanswered is how often in a row, and over which time, nothing answered.
+type Unanswered struct {
+	Looks int      `json:"looks"`
+	Over  Duration `json:"over"`
+}
+
 // ObservedHost is a host with what its own side says.
 type ObservedHost struct {
 	Host
@@ -153,6 +164,16 @@ func (o Observation) Host(member string) *ObservedHost {
 	for i := range o.Hosts {
 		if o.Hosts[i].Member() == member {
 			return &o.Hosts[i]
+		}
+	}
+	return nil
+}
+
+// DataOf gives what a stopped member has on its disk, or nil.
+func (o Observation) DataOf(member string) *DataReport {
+	for i := range o.Data {
+		if o.Data[i].Member == member {
+			return &o.Data[i]
 		}
 	}
 	return nil

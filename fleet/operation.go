@@ -34,12 +34,15 @@ const (
 	ChangeLeader OperationKind = "ChangeLeader"
 	// AdoptCluster takes over a cluster that something else created.
 	AdoptCluster OperationKind = "AdoptCluster"
+	// RecoverQuorum makes a cluster that has lost its quorum one again, from the data of
+	// one of its members.
+	RecoverQuorum OperationKind = "RecoverQuorum"
 )
 
 // OperationKinds are all of them, in the order in which people meet them.
 var OperationKinds = []OperationKind{
 	CreateCluster, AdoptCluster, UpscaleCluster, ScaleCluster, MigrateByLearner, FailoverMember, UpgradeCluster,
-	RollCluster, ChangeLeader, StopCluster, StartCluster, DecommissionCluster,
+	RollCluster, ChangeLeader, StopCluster, StartCluster, RecoverQuorum, DecommissionCluster,
 }
 
 // Planned says whether an operation can wait for a maintenance window: people ask
@@ -96,6 +99,13 @@ type Options struct {
 	Policy Policy `json:"policy,omitzero"`
 	// Adopt is what an adoption takes over.
 	Adopt *Adoption `json:"adopt,omitempty"`
+	// Without are the members that a recovery goes on without, though nothing is seen of
+	// their data: their user says that they do not serve, and gives the data up.
+	Without []string `json:"without,omitempty"`
+	// Survivor is the member to recover from, where it is not to be the one that is furthest.
+	Survivor string `json:"survivor,omitempty"`
+	// AcceptLoss lets a recovery go on without a person's approval of what may be lost.
+	AcceptLoss bool `json:"acceptLoss,omitempty"`
 }
 
 // CertificateChange is what a RollCluster does to certificates.
@@ -118,7 +128,8 @@ const (
 func (o Options) Equal(other Options) bool {
 	return o.SkipFinalSnapshot == other.SkipFinalSnapshot && slices.Equal(o.Members, other.Members) && o.Leave == other.Leave &&
 		o.AllowDowntime == other.AllowDowntime && o.Certificates == other.Certificates && o.AnyTime == other.AnyTime &&
-		o.Policy.Equal(other.Policy) && o.Adopt.equal(other.Adopt)
+		o.Policy.Equal(other.Policy) && o.Adopt.equal(other.Adopt) &&
+		slices.Equal(o.Without, other.Without) && o.Survivor == other.Survivor && o.AcceptLoss == other.AcceptLoss
 }
 
 func (a *Adoption) equal(other *Adoption) bool {

@@ -101,6 +101,12 @@ const (
 	DestroyAuthority StepKind = "DestroyAuthority"
 )
 
+// The step that brings back what lost its quorum.
+const (
+	// RecoverMember makes a stopped member a cluster of its own, with all that it has.
+	RecoverMember StepKind = "RecoverMember"
+)
+
 // The steps that take over what something else created.
 const (
 	// ImportAuthority stores the sealed authority that came with the request.

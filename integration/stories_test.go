@@ -21,7 +21,7 @@ import (
 // small as their story allows, because every look is in a history.
 var stories = map[string]func(story){
 	"made": made, "failed": failed, "refused": refused, "cancelled": cancelled,
-	"scaled": scaled, "changed": changed, "asked": asked, "halted": halted, "adopted": adopted,
+	"scaled": scaled, "changed": changed, "asked": asked, "halted": halted, "adopted": adopted, "recovered": recovered,
 }
 
 // story is one cluster and what happens to it.
@@ -281,6 +281,34 @@ func halted(s story) {
 	s.wave(r.Ref, 2)
 	s.cancel(r)
 	s.done(s.e.Resume(s.cluster))
+	s.with(fleet.DecommissionCluster, fleet.Options{})
+}
+
+// recovered loses two of three hosts with their disks, and is recovered once a person
+// approved of what that loses.
+func recovered(s story) {
+	s.create(s.spec(3, newer))
+	leader, err := s.e.Leader(s.t.Context(), s.cluster)
+	require.NoError(s.t, err)
+	hosts, err := s.e.HostsOf(s.t.Context(), s.cluster)
+	require.NoError(s.t, err)
+	var lost []string
+	for _, h := range hosts {
+		if h.Member() == leader {
+			continue
+		}
+		lost = append(lost, h.Member())
+		disks, err := s.e.Provider.ListDisks(s.t.Context(), iaas.Tags{fleet.TagCluster: s.cluster, fleet.TagMember: h.Member()})
+		require.NoError(s.t, err)
+		require.NoError(s.t, s.e.Provider.FailHost(s.t.Context(), h.ID))
+		for _, d := range disks {
+			require.NoError(s.t, s.e.Provider.FailDisk(s.t.Context(), d.ID))
+		}
+	}
+	r := s.begun(s.e.BeginChange(s.cluster, harness.Change{Kind: fleet.RecoverQuorum, Options: fleet.Options{Without: lost}}))
+	waits(s.t, s.e, r.Ref, fleet.WaitApproval)
+	require.NoError(s.t, s.e.Client.Approve(s.t.Context(), r.Ref, "they are gone"))
+	s.done(r, nil)
 	s.with(fleet.DecommissionCluster, fleet.Options{})
 }
 

@@ -105,6 +105,9 @@ func phaseAfter(kind fleet.OperationKind, before fleet.Phase, done, touched bool
 		fleet.DecommissionCluster: {fleet.PhaseGone, fleet.PhaseDecommissioning},
 	}
 	phases, changes := after[kind]
+	if kind == fleet.RecoverQuorum && done {
+		return fleet.PhaseRunning
+	}
 	switch {
 	case !changes || !done && !touched:
 		return before
@@ -123,6 +126,8 @@ func (e *entity) may(kind fleet.OperationKind) bool {
 		return true
 	case fleet.StopCluster:
 		return e.phase == fleet.PhaseRunning || e.phase == fleet.PhaseStopping || e.phase == fleet.PhaseStarting
+	case fleet.RecoverQuorum:
+		return e.phase == fleet.PhaseRunning || e.phase == fleet.PhaseStarting
 	case fleet.StartCluster:
 		return e.phase == fleet.PhaseStopped || e.phase == fleet.PhaseStopping || e.phase == fleet.PhaseStarting
 	}

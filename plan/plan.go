@@ -56,6 +56,8 @@ func Next(in Input) fleet.Decision {
 		return upgrade(in)
 	case fleet.RollCluster:
 		return roll(in)
+	case fleet.RecoverQuorum:
+		return recoverQuorum(in)
 	}
 	return blocked(fleet.Invalid, "there is no operation %q", in.Operation.Kind)
 }

@@ -11,6 +11,10 @@ import (
 // moment.
 func (r *rules) change(in plan.Input, wave []fleet.Step) {
 	op := in.Operation
+	if op.Kind == fleet.RecoverQuorum && !in.Observation.Quorum {
+		r.recovers(in, wave)
+		return
+	}
 	disturbed, reconfigured := 0, 0
 	for _, s := range wave {
 		switch s.Kind {

@@ -200,6 +200,9 @@ func (r *rules) after(op fleet.Operation, s fleet.Step, err error) {
 
 // note keeps who is a member, who left, and who was taken down.
 func (r *rules) note(s fleet.Step) {
+	if s.Kind == fleet.RecoverMember && r.world.Member(s.Member) {
+		delete(r.left, s.Member) // an earlier recovery, from another one's data, came to nothing
+	}
 	for _, name := range r.world.Names() {
 		id := r.world.MemberID(name)
 		if was := r.ids[name]; was != 0 && was != id && r.wrote[name] || r.left[name] {

@@ -201,6 +201,7 @@ func RegisterWorkflows(r worker.WorkflowRegistry) {
 		string(fleet.ChangeLeader):        {workflows.ChangeLeader, workflow.VersioningBehaviorPinned},
 		string(fleet.StopCluster):         {workflows.StopCluster, workflow.VersioningBehaviorPinned},
 		string(fleet.StartCluster):        {workflows.StartCluster, workflow.VersioningBehaviorPinned},
+		string(fleet.RecoverQuorum):       {workflows.RecoverQuorum, workflow.VersioningBehaviorPinned},
 		string(fleet.DecommissionCluster): {workflows.DecommissionCluster, workflow.VersioningBehaviorPinned},
 		workflows.PlanType:                {workflows.PlanOperation, workflow.VersioningBehaviorPinned},
 		workflows.SurveyType:              {workflows.SurveyClusters, workflow.VersioningBehaviorPinned},

@@ -100,6 +100,8 @@ func (c *cluster) checkPhase(r SubmitRequest) error {
 		return nil
 	case fleet.StopCluster:
 		needs = []fleet.Phase{fleet.PhaseRunning, fleet.PhaseStopping, fleet.PhaseStarting}
+	case fleet.RecoverQuorum:
+		needs = []fleet.Phase{fleet.PhaseRunning, fleet.PhaseStarting}
 	case fleet.StartCluster:
 		needs = []fleet.Phase{fleet.PhaseStopped, fleet.PhaseStopping, fleet.PhaseStarting}
 	}

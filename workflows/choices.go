@@ -24,6 +24,9 @@ func (c *cluster) checkOptions(r SubmitRequest) error {
 		{"allowDowntime", o.AllowDowntime, []fleet.OperationKind{fleet.UpscaleCluster, fleet.ScaleCluster,
 			fleet.MigrateByLearner, fleet.UpgradeCluster, fleet.RollCluster, fleet.AdoptCluster}},
 		{"certificates", o.Certificates != "", []fleet.OperationKind{fleet.RollCluster}},
+		{"without", len(o.Without) > 0, []fleet.OperationKind{fleet.RecoverQuorum}},
+		{"survivor", o.Survivor != "", []fleet.OperationKind{fleet.RecoverQuorum}},
+		{"acceptLoss", o.AcceptLoss, []fleet.OperationKind{fleet.RecoverQuorum}},
 		{"adopt", o.Adopt != nil, []fleet.OperationKind{fleet.AdoptCluster}},
 	} {
 		if option.set && !slices.Contains(option.kinds, r.Kind) {
@@ -39,6 +42,8 @@ func (c *cluster) checkOptions(r SubmitRequest) error {
 		}
 	}
 	switch {
+	case o.Survivor != "" && slices.Contains(o.Without, o.Survivor):
+		return fleet.Errorf(fleet.Invalid, "request", "options.survivor: %s is given up by options.without", o.Survivor)
 	case o.Leave != "" && len(o.Members) > 0:
 		return fleet.Errorf(fleet.Invalid, "request", "options.leave has no meaning where members names who is to lead")
 	case r.Kind == fleet.AdoptCluster:

@@ -32,6 +32,8 @@ type operation struct {
 	// resumed says that a person had it go on.
 	decided, paused *fleet.Mark
 	resumed         bool
+	// shown is what may be lost, as it was shown to whoever had to approve of it.
+	shown string
 	// ending says that no wave runs any more.
 	ending bool
 }

@@ -36,6 +36,8 @@ const (
 	// raftSnapshotTimeout covers ten thousand small entries at a few a second, so that
 	// no client feels them: after so many a quiet member writes a raft snapshot.
 	raftSnapshotTimeout = 60 * time.Minute
+	// recoverTimeout covers 16 GiB at 20 MB/s: read, copied, served once and read again.
+	recoverTimeout = 60 * time.Minute
 	// growTimeout: clouds lay out a larger disk within minutes, and say so late when
 	// they are busy; the file system takes seconds.
 	growTimeout = 60 * time.Minute
@@ -79,6 +81,8 @@ func stepTimeout(kind fleet.StepKind, policy fleet.Policy) (timeout time.Duratio
 		return raftSnapshotTimeout, true
 	case fleet.SaveFinalSnapshot:
 		return snapshotTimeout, true
+	case fleet.RecoverMember:
+		return recoverTimeout, true
 	case fleet.GrowDisk:
 		return growTimeout, true
 	case fleet.CreateAuthority, fleet.ExtendAuthority, fleet.SwitchAuthority, fleet.RetireAuthority, fleet.DestroyAuthority,

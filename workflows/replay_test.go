@@ -67,7 +67,7 @@ func TestReplayIsComplete(t *testing.T) {
 		"MigrateByLearner-changed", "StopCluster-changed", "StartCluster-changed",
 		"RollCluster-asked", "UpgradeCluster-asked", "UpgradeCluster-asked-2", // approved and paused, rejected, resumed
 		"UpscaleCluster-halted", "MigrateByLearner-halted", "MigrateByLearner-halted-2", // failed and asks, cancelled, resumed
-		"AdoptCluster-adopted",
+		"AdoptCluster-adopted", "RecoverQuorum-recovered",
 		workflows.PlanType, workflows.SurveyType, workflows.CertificateType, workflows.RecipientType,
 	} {
 		recorded(t, pattern)

@@ -123,7 +123,7 @@ func phaseAfter(kind fleet.OperationKind, before fleet.Phase, state fleet.Operat
 		if done {
 			return fleet.PhaseStopped
 		}
-	case fleet.StartCluster:
+	case fleet.StartCluster, fleet.RecoverQuorum:
 		if done {
 			return fleet.PhaseRunning
 		}

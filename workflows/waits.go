@@ -20,10 +20,21 @@ func (o *operation) awaitLeave(ctx workflow.Context) (bool, error) {
 		return true, o.awaitResumption(ctx)
 	case o.decided == nil && o.needsApproval():
 		return true, o.awaitApproval(ctx)
+	case o.mayLose() != "" && o.mayLose() != o.shown:
+		o.decided, o.shown = nil, o.mayLose() // whatever was approved of before, this was not
+		return true, o.awaitApproval(ctx)
 	case o.mindsWindows() && o.last.Policy.Opens(workflow.Now(ctx)).After(workflow.Now(ctx)):
 		return true, o.awaitWindow(ctx)
 	}
 	return false, nil
+}
+
+// mayLose says what the wave may lose of the data, where a person has to say that it may.
+func (o *operation) mayLose() string {
+	if o.op.Kind != fleet.RecoverQuorum || o.op.Options.AcceptLoss {
+		return ""
+	}
+	return strings.Join(o.last.Loss, "; ")
 }
 
 func (o *operation) awaitResumption(ctx workflow.Context) error {
@@ -53,7 +64,7 @@ func (o *operation) awaitApproval(ctx workflow.Context) error {
 		plan = [][]fleet.Step{o.last.Decision.Wave}
 	}
 	err := o.wait(ctx, fleet.Waiting{
-		For: fleet.WaitApproval, Why: fmt.Sprintf("needs approval (policy: %s)", o.last.Policy.Approval),
+		For: fleet.WaitApproval, Why: o.whyApproval(),
 		Until: workflow.Now(ctx).Add(time.Duration(within)), Plan: plan,
 	}, func() bool { return o.decided != nil })
 	switch {
@@ -65,6 +76,13 @@ func (o *operation) awaitApproval(ctx workflow.Context) error {
 		return fleet.Errorf(fleet.Denied, o.op.Cluster, "%s %s was rejected %s", o.op.Kind, o.op.ID, byAndWhy(*o.decided))
 	}
 	return nil
+}
+
+func (o *operation) whyApproval() string {
+	if loss := o.mayLose(); loss != "" {
+		return "needs approval: " + loss
+	}
+	return fmt.Sprintf("needs approval (policy: %s)", o.last.Policy.Approval)
 }
 
 // mindsWindows says whether the wave has to wait for a maintenance window: the first

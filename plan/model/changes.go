@@ -71,6 +71,8 @@ func (w *World) changes(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		return w.importAuthority(op), nil
 	case fleet.AdoptHost:
 		return w.adoptHost(op, step)
+	case fleet.RecoverMember:
+		return w.recover(step)
 	}
 	return nil, fmt.Errorf("model: no effects for step %q", step.Kind)
 }
@@ -199,7 +201,12 @@ func (w *World) remove(step fleet.Step) ([]func(), error) {
 	if !m.learner && up <= voters/2 {
 		return nil, fleet.Errorf(fleet.Conflict, "member "+leaver, "etcd refuses to remove it: not enough started members")
 	}
-	return effects(func() { delete(w.members, leaver) }), nil
+	return effects(func() {
+		if s := w.storeOf(leaver); s != nil {
+			s.learner = m.learner
+		}
+		delete(w.members, leaver)
+	}), nil
 }
 
 // restart ends a member's process and starts it otherwise. One that cannot serve so

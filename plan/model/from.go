@@ -14,7 +14,7 @@ func From(obs fleet.Observation) *World {
 	w.bought = observedIDs
 	w.authority = obs.Authority || obs.Secrets
 	w.snapshot, w.revision = obs.FinalSnapshot, obs.Revision
-	w.leader, w.downgrade = obs.Leader, obs.Downgrade
+	w.leader, w.downgrade, w.seen = obs.Leader, obs.Downgrade, obs.Data
 	if obs.Trust.Signer != "" {
 		w.trust = obs.Trust
 	}

@@ -40,6 +40,10 @@ type World struct {
 	trust     fleet.Trust
 	extended  bool            // there was a second authority once
 	bad       map[string]bool // releases whose members never serve
+	candid    bool            // hosts say that members are ready only where a quorum serves
+	lost      bool            // a recovery lost what was acknowledged
+	// seen is what was looked at on disks, in a forecast.
+	seen []fleet.DataReport
 }
 
 // purchase is what a token stands for: the cloud gives it again, also when it has
@@ -69,6 +73,7 @@ type store struct {
 	// that its data has the form of.
 	oldest, schema string
 	spoiled        bool // no process can open it
+	learner        bool // its member was one when it was removed
 }
 
 // node is what the host side knows.
@@ -86,6 +91,10 @@ func (w *World) Slow() *World {
 	w.slow = true
 	return w
 }
+
+// Candid has hosts say of a member that it is ready only where a quorum serves, as etcd's
+// readyz does.
+func (w *World) Candid() { w.candid = true }
 
 // New gives an empty world.
 func New() *World {

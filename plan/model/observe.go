@@ -32,7 +32,8 @@ func (w *World) Observe() fleet.Observation {
 		obs.Disks = append(obs.Disks, *w.disks[id])
 	}
 	if obs.Quorum = !w.starting && w.quorum(w.answers); !obs.Quorum {
-		obs.Downgrade = ""
+		obs.Downgrade, obs.Unanswered = "", fleet.Unanswered{Looks: 5, Over: fleet.Duration(old)}
+		w.look(&obs)
 		return obs // membership is read from a quorum
 	}
 	obs.Revision, obs.Leader = w.revision, w.Leader()
@@ -115,7 +116,7 @@ func (w *World) report(hostID string) *fleet.HostReport {
 	r := &fleet.HostReport{Releases: slices.Sorted(maps.Keys(n.releases))}
 	for _, name := range slices.Sorted(maps.Keys(n.members)) {
 		m := *n.members[name]
-		m.Ready = w.up(name)
+		m.Ready = w.up(name) && (!w.candid || w.quorum(w.up))
 		if entry := w.members[name]; m.State == fleet.MemberRunning {
 			m.Up = fleet.Duration(old)
 			if entry != nil && entry.young {

@@ -74,6 +74,8 @@ func aim(operation fleet.Operation) string {
 		return "stop " + cluster
 	case fleet.StartCluster:
 		return "start " + cluster
+	case fleet.RecoverQuorum:
+		return "recover " + cluster
 	case fleet.UpgradeCluster:
 		return "change the etcd of " + cluster
 	case fleet.RollCluster:

@@ -53,6 +53,8 @@ var asks = []struct {
 	{args: "stop orders", kind: fleet.StopCluster},
 	{args: "stop orders --skip-final-snapshot", kind: fleet.StopCluster, options: fleet.Options{SkipFinalSnapshot: true}},
 	{args: "start orders", kind: fleet.StartCluster},
+	{args: "recover orders --without orders-2,orders-3 --survivor orders-1 --accept-loss", kind: fleet.RecoverQuorum,
+		options: fleet.Options{Without: []string{"orders-2", "orders-3"}, Survivor: "orders-1", AcceptLoss: true}},
 	{args: "decommission orders --skip-final-snapshot", kind: fleet.DecommissionCluster, options: fleet.Options{SkipFinalSnapshot: true}},
 	{args: "migrate orders --any-time --soak 30s --approval always --on-failure ask --allow-downtime", kind: fleet.MigrateByLearner,
 		options: fleet.Options{AnyTime: true, AllowDowntime: true, Policy: fleet.Policy{
@@ -74,7 +76,7 @@ func TestFlagsBecomeRequests(t *testing.T) {
 		t.Run(ask.args, func(t *testing.T) {
 			f := running()
 			args := append(strings.Fields(ask.args), "--request-id", "r1")
-			if ask.kind == fleet.StopCluster || ask.kind == fleet.DecommissionCluster {
+			if ask.kind == fleet.StopCluster || ask.kind == fleet.RecoverQuorum || ask.kind == fleet.DecommissionCluster {
 				args = append(args, "--yes")
 			}
 			got := do(t, f, false, "", args...)
@@ -114,7 +116,7 @@ func TestPlansAreOfWhatWouldBeAskedFor(t *testing.T) {
 			args := strings.Fields(ask.args)
 			require.Equal(t, exitDone, do(t, plan, false, "", append([]string{"plan"}, args...)...).code)
 			require.Equal(t, exitDone, do(t, dry, false, "", append(args, "--dry-run")...).code)
-			if ask.kind == fleet.StopCluster || ask.kind == fleet.DecommissionCluster {
+			if ask.kind == fleet.StopCluster || ask.kind == fleet.RecoverQuorum || ask.kind == fleet.DecommissionCluster {
 				args = append(args, "--yes")
 			}
 			require.Equal(t, exitDone, do(t, done, false, "", args...).code)

@@ -112,6 +112,8 @@ var stepWords = map[fleet.StepKind]func(fleet.Step, fleet.Spec) string{
 	fleet.ImportAuthority: fixed("store its certificate authority, sealed"),
 	fleet.AdoptHost:       fixed("tag its host and disk as ours"),
 	fleet.AdoptMember:     fixed("take it over from what runs it"),
+
+	fleet.RecoverMember: fixed("make it a cluster of one, with all that it has"),
 }
 
 // runs is the release that a step leaves a member with.

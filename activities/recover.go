@@ -1,0 +1,99 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/node"
+)
+
+// recoverWithin is how long a recovery may take on its host: it reads 16 GiB, copies them,
+// has etcd serve them once, and reads them again. examineWithin is for reading them.
+const (
+	recoverWithin = 50 * time.Minute
+	examineWithin = 10 * time.Minute
+)
+
+// observeRecovery looks on, as long as a verdict of dead takes, while something runs that
+// may be a quorum. When nothing does, it looks at what the disks hold.
+func (r Region) observeRecovery(ctx context.Context, op fleet.Operation, obs fleet.Observation, deadAfter time.Duration) (fleet.Observation, error) {
+	began, looks := time.Now(), 1
+	for !obs.Quorum && len(servingOn(op, obs)) > 0 && (looks < minLooks || time.Since(began) < deadAfter) {
+		beat(ctx, -1, fmt.Sprintf("no quorum answers; looking on for %s", deadAfter-time.Since(began).Round(time.Second)))
+		select {
+		case <-ctx.Done():
+			return obs, ctx.Err()
+		case <-time.After(slowPoll):
+		}
+		last := time.Now()
+		next, err := r.observeOnce(ctx, op)
+		if err != nil {
+			return obs, err
+		}
+		obs = next
+		looks++
+		obs.Unanswered = fleet.Unanswered{Looks: looks, Over: fleet.Duration(last.Sub(began))}
+	}
+	if !obs.Quorum && !someRun(obs) {
+		r.examine(ctx, &obs)
+	}
+	return obs, nil
+}
+
+// someRun says that some host keeps a member running.
+func someRun(obs fleet.Observation) bool {
+	return slices.ContainsFunc(obs.Hosts, func(h fleet.ObservedHost) bool {
+		m := h.Report.Find(h.Member())
+		return m != nil && (m.State == fleet.MemberRunning || m.State == fleet.MemberRestarting)
+	})
+}
+
+// examine has all hosts that answer look at what their members left on their disks.
+func (r Region) examine(ctx context.Context, obs *fleet.Observation) {
+	var group errgroup.Group
+	data := make([]*fleet.DataReport, len(obs.Hosts))
+	failed := make([]error, len(obs.Hosts))
+	for i, h := range obs.Hosts {
+		m := h.Report.Find(h.Member())
+		if m == nil || m.Configured == nil { // it never ran there
+			continue
+		}
+		group.Go(func() error {
+			data[i], failed[i] = callWithin[fleet.DataReport](ctx, r.Provider, h.Host, node.VerbExamine, node.MemberRequest{Member: m.Name}, examineWithin)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	for i, h := range obs.Hosts {
+		switch err := failed[i]; {
+		case fleet.Is(err, fleet.NotFound) || fleet.Is(err, fleet.Blocked): // so it is, and stays
+			obs.Data = append(obs.Data, fleet.DataReport{Member: h.Member(), Damage: []string{err.Error()}})
+		case err != nil:
+			obs.Unknowns = append(obs.Unknowns, fmt.Sprintf("what the disk of %s holds: %s", h.Member(), err))
+		case data[i] != nil:
+			obs.Data = append(obs.Data, *data[i])
+		}
+	}
+}
+
+// RecoverMember makes a stopped member a cluster of its own, with all that its log and its
+// store have. Its data before that stays on its disk.
+func (h *Hosts) RecoverMember(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	host, err := h.Provider.Host(ctx, r.Step.HostID)
+	if err != nil {
+		return note("", err)
+	}
+	result, err := callWithin[node.RecoverResult](ctx, h.Provider, host, node.VerbRecover,
+		node.RecoverRequest{Token: r.Step.Token, Start: startRequest(r.Operation, r.Step)}, recoverWithin)
+	if err != nil {
+		return note("", err)
+	}
+	after := result.After
+	return note(fmt.Sprintf("a cluster of one at revision %d with %d keys; entries up to %d of its log, %d of them not known to be committed before",
+		after.Revision, after.Keys, result.Before.Last.Index, result.Before.Unproven()), nil)
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// recoverQuorum brings back a cluster that has lost its quorum.
+func recoverQuorum() *verb {
+	var options fleet.Options
+	return &verb{
+		kind: fleet.RecoverQuorum, use: "recover NAME", short: "Bring back a cluster that lost its quorum, from what its disks hold",
+		long: `Bring back a cluster that lost its quorum. What is left of it is stopped, and its disks
+are looked at. Where they are a quorum, they are started again, and nothing is lost. Else
+the member that is furthest becomes a cluster of one, with everything that it has, and grows
+to its size. Before that it waits for flotilla approve, and says what may be lost.
+
+What cannot be seen is never taken for dead: it may serve. --without says of a member that
+it does not, and gives up what only it has.
+
+It asks for the name of the cluster on a terminal; elsewhere it wants --yes.`,
+		example: `  flotilla recover orders
+  flotilla recover orders --without orders-2,orders-3
+  flotilla recover orders --without orders-2,orders-3 --yes --accept-loss`,
+		flags: func(cmd *cobra.Command) {
+			cmd.Flags().StringSliceVar(&options.Without, "without", nil, "members that cannot be seen, do not serve, and whose data is given up")
+			cmd.Flags().StringVar(&options.Survivor, "survivor", "", "the member to recover from (default the one that is furthest)")
+			cmd.Flags().BoolVar(&options.AcceptLoss, "accept-loss", false, "go on without approval of what may be lost")
+		},
+		wish: func(*cobra.Command, []string) (wish, error) { return wish{options: options}, nil },
+		warning: func(w wish) string {
+			if w.options.AcceptLoss {
+				return "recovering it stops what is left of it, and may lose what its survivor does not have, without asking again"
+			}
+			return "recovering it stops what is left of it; before anything is lost, it asks again"
+		},
+	}
+}
