@@ -52,6 +52,7 @@ type Registry interface {
 func Register(registry Registry, r Region) {
 	r = r.ready()
 	planner, compute, hosts, upkeep := &Planner{r}, &Compute{r}, &Hosts{r}, &Upkeep{r}
+	backups := &Backups{r}
 	members, versions, snapshots, authorities := &Members{r}, &Versions{r}, &Snapshots{r}, &Authorities{r}
 	for name, a := range map[string]any{
 		fleet.ActivityLook:             planner.Look,
@@ -97,6 +98,9 @@ func Register(registry Registry, r Region) {
 		string(fleet.EnableDowngrade):   versions.EnableDowngrade,
 		string(fleet.CancelDowngrade):   versions.CancelDowngrade,
 		string(fleet.TakeRaftSnapshot):  versions.TakeRaftSnapshot,
+		fleet.ActivityListBackups:       backups.ListBackups,
+		fleet.ActivityCheckBackup:       backups.CheckBackup,
+		string(fleet.SaveBackup):        backups.SaveBackup,
 		string(fleet.SaveFinalSnapshot): snapshots.SaveFinalSnapshot,
 		string(fleet.CloseSnapshot):     snapshots.CloseSnapshot,
 		string(fleet.ReopenSnapshot):    snapshots.ReopenSnapshot,
@@ -149,7 +153,11 @@ func (r Region) policy(op fleet.Operation) (fleet.Policy, error) {
 	if err != nil {
 		err = &fleet.Error{Kind: fleet.Unavailable, Message: err.Error(), Err: err}
 	}
-	return op.Options.Policy.Over(op.Spec.Policy).Over(base).WithDefaults(), err
+	spec := op.Spec.Policy
+	if op.Kind == fleet.BackupCluster { // nothing of the cluster changes: who asks for one can ask for approval too
+		spec.Approval, base.Approval = "", ""
+	}
+	return op.Options.Policy.Over(spec).Over(base).WithDefaults(), err
 }
 
 // beat records how far an activity is; percent below zero means that there is none.

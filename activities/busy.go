@@ -18,6 +18,14 @@ const stalled = 5 * time.Minute
 // written grows. When that stands still for too long it says so, and the attempt
 // ends as one that hangs does: without a beat.
 func busy(ctx context.Context, words string, written func() int64, run func() error) error {
+	return busyWith(ctx, words, written, func(n int64) (int, string) {
+		return -1, words + ", " + fleet.Bytes(n).Human() + " written"
+	}, run)
+}
+
+// busyWith is busy for who has more to say: say gives percent and words for as much as
+// was written.
+func busyWith(ctx context.Context, what string, written func() int64, say func(n int64) (int, string), run func() error) error {
 	var err error
 	ended := make(chan struct{})
 	go func() {
@@ -36,9 +44,10 @@ func busy(ctx context.Context, words string, written func() int64, run func() er
 			last, grew = now, time.Now()
 		}
 		if time.Since(grew) > stalled {
-			return false, -1, "", fleet.Errorf(fleet.Unavailable, words, "has written nothing for %s, at %s", stalled, fleet.Bytes(now).Human())
+			return false, -1, "", fleet.Errorf(fleet.Unavailable, what, "has written nothing for %s, at %s", stalled, fleet.Bytes(now).Human())
 		}
-		return false, -1, words + ", " + fleet.Bytes(now).Human() + " written", nil
+		percent, words := say(now)
+		return false, percent, words, nil
 	})
 	if perr != nil {
 		<-ended // run has the same context, and what it works on is not to be taken from under it

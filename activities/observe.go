@@ -59,8 +59,10 @@ func (r Region) observeOnce(ctx context.Context, op fleet.Operation) (fleet.Obse
 	if err != nil {
 		return obs, err
 	}
-	beat(ctx, -1, "asking hosts")
-	r.ask(ctx, &obs)
+	if op.Kind != fleet.BackupCluster { // it needs nothing that only hosts know, and is done often
+		beat(ctx, -1, "asking hosts")
+		r.ask(ctx, &obs)
+	}
 	if _, err := within(ctx, answerWithin, "reading the object store", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, r.stored(ctx, op, &obs)
 	}); err != nil {
@@ -171,6 +173,9 @@ func (r Region) stored(ctx context.Context, op fleet.Operation, obs *fleet.Obser
 	case fleet.DecommissionCluster, fleet.StopCluster, fleet.StartCluster, fleet.RecoverQuorum:
 		obs.FinalSnapshot, err = r.finalSnapshot(ctx, op.Cluster, op.UID)
 		return ignore(err, fleet.NotFound)
+	case fleet.BackupCluster:
+		obs.Backup, err = r.ownBackup(ctx, op)
+		return err
 	}
 	return nil
 }

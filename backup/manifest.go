@@ -35,7 +35,7 @@ type Manifest struct {
 	AskedBy   string `json:"askedBy,omitempty"`
 	Operation string `json:"operation,omitempty"`
 	// Taken is before the member was asked: every write that was acknowledged by then is
-	// in it, unless Learner, which may lag. Stored is when all was stored and read back.
+	// in it, because the member had applied all of them when it was chosen. Stored is when all was stored and read back.
 	Taken  time.Time `json:"taken"`
 	Stored time.Time `json:"stored"`
 	// Member is where it came from, and Etcd the version it ran.

@@ -114,6 +114,26 @@ func (c *Client) Quorum(ctx context.Context) error {
 	return err
 }
 
+// Point is a point in the history of one cluster. Revisions can be compared only
+// within one: a restore begins another.
+type Point struct {
+	Cluster  uint64 // etcd's ID of it
+	Revision int64
+}
+
+// Now makes a linearizable read and gives the point that it was answered at: every
+// write that was acknowledged before the call is in it. Errors: as of Quorum;
+// fleet.Denied also when we may not read the key that is asked for.
+func (c *Client) Now(ctx context.Context) (Point, error) {
+	return first(ctx, c, c.resource(), func(ctx context.Context, client *clientv3.Client) (Point, error) {
+		answer, err := client.Get(ctx, quorumKey, clientv3.WithCountOnly())
+		if err != nil {
+			return Point{}, err
+		}
+		return Point{Cluster: answer.Header.ClusterId, Revision: answer.Header.Revision}, nil
+	})
+}
+
 // Observe looks at the cluster. It takes two answer timeouts at most, and tells
 // what it could not see instead of failing.
 func (c *Client) Observe(ctx context.Context) Observation {

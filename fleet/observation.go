@@ -29,6 +29,8 @@ type Observation struct {
 	Revision int64 `json:"revision,omitempty"`
 	// FinalSnapshot is the verified last snapshot of the cluster, if there is one.
 	FinalSnapshot *Snapshot `json:"finalSnapshot,omitempty"`
+	// Backup is the one that a BackupCluster is to take, once it counts.
+	Backup *Backup `json:"backup,omitempty"`
 	// Secrets says that something sealed for this cluster is still in the store.
 	Secrets bool `json:"secrets"`
 	// Trust are the authorities that the cluster's own certificates may come from.

@@ -34,6 +34,9 @@ const (
 	ChangeLeader OperationKind = "ChangeLeader"
 	// AdoptCluster takes over a cluster that something else created.
 	AdoptCluster OperationKind = "AdoptCluster"
+	// BackupCluster stores a snapshot. It changes nothing of the cluster, so it does not
+	// go through the cluster's own workflow and may run beside another operation.
+	BackupCluster OperationKind = "BackupCluster"
 	// RecoverQuorum makes a cluster that has lost its quorum one again, from the data of
 	// one of its members.
 	RecoverQuorum OperationKind = "RecoverQuorum"
@@ -42,8 +45,12 @@ const (
 // OperationKinds are all of them, in the order in which people meet them.
 var OperationKinds = []OperationKind{
 	CreateCluster, AdoptCluster, UpscaleCluster, ScaleCluster, MigrateByLearner, FailoverMember, UpgradeCluster,
-	RollCluster, ChangeLeader, StopCluster, StartCluster, RecoverQuorum, DecommissionCluster,
+	RollCluster, ChangeLeader, BackupCluster, StopCluster, StartCluster, RecoverQuorum, DecommissionCluster,
 }
+
+// Beside says whether an operation runs beside those that change the cluster, instead
+// of one after another with them.
+func (k OperationKind) Beside() bool { return k == BackupCluster }
 
 // Planned says whether an operation can wait for a maintenance window: people ask
 // for it when they like. What repairs or brings back does not wait.
@@ -185,6 +192,8 @@ type Operation struct {
 	// Purchases are the hosts that were bought by those before it and are not members
 	// yet, as the steps that bought them.
 	Purchases []Step `json:"purchases,omitempty"`
+	// Asked is when it was asked for, where that is part of a name: of a backup.
+	Asked time.Time `json:"asked,omitzero"`
 }
 
 // Failure is a step that did not succeed and will not be tried again as it is.

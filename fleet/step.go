@@ -84,6 +84,8 @@ const (
 
 // The steps that save, stop and end.
 const (
+	// SaveBackup stores a snapshot as a backup and makes it count.
+	SaveBackup StepKind = "SaveBackup"
 	// SaveFinalSnapshot stores and verifies a snapshot before all members stop.
 	SaveFinalSnapshot StepKind = "SaveFinalSnapshot"
 	// StopMember stops a member's process for good.

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/flotilla-etcd/flotilla/integration/harness"
 	"github.com/flotilla-etcd/flotilla/pki"
 	"github.com/flotilla-etcd/flotilla/starter"
+	"github.com/flotilla-etcd/flotilla/workflows"
 )
 
 // stories are what is recorded: each takes the cluster of its name from nothing to
@@ -21,7 +23,8 @@ import (
 // small as their story allows, because every look is in a history.
 var stories = map[string]func(story){
 	"made": made, "failed": failed, "refused": refused, "cancelled": cancelled,
-	"scaled": scaled, "changed": changed, "asked": asked, "halted": halted, "adopted": adopted, "recovered": recovered,
+	"scaled": scaled, "changed": changed, "asked": asked, "halted": halted, "adopted": adopted,
+	"saved": saved, "recovered": recovered,
 }
 
 // story is one cluster and what happens to it.
@@ -320,4 +323,39 @@ func adopted(s story) {
 	require.NoError(s.t, err)
 	require.Equal(s.t, fleet.PhaseRunning, view.Summary.Phase)
 	s.with(fleet.DecommissionCluster, fleet.Options{})
+}
+
+// saved is backed up, and once its backup is called off: before it has begun, as far as
+// anything is stored.
+func saved(s story) {
+	ctx, client := s.t.Context(), s.e.Client
+	s.create(s.spec(1, newer))
+	s.with(fleet.BackupCluster, fleet.Options{})
+	view, err := client.Describe(ctx, s.cluster)
+	require.NoError(s.t, err)
+	found, err := client.Backups(ctx, workflows.BackupsRequest{
+		Provider: view.Spec.Provider, Region: view.Spec.Region, Clusters: []fleet.BackupsOf{{Cluster: s.cluster}},
+	})
+	require.NoError(s.t, err)
+	require.Len(s.t, found, 1)
+	_, err = client.VerifyBackup(ctx, workflows.BackupRequest{
+		Provider: view.Spec.Provider, Region: view.Spec.Region, Cluster: s.cluster, UID: view.Summary.UID,
+	})
+	require.NoError(s.t, err)
+
+	approved := fleet.Options{Policy: fleet.Policy{Approval: fleet.ApprovalAlways}}
+	r := s.begun(s.e.BeginChange(s.cluster, harness.Change{Kind: fleet.BackupCluster, Options: approved}))
+	harness.Eventually(s.t, "the backup waits for approval, and is listed", func(ctx context.Context) error {
+		p, err := client.Progress(ctx, r.Ref)
+		if err == nil && p.Waiting == nil {
+			return errors.New("it does not wait yet")
+		}
+		found, ferr := client.FindOperation(ctx, s.cluster)
+		if ferr == nil && found != r.Ref {
+			ferr = fmt.Errorf("the running one is said to be %s", found)
+		}
+		return errors.Join(err, ferr)
+	})
+	s.cancel(r)
+	s.with(fleet.DecommissionCluster, fleet.Options{SkipFinalSnapshot: true})
 }

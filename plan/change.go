@@ -199,7 +199,7 @@ func (r roster) alter(g goal) *fleet.Decision {
 func Left(in Input) []string {
 	in.Observation = own(in.Observation, in.Operation.UID)
 	r := newRoster(in)
-	if len(in.Observation.Members) == 0 {
+	if len(in.Observation.Members) == 0 || in.Operation.Kind == fleet.BackupCluster { // what is half done beside it is not its own
 		return nil
 	}
 	var left []string

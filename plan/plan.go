@@ -56,6 +56,8 @@ func Next(in Input) fleet.Decision {
 		return upgrade(in)
 	case fleet.RollCluster:
 		return roll(in)
+	case fleet.BackupCluster:
+		return backup(in)
 	case fleet.RecoverQuorum:
 		return recoverQuorum(in)
 	}

@@ -21,6 +21,7 @@ import (
 //	upscale type=large change=inPlace disk=40GiB category=essd quota=4GiB
 //	scale voters=5 learners=1
 //	failover | migrate | roll | move-leader [members=(orders-2)]
+//	backup
 //	migrate zones=(b,c) | move-leader leave=orders-1
 //	upgrade version=3.7.3
 //	roll snapshot-count=20000 max-learners=3 certificates=trust-new-ca
@@ -71,6 +72,7 @@ var beginnings = map[string]fleet.OperationKind{
 	"create": fleet.CreateCluster, "decommission": fleet.DecommissionCluster, "upscale": fleet.UpscaleCluster, "scale": fleet.ScaleCluster,
 	"failover": fleet.FailoverMember, "migrate": fleet.MigrateByLearner, "upgrade": fleet.UpgradeCluster, "roll": fleet.RollCluster,
 	"move-leader": fleet.ChangeLeader, "stop": fleet.StopCluster, "start": fleet.StartCluster,
+	"backup": fleet.BackupCluster,
 }
 
 func (s *scenario) do(d *datadriven.TestData) (string, error) {

@@ -8,6 +8,8 @@ import "github.com/flotilla-etcd/flotilla/fleet"
 func Whole(in Input) bool {
 	op := in.Operation
 	switch op.Kind {
+	case fleet.BackupCluster:
+		return true // what goes on beside it is not its own
 	case fleet.CreateCluster, fleet.StopCluster, fleet.StartCluster, fleet.DecommissionCluster:
 		return false
 	}

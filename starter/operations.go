@@ -41,7 +41,16 @@ func (c *Client) Operations(ctx context.Context, cluster string, limit int) ([]O
 			}
 			entries = append(entries, entry)
 		}
-		return entries[:min(limit, len(entries))], nil
+		beside := "WorkflowType=" + quote(string(fleet.BackupCluster)) + " AND " + workflows.AttrCluster.GetName() + "=" + quote(cluster)
+		found := len(entries) + limit
+		err = c.scan(ctx, beside, func(execution *workflow.WorkflowExecutionInfo) (bool, error) {
+			if entry, ok := c.entry(execution); ok {
+				entries = append(entries, entry)
+			}
+			return len(entries) < found, nil
+		})
+		slices.SortStableFunc(entries, func(a, b OperationEntry) int { return b.Started.Compare(a.Started) })
+		return entries[:min(limit, len(entries))], err
 	}
 	err := c.scan(ctx, operationsQuery(), func(execution *workflow.WorkflowExecutionInfo) (bool, error) {
 		if entry, ok := c.entry(execution); ok {
@@ -115,6 +124,12 @@ func (c *Client) FindOperation(ctx context.Context, name string) (Ref, error) {
 	}
 	view, err := c.Describe(ctx, name)
 	if err == nil {
+		if ref, runs := Running(view); runs {
+			return ref, nil
+		}
+		if ref, runs, err := c.runningBeside(ctx, name); err != nil || runs {
+			return ref, err
+		}
 		if len(view.Operations) == 0 {
 			return Ref{}, fleet.Errorf(fleet.NotFound, name, "has had no operation yet")
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -147,6 +148,9 @@ func (c *Client) begin(ctx context.Context, kind fleet.OperationKind, spec fleet
 // wrong, fleet.Conflict when another operation runs or the spec was changed by somebody
 // else meanwhile, and fleet.Blocked when it is refused for safety.
 func (c *Client) Change(ctx context.Context, cluster string, kind fleet.OperationKind, spec *fleet.Spec, request Request) (workflows.SubmitReply, error) {
+	if kind.Beside() {
+		return c.beside(ctx, cluster, kind, request)
+	}
 	submit := c.submission(kind, request)
 	submit.Spec = spec
 	return c.submit(ctx, cluster, submit)
@@ -178,10 +182,21 @@ func (c *Client) Amend(ctx context.Context, cluster string, spec fleet.Spec) err
 }
 
 // Cancel asks a cluster's running operation to stop after the steps in hand. An
-// empty operation means whichever runs.
+// empty operation means whichever runs: one that changes the cluster, else a backup.
 func (c *Client) Cancel(ctx context.Context, cluster, operation, why string) (workflows.SubmitReply, error) {
+	ref, runs, err := c.runningBeside(ctx, cluster)
+	if err != nil {
+		return workflows.SubmitReply{}, err
+	}
+	if runs {
+		view, err := c.Describe(ctx, cluster)
+		_, others := Running(view)
+		if operation != "" && strings.HasPrefix(ref.ID, operation) || operation == "" && err == nil && !others {
+			return c.cancelBeside(ctx, ref)
+		}
+	}
 	var reply workflows.SubmitReply
-	err := c.update(ctx, cluster, workflows.UpdateCancel, "", workflows.CancelRequest{
+	err = c.update(ctx, cluster, workflows.UpdateCancel, "", workflows.CancelRequest{
 		Operation: operation, By: c.by, Why: why,
 	}, &reply)
 	return reply, err

@@ -65,6 +65,9 @@ func (c *cluster) checkKind(r SubmitRequest) error {
 		return c.checkResume(r)
 	case !slices.Contains(fleet.OperationKinds, r.Kind):
 		return fleet.Errorf(fleet.Invalid, "request", "there is no operation %q", r.Kind)
+	case r.Kind.Beside():
+		return fleet.Errorf(fleet.Invalid, "request", "%s is a workflow of its own and is not asked of the cluster's", r.Kind).
+			WithRemedy("flotilla backup %s starts it", c.Name)
 	case c.Spec == nil && r.Kind != fleet.CreateCluster && r.Kind != fleet.AdoptCluster:
 		return fleet.Errorf(fleet.NotFound, c.Name, "does not exist")
 	}

@@ -33,6 +33,10 @@ const (
 	SurveyType = "SurveyClusters"
 	// CertificateType signs a client's certificate request: CertificateRequest → CertificateReply.
 	CertificateType = "IssueClientCertificate"
+	// BackupsType lists backups of one region: BackupsRequest → BackupsReply.
+	BackupsType = "ListBackups"
+	// VerifyBackupType reads one to its last byte: BackupRequest → fleet.Backup.
+	VerifyBackupType = "VerifyBackup"
 	// RecipientType says whom to seal to: RecipientRequest → RecipientReply.
 	RecipientType = "FleetRecipient"
 	// ExamineType says what a region lacks for its work: ExamineRequest → ExamineReply.
@@ -250,6 +254,8 @@ type OperationResult struct {
 	Endpoints []fleet.Endpoint `json:"endpoints,omitempty"`
 	// FinalSnapshot is set by a decommission that took one.
 	FinalSnapshot *fleet.Snapshot `json:"finalSnapshot,omitempty"`
+	// Backup is the one that a BackupCluster took.
+	Backup *fleet.Backup `json:"backup,omitempty"`
 	// Lost is what a decommission destroyed that is in no snapshot, in words.
 	Lost string `json:"lost,omitempty"`
 	// Clean says that nothing of the cluster exists: there is nothing to undo.
@@ -286,6 +292,12 @@ type (
 	CertificateRequest = fleet.CertificateRequest
 	// CertificateReply is a client certificate and what it is good for.
 	CertificateReply = fleet.CertificateReply
+	// BackupsRequest asks for the backups of clusters of one region.
+	BackupsRequest = fleet.BackupsRequest
+	// BackupsReply are backups, by cluster and then oldest first.
+	BackupsReply = fleet.BackupsReply
+	// BackupRequest names one backup.
+	BackupRequest = fleet.BackupRequest
 	// RecipientReply is the public part of the fleet's key.
 	RecipientReply = fleet.RecipientReply
 	// ExamineRequest asks what a region lacks for its work.

@@ -199,7 +199,7 @@ func (o *operation) settle(ctx workflow.Context, future workflow.Future, index i
 // waits until it knows: a member is not offered to them any more when it is taken
 // away. A creation tells it in its result, because there is no client before.
 func (o *operation) tellEndpoints(ctx workflow.Context) error {
-	if o.op.Kind == fleet.CreateCluster || o.op.Kind == fleet.DecommissionCluster || slices.Equal(o.told, o.last.Endpoints) {
+	if o.op.Kind == fleet.CreateCluster || o.op.Kind == fleet.DecommissionCluster || o.op.Kind.Beside() || slices.Equal(o.told, o.last.Endpoints) {
 		return nil
 	}
 	signal := EndpointsSignal{Operation: o.op.ID, Endpoints: o.last.Endpoints}

@@ -30,6 +30,8 @@ const (
 	healthTimeout = 5 * time.Minute
 	// snapshotTimeout covers 16 GiB at 10 MB/s, stored and restored.
 	snapshotTimeout = 60 * time.Minute
+	// listTimeout covers the manifests of some thousand backups, read one by one.
+	listTimeout = 5 * time.Minute
 	// syncTimeout covers 16 GiB at 10 MB/s, which a member gets from the leader and then
 	// loads, twice: while it gets them, the leader may have to send a newer copy.
 	syncTimeout = 60 * time.Minute
@@ -79,7 +81,7 @@ func stepTimeout(kind fleet.StepKind, policy fleet.Policy) (timeout time.Duratio
 		return time.Duration(policy.ReadyWithin) + restartMargin, true
 	case fleet.TakeRaftSnapshot:
 		return raftSnapshotTimeout, true
-	case fleet.SaveFinalSnapshot:
+	case fleet.SaveBackup, fleet.SaveFinalSnapshot:
 		return snapshotTimeout, true
 	case fleet.RecoverMember:
 		return recoverTimeout, true

@@ -32,7 +32,7 @@ func (o *operation) end(ctx workflow.Context, err error) (OperationResult, error
 	o.progress.State, o.progress.Ended = state, workflow.Now(ctx)
 	result := OperationResult{
 		Progress: o.progress, Summary: o.last.Summary, Endpoints: o.last.Endpoints,
-		FinalSnapshot: o.last.Observation.FinalSnapshot, Lost: o.lost(),
+		FinalSnapshot: o.last.Observation.FinalSnapshot, Backup: o.last.Observation.Backup, Lost: o.lost(),
 		Clean: o.looked() && o.last.Empty(), Purchases: o.memory.Purchases, HighestMember: o.memory.Highest,
 		Elsewhere: o.last.Elsewhere,
 	}

@@ -67,7 +67,8 @@ func TestReplayIsComplete(t *testing.T) {
 		"MigrateByLearner-changed", "StopCluster-changed", "StartCluster-changed",
 		"RollCluster-asked", "UpgradeCluster-asked", "UpgradeCluster-asked-2", // approved and paused, rejected, resumed
 		"UpscaleCluster-halted", "MigrateByLearner-halted", "MigrateByLearner-halted-2", // failed and asks, cancelled, resumed
-		"AdoptCluster-adopted", "RecoverQuorum-recovered",
+		"AdoptCluster-adopted", "RecoverQuorum-recovered", "BackupCluster-saved", "BackupCluster-saved-2", // and called off
+		workflows.BackupsType, workflows.VerifyBackupType,
 		workflows.PlanType, workflows.SurveyType, workflows.CertificateType, workflows.RecipientType,
 	} {
 		recorded(t, pattern)

@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/mvcc"
 	"go.uber.org/zap"
 
+	"github.com/flotilla-etcd/flotilla/backup"
 	"github.com/flotilla-etcd/flotilla/objectstore"
 	"github.com/flotilla-etcd/flotilla/pki"
 )
@@ -25,6 +26,16 @@ func (e *Env) Store(ctx context.Context) (objectstore.Store, error) {
 	return objectstore.Open(ctx, e.objects, objectstore.Options{})
 }
 
+// Vault opens the backups that workers keep.
+func (e *Env) Vault(ctx context.Context) (backup.Vault, error) {
+	key, err := pki.LoadFleetKey(e.key)
+	if err != nil {
+		return backup.Vault{}, err
+	}
+	store, err := e.Store(ctx)
+	return backup.Vault{Store: store, Key: key}, err
+}
+
 // Restored does what a person does who needs a snapshot: it fetches it, opens it with
 // the fleet's key, restores it with etcd's own library and reads the values of keys.
 // A key that is not there has none.
@@ -34,11 +45,18 @@ func (e *Env) Restored(ctx context.Context, object string, keys ...string) (map[
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	file, data := filepath.Join(dir, "snapshot.db"), filepath.Join(dir, "data")
+	file := filepath.Join(dir, "snapshot.db")
 	if err := e.open(ctx, object, file); err != nil {
 		return nil, err
 	}
-	err = snapshot.NewV3(zap.NewNop()).Restore(snapshot.RestoreConfig{
+	return ReadSnapshot(ctx, file, dir, keys...)
+}
+
+// ReadSnapshot restores a snapshot with etcd's own library, in a directory, and reads
+// the values of keys, or of all when none is named. A key that is not there has none.
+func ReadSnapshot(ctx context.Context, file, dir string, keys ...string) (map[string]string, error) {
+	data := filepath.Join(dir, "data")
+	err := snapshot.NewV3(zap.NewNop()).Restore(snapshot.RestoreConfig{
 		SnapshotPath: file, OutputDataDir: data, Name: "restored", PeerURLs: []string{"http://127.0.0.1:1"},
 		InitialCluster: "restored=http://127.0.0.1:1", InitialClusterToken: "restored",
 	})
@@ -52,6 +70,15 @@ func (e *Env) Restored(ctx context.Context, object string, keys ...string) (map[
 	tx := store.Read(mvcc.ConcurrentReadTxMode, traceutil.TODO())
 	defer tx.End()
 	values := map[string]string{}
+	if len(keys) == 0 {
+		found, err := tx.Range(ctx, []byte{0}, []byte{}, mvcc.RangeOptions{})
+		if err != nil {
+			return nil, err
+		}
+		for _, kv := range found.KVs {
+			values[string(kv.Key)] = string(kv.Value)
+		}
+	}
 	for _, key := range keys {
 		found, err := tx.Range(ctx, []byte(key), nil, mvcc.RangeOptions{})
 		if err != nil {

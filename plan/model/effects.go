@@ -55,6 +55,13 @@ func (w *World) effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 				m.behind = m.stuck
 			}
 		}), nil
+	case fleet.SaveBackup:
+		if !w.quorum(w.answers) {
+			return nil, noQuorum(op)
+		}
+		// What an attempt stores before its manifest cannot be seen.
+		taken := fleet.Backup{Cluster: op.Cluster, UID: op.UID, Operation: op.ID, Revision: w.revision}
+		return effects(func() {}, func() { w.backup = &taken }), nil
 	case fleet.SaveFinalSnapshot:
 		if !w.quorum(w.answers) {
 			return nil, noQuorum(op)

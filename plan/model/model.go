@@ -26,6 +26,7 @@ type World struct {
 	members   map[string]*member // etcd's membership, by name; empty before it formed
 	stores    map[string]*store  // by the ID of the disk that it is on
 	snapshot  *fleet.Snapshot    // the last one that was verified
+	backup    *fleet.Backup      // the one of the operation that runs
 	revision  int64
 	soldOut   map[string]bool // by zone
 	down      map[string]bool // by zone

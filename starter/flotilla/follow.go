@@ -164,7 +164,11 @@ func failed(ref starter.Ref, result workflows.OperationResult, err error) error 
 	for _, left := range result.Left {
 		fmt.Fprintf(&b, "  left    %s\n", left)
 	}
-	fmt.Fprintf(&b, "  go on   flotilla resume %s\n", ref.Cluster)
+	if ref.Kind.Beside() {
+		fmt.Fprintf(&b, "  again   flotilla backup %s\n", ref.Cluster)
+	} else {
+		fmt.Fprintf(&b, "  go on   flotilla resume %s\n", ref.Cluster)
+	}
 	if ref.Kind == fleet.CreateCluster {
 		fmt.Fprintf(&b, "  undo    flotilla decommission %s\n", ref.Cluster)
 	}

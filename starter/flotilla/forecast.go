@@ -88,6 +88,9 @@ func (f *forecast) waits(now time.Time) []string {
 	}
 	var notes []string
 	policy, op := f.options.Policy.Over(f.operation.Spec.Policy), f.operation
+	if op.Kind.Beside() { // as the workers see it
+		policy.Approval = f.options.Policy.Approval
+	}
 	destroys := slices.ContainsFunc(slices.Concat(f.reply.Waves...), fleet.Step.Destroys)
 	if policy.Approval == fleet.ApprovalAlways || policy.Approval == fleet.ApprovalDestructive && (destroys || op.Kind == fleet.StopCluster) {
 		notes = append(notes, "it waits for approval (policy: "+string(policy.Approval)+")")

@@ -23,11 +23,11 @@ type clusterList struct {
 
 func (a *app) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "get", Short: "List clusters", Args: noArguments,
-		Example: "  flotilla get clusters",
+		Use: "get", Short: "List clusters, or their backups", Args: noArguments,
+		Example: "  flotilla get clusters\n  flotilla get backups",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.getClustersCommand())
+	cmd.AddCommand(a.getClustersCommand(), a.getBackupsCommand())
 	return cmd
 }
 

@@ -84,6 +84,8 @@ func aim(operation fleet.Operation) string {
 		return "change the leader of " + cluster
 	case fleet.AdoptCluster:
 		return "adopt " + cluster
+	case fleet.BackupCluster:
+		return "back " + cluster + " up"
 	}
 	return "run " + string(operation.Kind) + " on " + cluster
 }

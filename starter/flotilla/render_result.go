@@ -25,6 +25,8 @@ func resultText(o terminal.Output, ref starter.Ref, r workflows.OperationResult)
 		fmt.Fprintf(&b, "%s is gone%s\n", name, took)
 	case fleet.StopCluster:
 		fmt.Fprintf(&b, "%s is stopped; its disks are kept%s\n", name, took)
+	case fleet.BackupCluster:
+		fmt.Fprintf(&b, "%s is backed up%s\n", name, took)
 	default:
 		b.WriteString(runsText(name, r.Summary) + took + "\n")
 	}
@@ -40,6 +42,10 @@ func resultText(o terminal.Output, ref starter.Ref, r workflows.OperationResult)
 	}
 	switch ref.Kind {
 	case fleet.DecommissionCluster:
+	case fleet.BackupCluster:
+		if r.Backup != nil {
+			row("backup", takenText(*r.Backup))
+		}
 	case fleet.StopCluster:
 		row("start it", "flotilla start "+ref.Cluster)
 	default:

@@ -35,6 +35,9 @@ func (s steering) running(ctx context.Context, client plane, cluster string) (st
 		return starter.Ref{}, err
 	}
 	ref, runs := starter.Running(view)
+	if found, err := client.FindOperation(ctx, cluster); !runs && err == nil && found.Kind.Beside() {
+		ref, runs = found, true
+	}
 	switch {
 	case !runs:
 		return ref, fleet.Errorf(fleet.Conflict, cluster, "no operation is running").
@@ -141,8 +144,16 @@ flotilla decommission.`,
 		}
 		return a.print(*s.output, starter.RefOf(args[0], reply), func() string {
 			return string(reply.Kind) + " " + shortID(reply.Operation) + " of " + args[0] +
-				" stops after the steps in hand\nwatch it end: flotilla watch " + args[0] + "\ngo on later:  flotilla resume " + args[0] + "\n"
+				" stops after the steps in hand\nwatch it end: flotilla watch " + args[0] + "\n" + later(reply.Kind, args[0])
 		})
 	}
 	return cmd
+}
+
+// later says how to go on with what was cancelled.
+func later(kind fleet.OperationKind, cluster string) string {
+	if kind.Beside() {
+		return "again later:  flotilla backup " + cluster + "\n"
+	}
+	return "go on later:  flotilla resume " + cluster + "\n"
 }

@@ -50,6 +50,7 @@ var asks = []struct {
 	{args: "roll orders --drop-old-ca", kind: fleet.RollCluster, options: fleet.Options{Certificates: fleet.DropOldCA}},
 	{args: "move-leader orders orders-3", kind: fleet.ChangeLeader, options: fleet.Options{Members: []string{"orders-3"}}},
 	{args: "move-leader orders", kind: fleet.ChangeLeader, options: fleet.Options{Leave: "orders-2"}},
+	{args: "backup orders", kind: fleet.BackupCluster},
 	{args: "stop orders", kind: fleet.StopCluster},
 	{args: "stop orders --skip-final-snapshot", kind: fleet.StopCluster, options: fleet.Options{SkipFinalSnapshot: true}},
 	{args: "start orders", kind: fleet.StartCluster},

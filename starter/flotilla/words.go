@@ -101,6 +101,7 @@ var stepWords = map[fleet.StepKind]func(fleet.Step, fleet.Spec) string{
 	fleet.SwitchAuthority: fixed("have the second authority sign"),
 	fleet.RetireAuthority: fixed("forget the first authority"),
 
+	fleet.SaveBackup:        fixed("store a snapshot, compressed and sealed, and read it back"),
 	fleet.SaveFinalSnapshot: fixed("save a snapshot, verify it by restoring it"),
 	fleet.StopMember:        fixed("stop etcd"),
 	fleet.CloseSnapshot:     fixed("record that nothing was written after it"),

@@ -1,0 +1,287 @@
+package activities
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/flotilla-etcd/flotilla/backup"
+	"github.com/flotilla-etcd/flotilla/etcdadmin"
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// Backups stores copies of running clusters, lists and checks them.
+type Backups struct{ Region }
+
+// catchUp is how long a learner or a follower is waited for that does not have yet what
+// was acknowledged. Then a backup is taken from one that has, the leader at last.
+const catchUp = 10 * time.Second
+
+// abandoned is the age from which a scratch directory is nobody's any more: no attempt
+// takes as long.
+const abandoned = 24 * time.Hour
+
+func (r Region) vault() backup.Vault { return backup.Vault{Store: r.Store, Key: r.Key} }
+
+// ownBackup gives the backup that an operation is to take, once it counts.
+func (r Region) ownBackup(ctx context.Context, op fleet.Operation) (*fleet.Backup, error) {
+	id := backup.NewID(op.Asked, op.ID)
+	m, err := r.vault().Manifest(ctx, op.Cluster, op.UID, id)
+	switch {
+	case fleet.Is(err, fleet.NotFound):
+		return nil, nil
+	case fleet.Is(err, fleet.Lost):
+		return &fleet.Backup{ID: id, Cluster: op.Cluster, UID: op.UID, Operation: op.ID, Damaged: err.Error()}, nil
+	case err != nil:
+		return nil, err
+	}
+	told := tell(backup.Entry{ID: id, Manifest: m})
+	return &told, nil
+}
+
+// tell gives what lists tell of a backup.
+func tell(e backup.Entry) fleet.Backup {
+	m := e.Manifest
+	b := fleet.Backup{
+		ID: e.ID, Cluster: m.Cluster, UID: m.UID, Taken: m.Taken, Stored: m.Stored, AskedBy: m.AskedBy, Operation: m.Operation,
+		Member: m.Member, Learner: m.Learner, Etcd: m.Etcd, Revision: m.Revision, Keys: m.Keys, Hash: m.Hash,
+		Size: m.Size, StoredSize: m.StoredSize(),
+	}
+	if e.Err != nil {
+		b.Damaged = e.Err.Error()
+	}
+	if r := e.Rehearsal; r != nil {
+		b.Rehearsal = &fleet.Rehearsal{When: r.When, OK: r.OK, Took: fleet.Duration(r.Took), Why: r.Why}
+	}
+	return b
+}
+
+// SaveBackup streams a snapshot from the member that feels it least into the object
+// store, and makes it count. A member whose store cannot be read is passed over for the
+// next one, and told of.
+func (b *Backups) SaveBackup(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	return note(b.save(ctx, r.Operation))
+}
+
+func (b *Backups) save(ctx context.Context, op fleet.Operation) (string, error) {
+	ctx, failed, pack := carrying[[]string](ctx)
+	client, err := b.client(ctx, op, "")
+	if err != nil {
+		return "", err
+	}
+	defer client.Close()
+	taken := time.Now().UTC()
+	now, err := asking(ctx, client.Now)
+	if err != nil {
+		return "", err
+	}
+	sources, err := b.sources(ctx, client, now.Revision)
+	if err != nil {
+		return "", err
+	}
+	// Those that failed an attempt before this one come last.
+	slices.SortStableFunc(sources, func(x, y fleet.ObservedMember) int {
+		return cmp.Compare(slices.Index(failed, x.Name), slices.Index(failed, y.Name))
+	})
+	var passed []error
+	for _, source := range sources {
+		m, err := b.saveFrom(ctx, client, source, backup.Manifest{
+			Cluster: op.Cluster, UID: op.UID, ID: backup.NewID(op.Asked, op.ID), History: strconv.FormatUint(now.Cluster, 16),
+			AskedBy: op.By, Operation: op.ID, Taken: taken, Member: source.Name, Learner: source.Learner, Etcd: source.Version,
+		})
+		switch {
+		case fleet.Is(err, fleet.Invalid): // its own store is damaged; the others' need not be
+			passed = append(passed, fmt.Errorf("member %s: %w", source.Name, err))
+			continue
+		case err != nil:
+			pack(append(slices.DeleteFunc(failed, func(name string) bool { return name == source.Name }), source.Name))
+			beat(ctx, -1, "failed from "+source.Name)
+			return "", err
+		}
+		text := fmt.Sprintf("revision %d, %d keys, %s from %s, stored as %s", m.Revision, m.Keys, m.Size.Human(), m.Member, m.StoredSize().Human())
+		if len(passed) > 0 {
+			text += "; NOT from others: " + errors.Join(passed...).Error()
+		}
+		return text, nil
+	}
+	return "", fleet.Errorf(fleet.Lost, "backup of "+op.Cluster, "no member has a store that can be read: %w", errors.Join(passed...)).
+		WithRemedy("use an older backup: flotilla backups %s", op.Cluster)
+}
+
+// sources gives the members to take a snapshot from, best first: a learner, else the
+// follower that is least busy, and the leader last, because a snapshot makes its member
+// slower. All have what was acknowledged; who does not yet is waited for, not for long.
+func (b *Backups) sources(ctx context.Context, client *etcdadmin.Client, revision int64) ([]fleet.ObservedMember, error) {
+	var fit []fleet.ObservedMember
+	began := time.Now()
+	err := poll(ctx, func(ctx context.Context) (bool, int, string, error) {
+		seen, err := asking(ctx, func(ctx context.Context) (etcdadmin.Observation, error) { return client.Observe(ctx), nil })
+		if err == nil && len(seen.Members) == 0 {
+			err = fleet.Errorf(fleet.Unavailable, "backup", "no member can be chosen: %s", seen.Why)
+		}
+		if err != nil {
+			return false, -1, "", err
+		}
+		members := seen.Members
+		fit = slices.DeleteFunc(slices.Clone(members), func(m fleet.ObservedMember) bool {
+			return !m.Answers || m.Revision < revision || slices.Contains(seen.Alarms, fleet.Alarm{Member: m.Name, Alarm: "CORRUPT"})
+		})
+		if len(fit) == 0 && time.Since(began) > catchUp {
+			return false, -1, "", fleet.Errorf(fleet.Unavailable, "backup", "no member that answers is known to have all, and sound: %s", seen.Why)
+		}
+		spared := slices.ContainsFunc(fit, func(m fleet.ObservedMember) bool { return !m.Leader })
+		return spared || len(fit) > 0 && (len(members) == 1 || time.Since(began) > catchUp), -1, "waiting for a follower that has all", nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	beat(ctx, -1, "looking who is least busy")
+	loads := client.Loads(ctx, fit)
+	rank := func(m fleet.ObservedMember) int {
+		switch {
+		case m.Learner:
+			return 0
+		case m.Leader:
+			return 2
+		}
+		return 1
+	}
+	slices.SortStableFunc(fit, func(x, y fleet.ObservedMember) int {
+		if c := cmp.Compare(rank(x), rank(y)); c != 0 {
+			return c
+		}
+		lx, ly := loads[x.ID], loads[y.ID]
+		switch {
+		case lx.Less(ly):
+			return -1
+		case ly.Less(lx):
+			return 1
+		}
+		return strings.Compare(x.Name, y.Name)
+	})
+	return fit, nil
+}
+
+// saveFrom stores a snapshot of one member.
+func (b *Backups) saveFrom(ctx context.Context, client *etcdadmin.Client, source fleet.ObservedMember, about backup.Manifest) (m backup.Manifest, err error) {
+	dir, err := b.workspace(about.Operation)
+	if err != nil {
+		return m, fleet.Errorf(fleet.Unavailable, "scratch directory of the worker", "%w", err)
+	}
+	defer os.RemoveAll(dir)
+	beat(ctx, -1, "asking "+source.Name+" for a snapshot")
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := client.Snapshot(ctx, source.Name)
+	if err != nil {
+		return m, err
+	}
+	defer stream.Close()
+	var gauge progressGauge
+	err = busyWith(ctx, "backup from "+source.Name, gauge.steps, func(int64) (int, string) { return gauge.said(source) }, func() (err error) {
+		m, err = b.vault().Save(ctx, about, stream, dir, gauge.tell)
+		return err
+	})
+	return m, err
+}
+
+// workspace makes a directory for an attempt, and deletes those of attempts that died
+// here: what is in them is not sealed.
+func (b *Backups) workspace(operation string) (string, error) {
+	prefix := "backup-" + operation + "-"
+	left, err := filepath.Glob(filepath.Join(b.Scratch, "backup-*"))
+	for _, dir := range left {
+		info, serr := os.Stat(dir)
+		if strings.HasPrefix(filepath.Base(dir), prefix) || serr == nil && time.Since(info.ModTime()) > abandoned {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	return os.MkdirTemp(b.Scratch, prefix)
+}
+
+// CheckBackup reads a backup to its last byte: every digest is compared, and the seal
+// opened. fleet.Lost when anything differs; fleet.NotFound when there is none.
+func (b *Backups) CheckBackup(ctx context.Context, r fleet.BackupRequest) (fleet.Backup, error) {
+	return reply(b.check(ctx, r))
+}
+
+func (b *Backups) check(ctx context.Context, r fleet.BackupRequest) (fleet.Backup, error) {
+	entries, err := b.vault().List(ctx, r.Cluster, r.UID)
+	if err != nil {
+		return fleet.Backup{}, err
+	}
+	at := slices.IndexFunc(entries, func(e backup.Entry) bool { return e.ID == r.ID })
+	switch {
+	case r.ID == "":
+		at = len(entries) - 1
+	case at < 0: // the beginning of one, or its operation
+		at = slices.IndexFunc(entries, func(e backup.Entry) bool { return e.Manifest.Operation == r.ID || strings.HasPrefix(e.ID, r.ID) })
+	}
+	if at < 0 {
+		return fleet.Backup{}, fleet.Errorf(fleet.NotFound, "backup "+r.ID+" of "+r.Cluster, "there is none").
+			WithRemedy("flotilla backups %s shows what there is", r.Cluster)
+	}
+	entry := entries[at]
+	if entry.Err != nil {
+		return fleet.Backup{}, entry.Err
+	}
+	var gauge progressGauge
+	err = busyWith(ctx, entry.Manifest.String(), gauge.steps, func(int64) (int, string) { return gauge.read(entry.Manifest.Size) }, func() error {
+		data, err := b.vault().Open(ctx, entry.Manifest, gauge.tell)
+		if err != nil {
+			return err
+		}
+		defer data.Close()
+		_, err = io.Copy(io.Discard, data)
+		return err
+	})
+	return tell(entry), err
+}
+
+// ListBackups lists the backups of clusters.
+func (b *Backups) ListBackups(ctx context.Context, r fleet.BackupsRequest) (fleet.BackupsReply, error) {
+	return reply(b.list(ctx, r))
+}
+
+func (b *Backups) list(ctx context.Context, r fleet.BackupsRequest) (all fleet.BackupsReply, err error) {
+	for _, of := range r.Clusters {
+		beat(ctx, -1, "listing those of "+of.Cluster)
+		uids := []string{of.UID}
+		if of.UID == "" {
+			if uids, err = b.vault().UIDs(ctx, of.Cluster); err != nil {
+				return all, err
+			}
+		}
+		for _, uid := range uids {
+			entries, err := within(ctx, listWithin, "listing those of "+of.Cluster, func(ctx context.Context) ([]backup.Entry, error) {
+				return b.vault().List(ctx, of.Cluster, uid)
+			})
+			if err != nil {
+				return all, err
+			}
+			if r.Latest {
+				entries = entries[max(0, len(entries)-1):]
+			}
+			for _, e := range entries {
+				told := tell(e)
+				told.Cluster, told.UID = of.Cluster, uid // of a damaged one its own word is not taken
+				all.Backups = append(all.Backups, told)
+			}
+		}
+	}
+	return all, nil
+}
+
+// listWithin bounds the listing of one cluster's backups: some hundred small objects.
+const listWithin = time.Minute

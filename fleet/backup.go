@@ -1,0 +1,83 @@
+package fleet
+
+import "time"
+
+// Backup is a copy of a cluster's data in the object store, as lists and operations
+// tell of it. Package backup has its manifest, which is what makes it count.
+type Backup struct {
+	ID      string `json:"id"`
+	Cluster string `json:"cluster"`
+	UID     string `json:"uid"`
+	// Taken is before the member was asked: every write that was acknowledged by then is
+	// in it. Stored is when all was stored and read back.
+	Taken  time.Time `json:"taken,omitzero"`
+	Stored time.Time `json:"stored,omitzero"`
+	// AskedBy is who or what asked for it, Operation the ID of the operation.
+	AskedBy   string `json:"askedBy,omitempty"`
+	Operation string `json:"operation,omitempty"`
+	// Member is where it came from, and Etcd the version that it ran.
+	Member  string `json:"member,omitempty"`
+	Learner bool   `json:"learner,omitempty"`
+	Etcd    string `json:"etcd,omitempty"`
+	// Revision is the store's last, Keys those that exist there, and Hash etcd's own of
+	// the store there, as HashKV gives it.
+	Revision int64  `json:"revision,omitempty"`
+	Keys     int    `json:"keys"`
+	Hash     uint32 `json:"hash,omitempty"`
+	// Size is that of the database, StoredSize what it takes in the store.
+	Size       Bytes `json:"size,omitempty"`
+	StoredSize Bytes `json:"storedSize,omitempty"`
+	// Damaged says why it does not count, although it has a manifest.
+	Damaged string `json:"damaged,omitempty"`
+	// Rehearsal is what became of restoring it for real, the last time; nil if never.
+	Rehearsal *Rehearsal `json:"rehearsal,omitempty"`
+}
+
+// Rehearsal is what became of restoring a backup for real.
+type Rehearsal struct {
+	When time.Time `json:"when"`
+	OK   bool      `json:"ok"`
+	Took Duration  `json:"took"`
+	Why  string    `json:"why,omitempty"`
+}
+
+// The activities that ask about backups, and do nothing to them.
+const (
+	// ActivityListBackups lists backups: BackupsRequest → BackupsReply.
+	ActivityListBackups = "ListBackups"
+	// ActivityCheckBackup reads a backup to its last byte: BackupRequest → Backup. The
+	// error is of kind Lost when it is damaged.
+	ActivityCheckBackup = "CheckBackup"
+)
+
+// BackupsRequest asks for the backups of clusters of one region.
+type BackupsRequest struct {
+	Provider string `json:"provider"`
+	Region   string `json:"region"`
+	// Clusters are those to list, by name.
+	Clusters []BackupsOf `json:"clusters"`
+	// Latest gives of each cluster only the newest one.
+	Latest bool `json:"latest,omitempty"`
+}
+
+// BackupsOf names a cluster whose backups are meant.
+type BackupsOf struct {
+	Cluster string `json:"cluster"`
+	// UID is the incarnation; empty means all that ever had the name.
+	UID string `json:"uid,omitempty"`
+}
+
+// BackupsReply are backups, by cluster and then oldest first.
+type BackupsReply struct {
+	Backups []Backup `json:"backups"`
+}
+
+// BackupRequest names one backup.
+type BackupRequest struct {
+	Provider string `json:"provider"`
+	Region   string `json:"region"`
+	Cluster  string `json:"cluster"`
+	UID      string `json:"uid"`
+	// ID may be empty, which means the newest.
+	ID string `json:"id,omitempty"`
+}

@@ -1,0 +1,113 @@
+package starter
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflow/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/workflows"
+)
+
+// verifyPatience bounds the reading of one backup: what a worker takes at most, and a
+// while to wait for one.
+const verifyPatience = 70 * time.Minute
+
+// beside starts an operation that runs beside those of the cluster's own workflow. The
+// same request ID twice is one operation.
+func (c *Client) beside(ctx context.Context, cluster string, kind fleet.OperationKind, request Request) (workflows.SubmitReply, error) {
+	view, err := c.Describe(ctx, cluster)
+	if err != nil {
+		return workflows.SubmitReply{}, err
+	}
+	if view.Summary.Phase == fleet.PhaseGone {
+		return workflows.SubmitReply{}, fleet.Errorf(fleet.NotFound, cluster, "is decommissioned: there is nothing left of it")
+	}
+	submit := c.submission(kind, request)
+	operation := inherit(fleet.Operation{Kind: kind, Cluster: cluster, Options: request.Options}, view)
+	id := fmt.Sprintf("%x", sha256.Sum256([]byte(operation.UID+"\x00"+submit.RequestID)))[:8]
+	operation.ID, operation.Generation, operation.By = id, id, c.by
+	operation.Asked = time.Now().UTC().Truncate(time.Second)
+	reply := workflows.SubmitReply{Operation: id, Kind: kind, WorkflowID: workflows.OperationID(cluster, kind, id)}
+	err = c.ask(ctx, cluster, func(ctx context.Context) error {
+		_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+			ID: reply.WorkflowID, TaskQueue: workflows.TaskQueue,
+			WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+			WorkflowExecutionErrorWhenAlreadyStarted: true,
+			TypedSearchAttributes:                    temporal.NewSearchAttributes(workflows.AttrCluster.ValueSet(cluster)),
+			StaticSummary:                            string(kind) + " " + cluster,
+		}, string(kind), operation)
+		var started *serviceerror.WorkflowExecutionAlreadyStarted
+		if errors.As(err, &started) {
+			reply.Joined, err = true, nil
+		}
+		return err
+	})
+	return reply, err
+}
+
+// runningBeside gives the operation that runs beside those of a cluster, if one does.
+func (c *Client) runningBeside(ctx context.Context, cluster string) (ref Ref, runs bool, err error) {
+	query := "WorkflowType=" + quote(string(fleet.BackupCluster)) + " AND ExecutionStatus='Running' AND " +
+		workflows.AttrCluster.GetName() + "=" + quote(cluster)
+	err = c.scan(ctx, query, func(execution *workflow.WorkflowExecutionInfo) (bool, error) {
+		ref, runs = parseOperationID(execution.GetExecution().GetWorkflowId())
+		return !runs, nil
+	})
+	return ref, runs, err
+}
+
+// cancelBeside cancels an operation that runs beside those of a cluster.
+func (c *Client) cancelBeside(ctx context.Context, ref Ref) (workflows.SubmitReply, error) {
+	err := c.ask(ctx, ref.String(), func(ctx context.Context) error { return c.temporal.CancelWorkflow(ctx, ref.WorkflowID, "") })
+	return workflows.SubmitReply{Operation: ref.ID, Kind: ref.Kind, WorkflowID: ref.WorkflowID}, err
+}
+
+// Backups lists the backups of clusters of one provider and region, by cluster and
+// then oldest first. The clusters need not exist any more.
+func (c *Client) Backups(ctx context.Context, request workflows.BackupsRequest) ([]fleet.Backup, error) {
+	var reply workflows.BackupsReply
+	err := c.run(ctx, "backups/"+request.Region, "the list of backups", answerTimeout,
+		region{request.Provider, request.Region}, workflows.BackupsType, request, &reply)
+	return reply.Backups, err
+}
+
+// VerifyBackup has a backup read to its last byte. It gives what the backup is, with an
+// error of kind fleet.Lost when it is damaged and fleet.NotFound when there is none. A
+// cancelled ctx ends the reading.
+func (c *Client) VerifyBackup(ctx context.Context, request workflows.BackupRequest) (fleet.Backup, error) {
+	var b fleet.Backup
+	resource := "backup of " + request.Cluster
+	var id string
+	err := c.ask(ctx, resource, func(ctx context.Context) error {
+		run, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+			ID: "verify/" + request.Cluster + "/" + NewRequestID()[:8], TaskQueue: workflows.TaskQueue, WorkflowExecutionTimeout: verifyPatience,
+		}, workflows.VerifyBackupType, request)
+		if err == nil {
+			id = run.GetID()
+		}
+		return err
+	}, region{request.Provider, request.Region})
+	if err != nil {
+		return b, err
+	}
+	err = c.temporal.GetWorkflow(ctx, id, "").Get(ctx, &b)
+	switch said := saidByWorkflow(err); {
+	case said != nil:
+		return b, said
+	case err != nil && ctx.Err() != nil:
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
+		defer cancel()
+		_ = c.temporal.CancelWorkflow(stop, id, "") // it ends by its own timeout otherwise
+		return b, context.Cause(ctx)
+	}
+	return b, c.explain(err, resource)
+}

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/starter"
+	"github.com/flotilla-etcd/flotilla/starter/terminal"
+	"github.com/flotilla-etcd/flotilla/workflows"
+)
+
+// backup stores a snapshot.
+func backup() *verb {
+	return &verb{
+		kind: fleet.BackupCluster, use: "backup NAME", short: "Store a snapshot of a cluster",
+		long: `Store a snapshot of a cluster: streamed from a learner, else from the follower that is
+least busy, compressed and sealed on its way into the object store, and read back. It
+counts once all of that is right, and not before. The cluster is not changed, so this
+runs beside any other operation on it.`,
+		example: `  flotilla backup orders
+  flotilla backup orders --no-wait`,
+		wish: func(*cobra.Command, []string) (wish, error) { return wish{}, nil },
+		check: func(view workflows.ClusterView) (string, error) {
+			if view.Summary.Phase == fleet.PhaseStopped {
+				return "", fleet.Errorf(fleet.Blocked, view.Summary.Name, "is stopped: no member can give a snapshot").
+					WithRemedy("start it first: flotilla start %s", view.Summary.Name)
+			}
+			return "", nil
+		},
+	}
+}
+
+// where says in which region backups are looked for, of a cluster that Temporal does
+// not know any more.
+type where struct{ provider, region, uid string }
+
+func (w *where) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&w.provider, "provider", "", "of a cluster that is forgotten: its `provider`")
+	cmd.Flags().StringVar(&w.region, "region", "", "of a cluster that is forgotten: the `region` whose workers look")
+	cmd.Flags().StringVar(&w.uid, "uid", "", "of a name that was used several times: the `uid` of the one that is meant")
+}
+
+// find gives where the backups of a cluster are. Without a UID all clusters are meant
+// that ever had the name, unless it exists.
+func (w where) find(ctx context.Context, client plane, cluster string) (workflows.BackupRequest, error) {
+	request := workflows.BackupRequest{Provider: w.provider, Region: w.region, Cluster: cluster, UID: w.uid}
+	if w.provider != "" && w.region != "" {
+		return request, nil
+	}
+	view, err := client.Describe(ctx, cluster)
+	if fleet.Is(err, fleet.NotFound) {
+		return request, fleet.Errorf(fleet.NotFound, cluster, "is not known (any more), so it is not known where its backups are").
+			WithRemedy("say where to look: --provider and --region")
+	}
+	if err != nil {
+		return request, err
+	}
+	request.Provider, request.Region = cmp.Or(w.provider, view.Spec.Provider), cmp.Or(w.region, view.Spec.Region)
+	request.UID = cmp.Or(w.uid, view.Summary.UID)
+	return request, nil
+}
+
+// backupList is what lists of backups print.
+type backupList struct {
+	Backups []fleet.Backup `json:"backups"`
+}
+
+func (a *app) backupsCommand() *cobra.Command {
+	var w where
+	cmd := &cobra.Command{
+		Use: "backups NAME", Short: "List the backups of a cluster",
+		Long: `List the backups of a cluster, oldest first: those that count, and those that do not any
+more because something of them is missing or altered. That the bytes are right only
+flotilla verify and a rehearsal show.`,
+		Example: "  flotilla backups orders\n  flotilla backups orders -o json", Args: oneArgument("the name of a cluster"),
+		ValidArgsFunction: a.completeCluster,
+	}
+	w.flags(cmd)
+	output := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := a.reach(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		at, err := w.find(cmd.Context(), client, args[0])
+		if err != nil {
+			return err
+		}
+		found, err := client.Backups(cmd.Context(), workflows.BackupsRequest{
+			Provider: at.Provider, Region: at.Region, Clusters: []fleet.BackupsOf{{Cluster: at.Cluster, UID: at.UID}},
+		})
+		if err != nil {
+			return err
+		}
+		return a.printBackups(*output, found, "no backup of "+args[0]+" yet; flotilla backup "+args[0]+" takes one")
+	}
+	return cmd
+}
+
+func (a *app) getBackupsCommand() *cobra.Command {
+	var filter starter.Filter
+	cmd := &cobra.Command{
+		Use: "backups [NAME…]", Aliases: []string{"backup"}, Short: "List the newest backup of each cluster",
+		Long:    "List the newest backup of each cluster of the fleet, or of some; flotilla backups NAME lists all of one.",
+		Example: "  flotilla get backups\n  flotilla get backups orders billing -o json", ValidArgsFunction: a.completeCluster,
+	}
+	cmd.Flags().StringVar(&filter.Provider, "provider", "", "only clusters of this provider")
+	cmd.Flags().StringVar(&filter.Region, "region", "", "only clusters in this region")
+	output := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := a.reach(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		filter.Names, filter.NoLive = args, true
+		list, err := client.Clusters(cmd.Context(), filter)
+		if err != nil {
+			return err
+		}
+		if err := missing(args, list.Clusters); err != nil {
+			return err
+		}
+		found, err := newest(cmd.Context(), client, list.Clusters)
+		if err != nil {
+			return err
+		}
+		return a.printBackups(*output, found, "no backups yet")
+	}
+	return cmd
+}
+
+// newest gives the newest backup of each cluster; one that has none is in it by its
+// name alone.
+func newest(ctx context.Context, client plane, clusters []fleet.Summary) ([]fleet.Backup, error) {
+	requests := map[fleet.Place]*workflows.BackupsRequest{}
+	var places []fleet.Place
+	for _, s := range clusters {
+		place := fleet.Place{Provider: s.Provider, Region: s.Region}
+		if requests[place] == nil {
+			requests[place] = &workflows.BackupsRequest{Provider: s.Provider, Region: s.Region, Latest: true}
+			places = append(places, place)
+		}
+		requests[place].Clusters = append(requests[place].Clusters, fleet.BackupsOf{Cluster: s.Name, UID: s.UID})
+	}
+	all := map[string]fleet.Backup{}
+	for _, place := range places {
+		found, err := client.Backups(ctx, *requests[place])
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range found {
+			all[b.Cluster] = b
+		}
+	}
+	list := make([]fleet.Backup, len(clusters))
+	for i, s := range clusters {
+		list[i] = fleet.Backup{Cluster: s.Name, UID: s.UID}
+		if b, ok := all[s.Name]; ok {
+			list[i] = b
+		}
+	}
+	return list, nil
+}
+
+func (a *app) printBackups(output format, found []fleet.Backup, none string) error {
+	if found == nil {
+		found = []fleet.Backup{}
+	}
+	if len(found) == 0 && output == asTable {
+		a.say("%s", none)
+		return nil
+	}
+	return a.print(output, backupList{found}, func() string { return backupsText(a.out, found, a.clock()) })
+}
+
+func backupsText(o terminal.Output, backups []fleet.Backup, clock terminal.Clock) string {
+	rows := make([][]string, len(backups))
+	for i, b := range backups {
+		rows[i] = []string{b.Cluster, b.ID, "", "", "", "", "", "", o.Paint(terminal.Red, "none")}
+		switch {
+		case b.ID == "":
+		case b.Damaged != "":
+			rows[i][8] = o.Paint(terminal.Red, "DOES NOT COUNT: "+terminal.Clip(firstLine(b.Damaged), noteWidth))
+		default:
+			rows[i] = []string{b.Cluster, b.ID, clock.Ago(b.Taken), fmt.Sprint(b.Revision), fmt.Sprint(b.Keys), b.Size.Human(), b.StoredSize.Human(),
+				b.AskedBy, rehearsalText(o, b.Rehearsal, clock)}
+		}
+	}
+	return terminal.Table([]string{"CLUSTER", "BACKUP", "TAKEN", "REVISION", "KEYS", "SIZE", "STORED", "BY", "REHEARSED"}, rows)
+}
+
+// rehearsalText says what became of restoring a backup for real.
+func rehearsalText(o terminal.Output, r *fleet.Rehearsal, clock terminal.Clock) string {
+	switch {
+	case r == nil:
+		return "never"
+	case !r.OK:
+		return o.Paint(terminal.Red, "FAILED "+clock.Ago(r.When)+": "+terminal.Clip(firstLine(r.Why), noteWidth))
+	}
+	return o.Paint(terminal.Green, clock.Ago(r.When)) + ", took " + r.Took.String()
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	var w where
+	cmd := &cobra.Command{
+		Use: "verify NAME [BACKUP]", Short: "Read a backup to its last byte and compare all digests",
+		Long: `Read a backup to its last byte, in the region where it is: every object is compared with
+its digest, unsealed, decompressed, and compared with the checksum that etcd gave the
+database. Without an ID it is the newest one; the beginning of an ID does, or the ID of
+the operation.
+
+The exit code is 0 when all is right and 1 when the backup is damaged or missing.`,
+		Example: "  flotilla verify orders\n  flotilla verify orders 20260314t0215", ValidArgsFunction: a.completeCluster,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 || len(args) == 2 {
+				return nil
+			}
+			return usageError(cmd, errors.New("verify needs the name of a cluster, and takes the ID of a backup"))
+		},
+	}
+	w.flags(cmd)
+	output := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := a.reach(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		at, err := w.find(cmd.Context(), client, args[0])
+		if err != nil {
+			return err
+		}
+		if at.UID == "" {
+			return usageError(cmd, errors.New("a cluster that is forgotten needs --uid; flotilla backups shows it"))
+		}
+		at.ID = strings.Join(args[1:], "")
+		b, err := client.VerifyBackup(cmd.Context(), at)
+		if err != nil {
+			return err
+		}
+		return a.print(*output, b, func() string {
+			return fmt.Sprintf("%s is whole: revision %d, %s, %s, taken %s from %s by %s\n", b.ID, b.Revision,
+				terminal.Count(b.Keys, "key"), b.Size.Human(), a.clock().Ago(b.Taken), b.Member, cmp.Or(b.AskedBy, "nobody named"))
+		})
+	}
+	return cmd
+}
+
+// takenText says what backup an operation took.
+func takenText(b fleet.Backup) string {
+	return fmt.Sprintf("%s (revision %d, %s, %s from %s, stored as %s)", b.ID, b.Revision, terminal.Count(b.Keys, "key"),
+		b.Size.Human(), b.Member, b.StoredSize.Human())
+}
