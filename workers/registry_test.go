@@ -66,7 +66,8 @@ func TestEveryStepIsRegistered(t *testing.T) {
 		require.Equal(t, reflect.TypeFor[fleet.StepRequest](), f.In(1), kind)
 		require.Equal(t, reflect.TypeFor[fleet.StepReply](), f.Out(0), kind)
 	}
-	others := []string{fleet.ActivityLook, fleet.ActivityForecast, fleet.ActivitySurvey, fleet.ActivityIssueCertificate, fleet.ActivityFleetRecipient}
+	others := []string{fleet.ActivityLook, fleet.ActivityForecast, fleet.ActivitySurvey, fleet.ActivityIssueCertificate, fleet.ActivityFleetRecipient,
+		fleet.ActivityListBackups, fleet.ActivityCheckBackup}
 	for _, name := range others {
 		require.Contains(t, registered, name)
 	}
@@ -77,7 +78,8 @@ func TestEveryOperationIsRegistered(t *testing.T) {
 	registered := names{}
 	RegisterWorkflows(registered)
 	kinds := constants(t, "OperationKind")
-	others := []string{workflows.ClusterType, workflows.PlanType, workflows.SurveyType, workflows.CertificateType, workflows.RecipientType}
+	others := []string{workflows.ClusterType, workflows.PlanType, workflows.SurveyType, workflows.CertificateType, workflows.RecipientType,
+		workflows.BackupsType, workflows.VerifyBackupType}
 	for _, name := range append(kinds, others...) {
 		require.Contains(t, registered, name)
 	}
