@@ -38,7 +38,12 @@ type Region struct {
 	Policy string
 	// Scratch is a directory for snapshots that are being verified.
 	Scratch string
-	Log     *zap.Logger
+	// Clusters lists the clusters of the fleet that exist, as its visibility has them:
+	// who is backed up without being asked. Nil means that none is.
+	Clusters func(ctx context.Context) ([]fleet.Summary, error)
+	// BackupsAtOnce is how many scheduled backups of the region may run at a time.
+	BackupsAtOnce int
+	Log           *zap.Logger
 
 	span *span.Provider // of Provider and Elsewhere
 }
@@ -101,6 +106,8 @@ func Register(registry Registry, r Region) {
 		fleet.ActivityListBackups:       backups.ListBackups,
 		fleet.ActivityCheckBackup:       backups.CheckBackup,
 		string(fleet.SaveBackup):        backups.SaveBackup,
+		fleet.ActivityDueBackups:        backups.DueBackups,
+		string(fleet.ExpireBackups):     backups.ExpireBackups,
 		string(fleet.SaveFinalSnapshot): snapshots.SaveFinalSnapshot,
 		string(fleet.CloseSnapshot):     snapshots.CloseSnapshot,
 		string(fleet.ReopenSnapshot):    snapshots.ReopenSnapshot,

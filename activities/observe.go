@@ -174,7 +174,13 @@ func (r Region) stored(ctx context.Context, op fleet.Operation, obs *fleet.Obser
 		obs.FinalSnapshot, err = r.finalSnapshot(ctx, op.Cluster, op.UID)
 		return ignore(err, fleet.NotFound)
 	case fleet.BackupCluster:
-		obs.Backup, err = r.ownBackup(ctx, op)
+		if obs.Backup, err = r.ownBackup(ctx, op); err != nil || obs.Backup == nil {
+			return err
+		}
+		expired, err := r.expired(ctx, op)
+		for _, e := range expired {
+			obs.ExpiredBackups = append(obs.ExpiredBackups, e.ID)
+		}
 		return err
 	}
 	return nil

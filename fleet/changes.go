@@ -64,6 +64,7 @@ func (s Spec) Amended(other Spec) Spec {
 	s = s.Clone()
 	s.Labels, s.Policy, s.DeletionProtection = maps.Clone(other.Labels), other.Policy, other.DeletionProtection
 	s.Policy.Windows = slices.Clone(other.Policy.Windows)
+	s.Backup = other.Backup
 	s.Machine.Change = other.Machine.Change
 	return s
 }

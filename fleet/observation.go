@@ -31,6 +31,8 @@ type Observation struct {
 	FinalSnapshot *Snapshot `json:"finalSnapshot,omitempty"`
 	// Backup is the one that a BackupCluster is to take, once it counts.
 	Backup *Backup `json:"backup,omitempty"`
+	// ExpiredBackups are the older ones that no rule of the spec keeps, by their IDs.
+	ExpiredBackups []string `json:"expiredBackups,omitempty"`
 	// Secrets says that something sealed for this cluster is still in the store.
 	Secrets bool `json:"secrets"`
 	// Trust are the authorities that the cluster's own certificates may come from.

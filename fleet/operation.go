@@ -351,4 +351,6 @@ type Summary struct {
 	Created   time.Time `json:"created"`
 	Operation string    `json:"operation,omitempty"` // the running one, if any
 	LastError string    `json:"lastError,omitempty"`
+	// Backup is the spec's, where there is one: whoever takes backups lists it.
+	Backup *BackupPolicy `json:"backup,omitempty"`
 }

@@ -36,6 +36,8 @@ type Spec struct {
 	Class    Class       `yaml:"class" json:"class"`
 	// Policy is how operations on it are run.
 	Policy Policy `yaml:"policy,omitempty" json:"policy,omitzero"`
+	// Backup is how often it is backed up, and what is kept.
+	Backup BackupPolicy `yaml:"backup,omitempty" json:"backup,omitzero"`
 	// Labels are the user's own, for finding clusters.
 	Labels map[string]string `yaml:"labels,omitempty" json:"labels,omitempty"`
 	// DeletionProtection makes a decommission refuse until it is turned off.
@@ -166,6 +168,6 @@ func (s Spec) Clone() Spec {
 func (s Spec) Equal(other Spec) bool {
 	return s.Name == other.Name && s.Provider == other.Provider && s.Region == other.Region &&
 		slices.Equal(s.Zones, other.Zones) && s.Voters == other.Voters && s.Learners == other.Learners &&
-		s.Etcd == other.Etcd && s.Machine == other.Machine && s.Class == other.Class && s.Policy.Equal(other.Policy) &&
+		s.Etcd == other.Etcd && s.Machine == other.Machine && s.Class == other.Class && s.Policy.Equal(other.Policy) && s.Backup == other.Backup &&
 		maps.Equal(s.Labels, other.Labels) && s.DeletionProtection == other.DeletionProtection
 }

@@ -86,6 +86,8 @@ const (
 const (
 	// SaveBackup stores a snapshot as a backup and makes it count.
 	SaveBackup StepKind = "SaveBackup"
+	// ExpireBackups removes the backups that no rule keeps, and what attempts left.
+	ExpireBackups StepKind = "ExpireBackups"
 	// SaveFinalSnapshot stores and verifies a snapshot before all members stop.
 	SaveFinalSnapshot StepKind = "SaveFinalSnapshot"
 	// StopMember stops a member's process for good.

@@ -74,6 +74,7 @@ func (s Spec) Validate() Problems {
 		oneOf(&ps, "machine.change", string(s.Machine.Change), []string{string(ReplaceMachine), string(ResizeMachine)})
 	}
 	ps = append(ps, s.Policy.Validate("policy")...)
+	ps = append(ps, s.Backup.Validate("backup")...)
 	for _, key := range slices.Sorted(maps.Keys(s.Labels)) {
 		if key == "" || strings.HasPrefix(key, "flotilla:") || len(key) > 63 || len(s.Labels[key]) > 255 {
 			ps.add("labels."+key, "a label has a name of 1 to 63 characters, not beginning with flotilla:, and a value of at most 255")

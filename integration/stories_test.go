@@ -357,5 +357,20 @@ func saved(s story) {
 		return errors.Join(err, ferr)
 	})
 	s.cancel(r)
+
+	spec := view.Spec.Clone()
+	spec.Backup = fleet.BackupPolicy{Every: fleet.Duration(time.Minute), Keep: fleet.Keep{Last: 1}}
+	require.NoError(s.t, client.Amend(ctx, s.cluster, spec))
+	harness.Eventually(s.t, "the schedule takes a backup, and only that is kept", func(ctx context.Context) error {
+		now, err := client.Backups(ctx, workflows.BackupsRequest{
+			Provider: spec.Provider, Region: spec.Region, Clusters: []fleet.BackupsOf{{Cluster: s.cluster}},
+		})
+		if err == nil && (len(now) != 1 || now[0].AskedBy != "schedule") {
+			err = fmt.Errorf("there are %+v", now)
+		}
+		return err
+	})
+	spec.Backup = fleet.BackupPolicy{}
+	require.NoError(s.t, client.Amend(ctx, s.cluster, spec))
 	s.with(fleet.DecommissionCluster, fleet.Options{SkipFinalSnapshot: true})
 }

@@ -12,6 +12,10 @@ func backup(in Input) fleet.Decision {
 	case b == nil || b.Operation != in.Operation.ID:
 	case b.Damaged != "":
 		return blocked(fleet.Lost, "backup %s of %s does not count: %s; ask for another one", b.ID, cluster, b.Damaged)
+	case len(obs.ExpiredBackups) > 0 && in.failed(fleet.ExpireBackups, "") > 0:
+		return done("%s is backed up at revision %d; older ones could not be removed: %s", cluster, b.Revision, in.Failures[len(in.Failures)-1].Message)
+	case len(obs.ExpiredBackups) > 0:
+		return act(in.step(fleet.ExpireBackups, ""))
 	default:
 		return done("%s is backed up at revision %d", cluster, b.Revision)
 	}

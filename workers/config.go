@@ -53,6 +53,7 @@ type Config struct {
 	BuildID      string
 	Serve        []string // workflows, activities
 	MaxSteps     int
+	Backups      int // scheduled backups of the region at a time
 	DrainTimeout time.Duration
 }
 
@@ -92,6 +93,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringVar(&c.BuildID, "build-id", cmp.Or(c.BuildID, BuildID()), "build of this worker within its deployment")
 	f.StringSliceVar(&c.Serve, "serve", []string{ServeWorkflows, ServeActivities}, "what this worker runs")
 	f.IntVar(&c.MaxSteps, "max-steps", 64, "how many steps run at a time")
+	f.IntVar(&c.Backups, "backups", 4, "how many scheduled backups of the region run at a time")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", 20*time.Second, "how long steps in hand may go on after SIGTERM")
 	return f
 }
@@ -207,6 +209,9 @@ func (c *Config) check() error {
 	}
 	if c.MaxSteps < 1 {
 		ps = append(ps, fleet.Problem{Path: "--max-steps", Message: fmt.Sprintf("%d is less than 1: nothing would run", c.MaxSteps)})
+	}
+	if c.Backups < 1 {
+		ps = append(ps, fleet.Problem{Path: "--backups", Message: fmt.Sprintf("%d is less than 1: none would be taken", c.Backups)})
 	}
 	if c.DrainTimeout < 0 {
 		ps = append(ps, fleet.Problem{Path: "--drain-timeout", Message: fmt.Sprintf("%s is negative", c.DrainTimeout)})

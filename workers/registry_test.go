@@ -67,7 +67,8 @@ func TestEveryStepIsRegistered(t *testing.T) {
 		require.Equal(t, reflect.TypeFor[fleet.StepReply](), f.Out(0), kind)
 	}
 	others := []string{fleet.ActivityLook, fleet.ActivityForecast, fleet.ActivitySurvey, fleet.ActivityIssueCertificate, fleet.ActivityFleetRecipient,
-		fleet.ActivityListBackups, fleet.ActivityCheckBackup}
+		fleet.ActivityListBackups, fleet.ActivityCheckBackup, fleet.ActivityDueBackups,
+		fleet.ActivityExamine, fleet.ActivityInventory, fleet.ActivityRemoveResources}
 	for _, name := range others {
 		require.Contains(t, registered, name)
 	}
@@ -79,7 +80,8 @@ func TestEveryOperationIsRegistered(t *testing.T) {
 	RegisterWorkflows(registered)
 	kinds := constants(t, "OperationKind")
 	others := []string{workflows.ClusterType, workflows.PlanType, workflows.SurveyType, workflows.CertificateType, workflows.RecipientType,
-		workflows.BackupsType, workflows.VerifyBackupType}
+		workflows.BackupsType, workflows.VerifyBackupType, workflows.ScheduleType,
+		workflows.ExamineType, workflows.InventoryType, workflows.RemoveType}
 	for _, name := range append(kinds, others...) {
 		require.Contains(t, registered, name)
 	}

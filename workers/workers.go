@@ -65,7 +65,7 @@ func Run(ctx context.Context, c Config, o Options) error {
 	if err := ensureSearchAttributes(ctx, temporal, namespace, log); err != nil {
 		return err
 	}
-	set, err := assemble(ctx, c, o, temporal, log, metrics)
+	set, err := assemble(ctx, c, o, temporal, namespace, log, metrics)
 	if err != nil {
 		return err
 	}
@@ -74,6 +74,9 @@ func Run(ctx context.Context, c Config, o Options) error {
 		return err
 	}
 	defer servers.close(ctx)
+	if err := startSchedule(ctx, c, temporal); err != nil {
+		return err
+	}
 	if err := set.start(); err != nil {
 		return err
 	}
@@ -131,7 +134,7 @@ type set struct {
 	healthy func(ctx context.Context) error
 }
 
-func assemble(ctx context.Context, c Config, o Options, temporal client.Client, log *zap.Logger, m *metrics) (*set, error) {
+func assemble(ctx context.Context, c Config, o Options, temporal client.Client, namespace string, log *zap.Logger, m *metrics) (*set, error) {
 	s := &set{fatal: make(chan error, 1), healthy: func(ctx context.Context) error {
 		_, err := temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
 		return err
@@ -166,6 +169,7 @@ func assemble(ctx context.Context, c Config, o Options, temporal client.Client, 
 		if err != nil {
 			return nil, err
 		}
+		region.Clusters = clusters(temporal, namespace)
 		w := worker.New(temporal, workflows.RegionQueue(c.Provider, c.Region), options)
 		activities.Register(activityRegistry{w}, region)
 		s.workers = append(s.workers, w)
@@ -204,6 +208,7 @@ func RegisterWorkflows(r worker.WorkflowRegistry) {
 		string(fleet.RecoverQuorum):       {workflows.RecoverQuorum, workflow.VersioningBehaviorPinned},
 		string(fleet.DecommissionCluster): {workflows.DecommissionCluster, workflow.VersioningBehaviorPinned},
 		string(fleet.BackupCluster):       {workflows.BackupCluster, workflow.VersioningBehaviorPinned},
+		workflows.ScheduleType:            {workflows.ScheduleBackups, workflow.VersioningBehaviorAutoUpgrade},
 		workflows.BackupsType:             {workflows.ListBackups, workflow.VersioningBehaviorPinned},
 		workflows.VerifyBackupType:        {workflows.VerifyBackup, workflow.VersioningBehaviorPinned},
 		workflows.PlanType:                {workflows.PlanOperation, workflow.VersioningBehaviorPinned},
@@ -244,6 +249,7 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger, m *metrics)
 	}
 	region := activities.Region{
 		Provider: provider, Elsewhere: elsewhere, Store: store, Key: key, Catalogue: c.Releases, Policy: c.Policy, Scratch: c.Scratch, Log: log,
+		BackupsAtOnce: c.Backups,
 	}
 	if o.Region != nil {
 		o.Region(&region)

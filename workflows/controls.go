@@ -84,10 +84,17 @@ func (c *cluster) validateAmend(_ workflow.Context, r AmendRequest) error {
 
 // amend changes of the spec what needs no operation. The running operation goes on
 // under the policy that it began with.
-func (c *cluster) amend(_ workflow.Context, r AmendRequest) error {
+func (c *cluster) amend(ctx workflow.Context, r AmendRequest) error {
 	spec := c.Spec.Amended(r.Spec)
+	// No history of an older version has a spec with a backup policy, so what follows
+	// changes none of them.
+	backups := spec.Backup != c.Spec.Backup
 	c.Spec = &spec
-	return nil
+	if !backups {
+		return nil
+	}
+	c.noteBackups()
+	return c.publish(ctx)
 }
 
 func orSomebody(name string) string {

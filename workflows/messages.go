@@ -37,6 +37,8 @@ const (
 	BackupsType = "ListBackups"
 	// VerifyBackupType reads one to its last byte: BackupRequest → fleet.Backup.
 	VerifyBackupType = "VerifyBackup"
+	// ScheduleType takes the backups of a region that specs ask for: ScheduleState.
+	ScheduleType = "ScheduleBackups"
 	// RecipientType says whom to seal to: RecipientRequest → RecipientReply.
 	RecipientType = "FleetRecipient"
 	// ExamineType says what a region lacks for its work: ExamineRequest → ExamineReply.

@@ -81,7 +81,7 @@ func stepTimeout(kind fleet.StepKind, policy fleet.Policy) (timeout time.Duratio
 		return time.Duration(policy.ReadyWithin) + restartMargin, true
 	case fleet.TakeRaftSnapshot:
 		return raftSnapshotTimeout, true
-	case fleet.SaveBackup, fleet.SaveFinalSnapshot:
+	case fleet.SaveBackup, fleet.ExpireBackups, fleet.SaveFinalSnapshot:
 		return snapshotTimeout, true
 	case fleet.RecoverMember:
 		return recoverTimeout, true

@@ -131,6 +131,7 @@ func (c *cluster) adoptSpec(ctx workflow.Context, spec fleet.Spec, adopted *flee
 		Name: c.Name, UID: c.UID, Provider: spec.Provider, Region: spec.Region, Etcd: spec.Etcd.Version,
 		Class: spec.Class, Voters: spec.Voters, Created: workflow.Now(ctx),
 	}
+	c.noteBackups()
 }
 
 func (c *cluster) remember(requestID string, reply SubmitReply) {

@@ -86,6 +86,15 @@ func (c *cluster) keepSpec(op *inHand, record *OperationRecord, result Operation
 	}
 	c.Summary.Voters, c.Summary.Class = c.Spec.Voters, c.Spec.Class
 	c.Summary.Provider, c.Summary.Region = c.Spec.Provider, c.Spec.Region
+	c.noteBackups()
+}
+
+// noteBackups puts the spec's backup policy where whoever takes backups finds it.
+func (c *cluster) noteBackups() {
+	c.Summary.Backup = nil
+	if policy := c.Spec.Backup; policy != (fleet.BackupPolicy{}) {
+		c.Summary.Backup = &policy
+	}
 }
 
 // phaseDuring says what a cluster is while an operation runs.

@@ -62,6 +62,8 @@ func (w *World) effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		// What an attempt stores before its manifest cannot be seen.
 		taken := fleet.Backup{Cluster: op.Cluster, UID: op.UID, Operation: op.ID, Revision: w.revision}
 		return effects(func() {}, func() { w.backup = &taken }), nil
+	case fleet.ExpireBackups:
+		return effects(func() { w.expired = nil }), nil
 	case fleet.SaveFinalSnapshot:
 		if !w.quorum(w.answers) {
 			return nil, noQuorum(op)

@@ -27,6 +27,7 @@ type World struct {
 	stores    map[string]*store  // by the ID of the disk that it is on
 	snapshot  *fleet.Snapshot    // the last one that was verified
 	backup    *fleet.Backup      // the one of the operation that runs
+	expired   []string           // older ones that no rule keeps
 	revision  int64
 	soldOut   map[string]bool // by zone
 	down      map[string]bool // by zone

@@ -11,7 +11,7 @@ import (
 
 // Observe gives what a look at the world would see.
 func (w *World) Observe() fleet.Observation {
-	obs := fleet.Observation{Authority: w.authority, Secrets: w.authority, FinalSnapshot: w.snapshot, Backup: w.backup, Trust: w.trust, Downgrade: w.downgrade}
+	obs := fleet.Observation{Authority: w.authority, Secrets: w.authority, FinalSnapshot: w.snapshot, Backup: w.backup, ExpiredBackups: w.expired, Trust: w.trust, Downgrade: w.downgrade}
 	for _, id := range slices.Sorted(maps.Keys(w.hosts)) {
 		h := w.hosts[id]
 		seen := fleet.ObservedHost{Host: *h}

@@ -102,6 +102,7 @@ var stepWords = map[fleet.StepKind]func(fleet.Step, fleet.Spec) string{
 	fleet.RetireAuthority: fixed("forget the first authority"),
 
 	fleet.SaveBackup:        fixed("store a snapshot, compressed and sealed, and read it back"),
+	fleet.ExpireBackups:     fixed("remove the backups that no rule keeps"),
 	fleet.SaveFinalSnapshot: fixed("save a snapshot, verify it by restoring it"),
 	fleet.StopMember:        fixed("stop etcd"),
 	fleet.CloseSnapshot:     fixed("record that nothing was written after it"),

@@ -1,0 +1,99 @@
+package activities
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/flotilla-etcd/flotilla/backup"
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// DueBackups says which clusters of a region were to be backed up within a time.
+func (b *Backups) DueBackups(ctx context.Context, r fleet.DueRequest) (fleet.DueReply, error) {
+	return reply(b.due(ctx, r))
+}
+
+func (b *Backups) due(ctx context.Context, r fleet.DueRequest) (fleet.DueReply, error) {
+	answer := fleet.DueReply{AtOnce: max(1, b.BackupsAtOnce)}
+	if b.Clusters == nil {
+		return answer, nil
+	}
+	clusters, err := b.Clusters(ctx)
+	if err != nil {
+		return answer, err
+	}
+	for _, s := range clusters {
+		if s.Provider != r.Provider || s.Region != r.Region || s.Phase != fleet.PhaseRunning || s.Backup == nil {
+			continue
+		}
+		if slot, due := s.Backup.Due(s.UID, r.After, r.Until); due {
+			answer.Due = append(answer.Due, scheduled(s, slot))
+		}
+	}
+	slices.SortFunc(answer.Due, func(x, y fleet.Operation) int {
+		return cmp.Or(x.Asked.Compare(y.Asked), strings.Compare(x.Cluster, y.Cluster))
+	})
+	return answer, nil
+}
+
+// scheduled gives the backup of a cluster that was due at a time, always the same one.
+func scheduled(s fleet.Summary, slot time.Time) fleet.Operation {
+	id := fmt.Sprintf("%x", sha256.Sum256([]byte(s.UID+"\x00"+slot.Format(time.RFC3339))))[:8]
+	return fleet.Operation{
+		ID: id, Generation: id, Kind: fleet.BackupCluster, Cluster: s.Name, UID: s.UID, By: "schedule", Asked: slot,
+		// As much of the spec as a backup needs.
+		Spec: fleet.Spec{
+			Name: s.Name, Provider: s.Provider, Region: s.Region, Voters: s.Voters, Class: s.Class,
+			Etcd: fleet.EtcdSpec{Version: s.Etcd}, Backup: *s.Backup,
+		},
+	}
+}
+
+// expired gives the backups of an operation's cluster that no rule of its spec keeps.
+func (r Region) expired(ctx context.Context, op fleet.Operation) ([]backup.Entry, error) {
+	if op.Spec.Backup.Keep == (fleet.Keep{}) {
+		return nil, nil
+	}
+	entries, err := r.vault().List(ctx, op.Cluster, op.UID)
+	if err != nil {
+		return nil, err
+	}
+	own := backup.NewID(op.Asked, op.ID) // whatever was taken since, it was just asked for
+	return slices.DeleteFunc(backup.Expired(entries, op.Spec.Backup.Keep), func(e backup.Entry) bool { return e.ID == own }), nil
+}
+
+// leftovers is the age from which what an attempt stored belongs to nobody: longer than
+// a step may go on.
+const leftovers = 3 * time.Hour
+
+// ExpireBackups removes the backups that no rule keeps, the manifest of each first, and
+// what attempts left that led to none. What is to go is looked up anew: the newest whole
+// one never does.
+func (b *Backups) ExpireBackups(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	return note(b.expire(ctx, r.Operation))
+}
+
+func (b *Backups) expire(ctx context.Context, op fleet.Operation) (string, error) {
+	entries, err := within(ctx, listWithin, "listing backups", func(ctx context.Context) ([]backup.Entry, error) { return b.expired(ctx, op) })
+	if err != nil {
+		return "", err
+	}
+	for i, e := range entries {
+		beat(ctx, i*100/len(entries), "removing "+e.ID)
+		_, err := within(ctx, answerWithin, "removing "+e.ID, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, b.vault().Delete(ctx, op.Cluster, op.UID, e.ID)
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	swept, err := within(ctx, listWithin, "sweeping", func(ctx context.Context) ([]string, error) {
+		return b.vault().Sweep(ctx, op.Cluster, op.UID, leftovers)
+	})
+	return fmt.Sprintf("%d removed, %d leftovers swept", len(entries), len(swept)), err
+}

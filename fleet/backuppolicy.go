@@ -1,0 +1,89 @@
+package fleet
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+)
+
+// BackupPolicy is how often a cluster is backed up without being asked, and which of its
+// backups are kept.
+type BackupPolicy struct {
+	// Every is from one backup to the next; zero means only when somebody asks.
+	Every Duration `yaml:"every,omitempty" json:"every,omitempty"`
+	Keep  Keep     `yaml:"keep,omitempty" json:"keep,omitzero"`
+}
+
+// Keep says which backups are kept: each rule keeps some, and what no rule keeps is
+// removed. Without any rule all are kept.
+type Keep struct {
+	// Last keeps the newest so many.
+	Last int `yaml:"last,omitempty" json:"last,omitempty"`
+	// Hourly keeps the newest of each of the newest so many hours that have one; Daily,
+	// Weekly (from Monday) and Monthly likewise, all in UTC.
+	Hourly  int `yaml:"hourly,omitempty" json:"hourly,omitempty"`
+	Daily   int `yaml:"daily,omitempty" json:"daily,omitempty"`
+	Weekly  int `yaml:"weekly,omitempty" json:"weekly,omitempty"`
+	Monthly int `yaml:"monthly,omitempty" json:"monthly,omitempty"`
+}
+
+// Bounds of a backup policy.
+const (
+	// minEvery is how often the schedule looks.
+	minEvery = Duration(time.Minute)
+	maxEvery = Duration(31 * 24 * time.Hour)
+	maxKept  = 1000
+)
+
+// Validate gives everything that is wrong with the policy, below path.
+func (p BackupPolicy) Validate(path string) Problems {
+	var ps Problems
+	if p.Every != 0 && (p.Every < minEvery || p.Every > maxEvery) {
+		ps.add(path+".every", "%s must be between %s and %s; leave it out for none", p.Every, minEvery, maxEvery)
+	}
+	for _, rule := range []struct {
+		name string
+		n    int
+	}{
+		{"last", p.Keep.Last}, {"hourly", p.Keep.Hourly}, {"daily", p.Keep.Daily}, {"weekly", p.Keep.Weekly}, {"monthly", p.Keep.Monthly},
+	} {
+		if rule.n < 0 || rule.n > maxKept {
+			ps.add(path+".keep."+rule.name, "%d must be between 0 and %d", rule.n, maxKept)
+		}
+	}
+	return ps
+}
+
+// Due gives the newest time after one and not after another at which a backup of a
+// cluster was to be taken. Clusters have a place of their own in the interval, which
+// follows from the UID, so that those of a fleet are not all taken at once; and the
+// times follow from nothing else, so that nobody has to remember them.
+func (p BackupPolicy) Due(uid string, after, until time.Time) (time.Time, bool) {
+	every := time.Duration(p.Every)
+	if every <= 0 {
+		return time.Time{}, false
+	}
+	sum := sha256.Sum256([]byte(uid))
+	offset := time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(every))
+	slot := until.Add(-offset).Truncate(every).Add(offset)
+	return slot.UTC(), slot.After(after) && !slot.After(until)
+}
+
+// The activity that says whose backup is due, and what it is asked and gives.
+const ActivityDueBackups = "DueBackups"
+
+// DueRequest asks for the clusters of a region whose backup was to be taken after one
+// time and not after another.
+type DueRequest struct {
+	Provider string    `json:"provider"`
+	Region   string    `json:"region"`
+	After    time.Time `json:"after"`
+	Until    time.Time `json:"until"`
+}
+
+// DueReply are the backups to be taken, as operations, the one that waits longest first.
+type DueReply struct {
+	Due []Operation `json:"due,omitempty"`
+	// AtOnce is how many backups of the region may run at a time.
+	AtOnce int `json:"atOnce"`
+}

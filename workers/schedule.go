@@ -1,0 +1,57 @@
+package workers
+
+import (
+	"context"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/workflows"
+)
+
+// startSchedule sees to it that the backups of the worker's region are taken. Whichever
+// of its workers comes first starts the one that there is.
+func startSchedule(ctx context.Context, c Config, temporal client.Client) error {
+	if !c.serves(ServeActivities) {
+		return nil
+	}
+	_, err := temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID: workflows.ScheduleID(c.Provider, c.Region), TaskQueue: workflows.TaskQueue,
+		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		StaticSummary:            "backups of " + c.Provider + " " + c.Region,
+	}, workflows.ScheduleType, workflows.ScheduleState{Provider: c.Provider, Region: c.Region})
+	if err != nil {
+		return fleet.Errorf(fleet.Unavailable, "schedule of backups", "cannot be started: %w", err)
+	}
+	return nil
+}
+
+// clusters lists those of a namespace's clusters that exist, from its visibility.
+func clusters(temporal client.Client, namespace string) func(context.Context) ([]fleet.Summary, error) {
+	return func(ctx context.Context) ([]fleet.Summary, error) {
+		var all []fleet.Summary
+		var token []byte
+		for {
+			page, err := temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+				Namespace: namespace, PageSize: 1000, NextPageToken: token,
+				Query: "WorkflowType='" + workflows.ClusterType + "' AND ExecutionStatus='Running'",
+			})
+			if err != nil {
+				return nil, fleet.Errorf(fleet.Unavailable, "the list of clusters", "%w", err)
+			}
+			for _, execution := range page.GetExecutions() {
+				var s fleet.Summary
+				memo := execution.GetMemo().GetFields()[workflows.MemoSummary]
+				if memo != nil && converter.GetDefaultDataConverter().FromPayload(memo, &s) == nil {
+					all = append(all, s)
+				}
+			}
+			if token = page.GetNextPageToken(); len(token) == 0 {
+				return all, nil
+			}
+		}
+	}
+}
