@@ -69,7 +69,7 @@ func (p BackupPolicy) Due(uid string, after, until time.Time) (time.Time, bool) 
 	return slot.UTC(), slot.After(after) && !slot.After(until)
 }
 
-// The activity that says whose backup is due, and what it is asked and gives.
+// ActivityDueBackups says whose backup is due.
 const ActivityDueBackups = "DueBackups"
 
 // DueRequest asks for the clusters of a region whose backup was to be taken after one

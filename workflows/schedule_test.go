@@ -3,6 +3,7 @@ package workflows_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -78,7 +79,11 @@ func TestScheduleTakesSoManyAtATime(t *testing.T) {
 		}
 		return fleet.DueReply{AtOnce: 2}, nil
 	})
-	require.Equal(t, []string{"a-0", "broken-1", "c-2", "d-3", "e-4", "f-5", "g-6"}, s.begun)
+	all := []string{"a-0", "broken-1", "c-2", "d-3", "e-4", "f-5", "g-6"}
+	require.ElementsMatch(t, all, s.begun)
+	for i, id := range s.begun { // two that begin at once may do so either way round
+		require.InDelta(t, slices.Index(all, id), i, 1, "%v", s.begun)
+	}
 	require.Equal(t, 2, s.top)
 }
 
