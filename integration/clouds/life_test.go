@@ -21,7 +21,18 @@ func migrate(member string) harness.Change {
 // upscales it as well.
 func TestLife(t *testing.T) {
 	abreast(t)
-	s := onAWS(t, setup{})
+	onAWS(t, setup{}).live()
+}
+
+// TestLifeOnAlibabaCloud is the same, by the other SDK.
+func TestLifeOnAlibabaCloud(t *testing.T) {
+	abreast(t)
+	onAliyun(t, setup{}).live()
+}
+
+func (s *stand) live() {
+	s.t.Helper()
+	t := s.t
 	s.create()
 	require.Equal(t, [2]int{3, 3}, s.bought())
 
@@ -35,7 +46,7 @@ func TestLife(t *testing.T) {
 	require.Equal(t, [2]int{5, 4}, s.bought())
 	if whole() {
 		steps = s.change("upscaling in place", harness.Change{Kind: fleet.UpscaleCluster, To: func(spec *fleet.Spec) {
-			spec.Machine.Type, spec.Machine.Change, spec.Machine.Disk.Size = "m7g.large", fleet.ResizeMachine, 30*fleet.GiB
+			spec.Machine.Type, spec.Machine.Change, spec.Machine.Disk.Size = s.larger, fleet.ResizeMachine, 30*fleet.GiB
 		}})
 		require.Equal(t, [2]int{5, 4}, s.bought(), "nothing is bought: %v", steps)
 	}

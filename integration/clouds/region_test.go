@@ -3,6 +3,7 @@ package clouds
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
 	"github.com/flotilla-etcd/flotilla/iaas/aws"
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim"
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim/ec2sim"
@@ -31,9 +33,8 @@ type stand struct {
 	spec   fleet.Spec
 	seed   uint64
 	filler judge.Filler
+	larger string // machine type than that of spec
 }
-
-const region = "us-east-1"
 
 // setup is what a test has otherwise than others.
 type setup struct {
@@ -42,27 +43,53 @@ type setup struct {
 	flags   []string          // more of the worker's
 }
 
-// onAWS starts a worker for a region of AWS. The worker and the test reach it by the
-// SDK only; the test also has the world behind it.
-func onAWS(t *testing.T, o setup) *stand {
-	s := &stand{Env: harness.Start(t, o.options...), t: t, seed: seed(t), filler: judge.Filler{Prefix: "filler/", Bytes: 2 << 20}}
-	cfg := ec2sim.Region(region)
+func (o setup) keysOr(own map[string]string) map[string]string {
 	if o.keys != nil {
-		cfg.Keys = o.keys
+		return o.keys
 	}
+	return own
+}
+
+// onCloud starts a region of a cloud, and gives the address of the face that speaks for
+// it. No worker serves it yet.
+func onCloud(t *testing.T, o setup, cfg cloudsim.Config, face func(*cloudsim.World) http.Handler) (*stand, string) {
+	s := &stand{Env: harness.Start(t, o.options...), t: t, seed: seed(t), filler: judge.Filler{Prefix: "filler/", Bytes: 2 << 20}}
 	cfg.Seed, cfg.Root, cfg.NodeBinary = s.seed, filepath.Join(s.Dir, "local"), harness.Binary("flotilla-node")
 	cfg.Env = []string{"FLOTILLA_NODE_DEPOT=" + filepath.Join(s.Dir, "releases")}
-	s.world = simtest.World(t, cfg.Config)
-	face := httptest.NewServer(ec2sim.New(s.world, cfg))
+	s.world = simtest.World(t, cfg)
+	server := httptest.NewServer(face(s.world))
 	t.Cleanup(func() {
 		for _, w := range s.Workers() {
 			w.Kill() // nobody is to ask a region that ends
 		}
-		face.Close()
+		server.Close()
 	})
+	return s, server.URL
+}
+
+// serve starts a worker that reaches the region by the SDK only, as the test does by
+// provider; the test also has the world behind it. spec and larger, a machine type, say
+// what is special to the cloud.
+func (s *stand) serve(provider iaas.Provider, spec fleet.Spec, larger string, flags, env []string) {
+	s.Provider, s.Cloud, s.larger = s.world.Machine(), provider, larger
+	s.Flags = append([]string{"--provider", spec.Provider, "--region", spec.Region}, flags...)
+	s.StartWorker("flotilla-worker", env...)
+	spec.Name, spec.Voters, spec.Etcd = "orders", 3, fleet.EtcdSpec{Version: "3.7.3"}
+	spec.Machine.Disk.Size = 20 * fleet.GiB
+	s.spec = spec.WithDefaults()
+	s.spec.Policy.Soak, s.spec.Policy.DeadAfter = fleet.Duration(time.Second), fleet.Duration(2*time.Second)
+}
+
+const region = "us-east-1"
+
+// onAWS starts a worker for a region of AWS.
+func onAWS(t *testing.T, o setup) *stand {
+	cfg := ec2sim.Region(region)
+	cfg.Keys = o.keysOr(cfg.Keys)
+	s, endpoint := onCloud(t, o, cfg.Config, func(w *cloudsim.World) http.Handler { return ec2sim.New(w, cfg) })
 	c := aws.Config{
 		Region: region, Subnets: map[string]string{}, Image: cfg.Images[0].ID, SecurityGroups: []string{cfg.Groups[0].ID},
-		InstanceProfile: cfg.Profiles[0], Types: []string{"m7g.medium", "m7g.large"}, EC2Endpoint: face.URL, SSMEndpoint: face.URL,
+		InstanceProfile: cfg.Profiles[0], Types: []string{"m7g.medium", "m7g.large"}, EC2Endpoint: endpoint, SSMEndpoint: endpoint,
 	}
 	var subnets, zones, env []string
 	for _, n := range cfg.Subnets {
@@ -75,18 +102,13 @@ func onAWS(t *testing.T, o setup) *stand {
 	}
 	provider, err := aws.Open(t.Context(), c)
 	require.NoError(t, err)
-	s.Provider, s.Cloud = s.world.Machine(), provider
-	s.Flags = slices.Concat(o.flags, []string{
-		"--provider", "aws", "--region", region, "--aws-subnets", strings.Join(subnets, ","), "--aws-image", c.Image,
+	s.serve(provider, fleet.Spec{
+		Provider: "aws", Region: region, Zones: zones, Machine: fleet.MachineSpec{Type: "m7g.medium", Disk: fleet.DiskSpec{Category: "gp3"}},
+	}, "m7g.large", append([]string{
+		"--aws-subnets", strings.Join(subnets, ","), "--aws-image", c.Image,
 		"--aws-security-groups", c.SecurityGroups[0], "--aws-instance-profile", c.InstanceProfile,
-		"--aws-machine-types", strings.Join(c.Types, ","), "--aws-ec2-endpoint", face.URL, "--aws-ssm-endpoint", face.URL,
-	})
-	s.StartWorker("flotilla-worker", env...)
-	s.spec = fleet.Spec{
-		Name: "orders", Provider: "aws", Region: region, Zones: zones, Voters: 3, Etcd: fleet.EtcdSpec{Version: "3.7.3"},
-		Machine: fleet.MachineSpec{Type: "m7g.medium", Disk: fleet.DiskSpec{Size: 20 * fleet.GiB, Category: "gp3"}},
-	}.WithDefaults()
-	s.spec.Policy.Soak, s.spec.Policy.DeadAfter = fleet.Duration(time.Second), fleet.Duration(2*time.Second)
+		"--aws-machine-types", strings.Join(c.Types, ","), "--aws-ec2-endpoint", endpoint, "--aws-ssm-endpoint", endpoint,
+	}, o.flags...), env)
 	return s
 }
 
@@ -175,7 +197,7 @@ func (s *stand) decommission() {
 // sweep runs flotilla sweep as a script does, for what is of any age.
 func (s *stand) sweep(args ...string) harness.Answer {
 	s.t.Helper()
-	a := s.CLI(append([]string{"sweep", "--provider", "aws", "--region", region, "--older-than", "0s"}, args...)...)
+	a := s.CLI(append([]string{"sweep", "--provider", s.spec.Provider, "--region", s.spec.Region, "--older-than", "0s"}, args...)...)
 	require.Zero(s.t, a.Code, "%s", a.Err)
 	return a
 }
