@@ -36,7 +36,7 @@ var verbs = map[fleet.OperationKind]map[string]time.Duration{
 // each operation of each cluster.
 func TestNodeDies(t *testing.T) {
 	t.Parallel()
-	dice := random(seed(t))
+	dice := harness.Random(harness.Seed(t))
 	trials := make([]*trial, 12)
 	if testing.Short() {
 		trials = trials[:2]
@@ -96,7 +96,7 @@ func chooseMoments(dice *rand.Rand) map[fleet.OperationKind]map[string]int {
 // moments: while its cluster is created, while it serves, and while it goes.
 func TestInitDies(t *testing.T) {
 	t.Parallel()
-	dice := random(seed(t))
+	dice := harness.Random(harness.Seed(t))
 	trials := make([]*trial, 6)
 	if testing.Short() {
 		trials = trials[:2]

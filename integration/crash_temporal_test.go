@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/integration/harness"
 )
 
 // TestTemporalDies kills the Temporal server with -9 before, inside and after one
@@ -56,7 +57,7 @@ func TestTemporalDies(t *testing.T) {
 // TestWorkerAndTemporalDie kills both at once at random boundaries.
 func TestWorkerAndTemporalDie(t *testing.T) {
 	t.Parallel()
-	points, dice := enumerate(t), random(seed(t))
+	points, dice := enumerate(t), harness.Random(harness.Seed(t))
 	var trials []*trial
 	for range 6 {
 		trials = append(trials, &trial{

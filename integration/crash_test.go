@@ -3,16 +3,10 @@ package integration
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
-
-	"github.com/stretchr/testify/require"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/integration/harness"
@@ -36,20 +30,6 @@ const (
 
 // environments has a place for each that may run.
 var environments = make(chan struct{}, abreast)
-
-// seed makes the random choices of a run; FLOTILLA_SEED runs them again.
-func seed(t *testing.T) uint64 {
-	s := uint64(time.Now().UnixNano())
-	if text := os.Getenv("FLOTILLA_SEED"); text != "" {
-		var err error
-		s, err = strconv.ParseUint(text, 10, 64)
-		require.NoError(t, err)
-	}
-	t.Logf("FLOTILLA_SEED=%d", s)
-	return s
-}
-
-func random(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 
 // trial is one cluster and what happens to it; the story says that in words.
 type trial struct {

@@ -3,20 +3,9 @@
 package integration
 
 import (
-	"fmt"
-	"os"
 	"testing"
 
 	"github.com/flotilla-etcd/flotilla/integration/harness"
 )
 
-func TestMain(m *testing.M) {
-	done, err := harness.Build()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	done()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { harness.Main(m) }

@@ -29,14 +29,7 @@ func TestMain(m *testing.M) {
 	if flag.Lookup("test.bench").Value.String() == "" {
 		os.Exit(m.Run()) // nothing here is a test: nothing is built for `make test`
 	}
-	done, err := harness.Build()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	done()
-	os.Exit(code)
+	harness.Main(m)
 }
 
 // BenchmarkFlotilla is one benchmark and not several, because all of it shares

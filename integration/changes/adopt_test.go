@@ -48,7 +48,7 @@ func TestAdopt(t *testing.T) {
 	require.Equal(t, 0, dry.Code, dry.Err)
 	require.Equal(t, before, identity(t.Context(), t, old), "a dry run changes nothing")
 	run, err := judge.Start(t.Context(), judge.Config{
-		Dial: f.Dial, Seed: seed(t), Clients: 2, Filler: &filler, CatchUp: harness.Patience / 2,
+		Dial: f.Dial, Seed: harness.Seed(t), Clients: 2, Filler: &filler, CatchUp: harness.Patience / 2,
 	})
 	require.NoError(t, err)
 	said := e.CLI(args...)

@@ -34,7 +34,7 @@ const (
 // of one, without which most others cannot be.
 func travels(dice *rand.Rand) []leg {
 	legs := journey("")
-	if whole() {
+	if harness.Whole() {
 		return legs
 	}
 	return some(legs, legsSampled, dice, "scale out")
@@ -192,7 +192,7 @@ func survey(t *testing.T, legs []leg) route {
 // Which there are is taken from an undisturbed run. FLOTILLA_WHOLE tries all of them.
 func TestWorkerDiesInChanges(t *testing.T) {
 	abreast(t)
-	dice := random(seed(t))
+	dice := harness.Random(harness.Seed(t))
 	var all route
 	if !t.Run("survey", func(t *testing.T) { all = survey(t, travels(dice)) }) {
 		t.FailNow()
@@ -206,7 +206,7 @@ func TestWorkerDiesInChanges(t *testing.T) {
 	}
 	size := crowded
 	crowds := (most + size - 1) / size
-	if !whole() {
+	if !harness.Whole() {
 		crowds, size = 1, sampled
 	}
 	crashes, missed := 0, 0
@@ -258,7 +258,7 @@ func TestCancelledChangesAreResumed(t *testing.T) {
 	abreast(t)
 	c := newCrowd(t, 2)
 	c.e.StartWorker("flotilla-worker")
-	dice := random(seed(t))
+	dice := harness.Random(harness.Seed(t))
 	c.create()
 	for _, l := range travels(dice) {
 		if l.Kind == fleet.StopCluster || l.Kind == fleet.StartCluster || l.Kind == fleet.ChangeLeader {

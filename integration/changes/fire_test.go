@@ -160,20 +160,20 @@ func (a *arsonist) under(t *testing.T, do func() error) error {
 // a part of the journey.
 func TestChangesUnderFire(t *testing.T) {
 	abreast(t)
-	s := seed(t)
+	s := harness.Seed(t)
 	e := harness.Start(t)
 	e.StartWorker("flotilla-worker")
 	e.StartWorker("flotilla-worker")
 	c := newCourt(t, e, small("orders", 3, older), s)
-	a := &arsonist{e: e, cluster: c.cluster, dice: random(s), court: c, done: map[string]int{}}
+	a := &arsonist{e: e, cluster: c.cluster, dice: harness.Random(s), court: c, done: map[string]int{}}
 	legs := slices.DeleteFunc(journey(c.cluster), func(l leg) bool {
 		return l.Kind == fleet.StopCluster || l.Kind == fleet.StartCluster || l.Kind == fleet.FailoverMember || l.Kind == fleet.ChangeLeader ||
 			strings.HasPrefix(l.name, "scale")
 	})
 	legs = append(legs, leg{name: "scale out", Change: harness.Change{Kind: fleet.ScaleCluster, To: func(s *fleet.Spec) { s.Voters = 5 }}},
 		leg{name: "scale in", Change: harness.Change{Kind: fleet.ScaleCluster, To: func(s *fleet.Spec) { s.Voters = 3 }}})
-	if !whole() {
-		legs = some(legs, 3, random(s))
+	if !harness.Whole() {
+		legs = some(legs, 3, harness.Random(s))
 	}
 	for _, l := range legs {
 		c.hears(l.name+" under fire", func() error { return a.under(t, func() error { return c.insist(l) }) })

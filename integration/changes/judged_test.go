@@ -111,7 +111,7 @@ func TestClientsNoticeNothing(t *testing.T) {
 	abreast(t)
 	e := harness.Start(t)
 	e.StartWorker("flotilla-worker")
-	c := newCourt(t, e, small("orders", 1, older), seed(t))
+	c := newCourt(t, e, small("orders", 1, older), harness.Seed(t))
 	legs := journey(c.cluster)
 	for i := 0; i < len(legs); i++ {
 		l := legs[i]

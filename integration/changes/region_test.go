@@ -25,7 +25,7 @@ func TestClusterMovesToAnotherRegion(t *testing.T) {
 	e.StartWorkerOf(other)
 	spec := small("orders", 3, newer)
 	e.Create(spec)
-	c := &court{t: t, e: e, cluster: spec.Name, seed: seed(t), filler: judge.Filler{Prefix: "filler/", Bytes: 1 << 20}}
+	c := &court{t: t, e: e, cluster: spec.Name, seed: harness.Seed(t), filler: judge.Filler{Prefix: "filler/", Bytes: 1 << 20}}
 	client, err := c.dial(t.Context())
 	require.NoError(t, err)
 	defer client.Close()

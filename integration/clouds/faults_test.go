@@ -45,7 +45,7 @@ func TestFaults(t *testing.T) {
 	}
 	dice := rand.New(rand.NewPCG(s.seed, 0))
 	dice.Shuffle(len(legs), func(i, j int) { legs[i], legs[j] = legs[j], legs[i] })
-	if !whole() {
+	if !harness.Whole() {
 		legs = legs[:1] // a sample, another one each time
 	}
 	for _, l := range legs {
@@ -84,7 +84,7 @@ func TestFaults(t *testing.T) {
 	h := s.follower()
 	require.NoError(t, s.world.Reclaim(h.ID))
 	s.change("failing over under fire", failover())
-	if whole() {
+	if harness.Whole() {
 		s.change("moving a member under fire", migrate(s.follower().Member()))
 	}
 	after := s.bought()

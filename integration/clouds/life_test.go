@@ -44,7 +44,7 @@ func (s *stand) live() {
 
 	s.change("moving a member", migrate(s.follower().Member()))
 	require.Equal(t, [2]int{5, 4}, s.bought())
-	if whole() {
+	if harness.Whole() {
 		steps = s.change("upscaling in place", harness.Change{Kind: fleet.UpscaleCluster, To: func(spec *fleet.Spec) {
 			spec.Machine.Type, spec.Machine.Change, spec.Machine.Disk.Size = s.larger, fleet.ResizeMachine, 30*fleet.GiB
 		}})

@@ -53,7 +53,7 @@ func (o setup) keysOr(own map[string]string) map[string]string {
 // onCloud starts a region of a cloud, and gives the address of the face that speaks for
 // it. No worker serves it yet.
 func onCloud(t *testing.T, o setup, cfg cloudsim.Config, face func(*cloudsim.World) http.Handler) (*stand, string) {
-	s := &stand{Env: harness.Start(t, o.options...), t: t, seed: seed(t), filler: judge.Filler{Prefix: "filler/", Bytes: 2 << 20}}
+	s := &stand{Env: harness.Start(t, o.options...), t: t, seed: harness.Seed(t), filler: judge.Filler{Prefix: "filler/", Bytes: 2 << 20}}
 	cfg.Seed, cfg.Root, cfg.NodeBinary = s.seed, filepath.Join(s.Dir, "local"), harness.Binary("flotilla-node")
 	cfg.Env = []string{"FLOTILLA_NODE_DEPOT=" + filepath.Join(s.Dir, "releases")}
 	s.world = simtest.World(t, cfg)

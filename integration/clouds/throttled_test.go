@@ -25,6 +25,7 @@ import (
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim"
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim/ec2sim"
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim/simtest"
+	"github.com/flotilla-etcd/flotilla/integration/harness"
 )
 
 // TestManyCreatesAgainstThrottling does the buying of many clusters' creation at once,
@@ -34,7 +35,7 @@ import (
 func TestManyCreatesAgainstThrottling(t *testing.T) {
 	abreast(t)
 	clusters := 6
-	if whole() {
+	if harness.Whole() {
 		clusters = 200
 	}
 	cfg := ec2sim.Region(region)
