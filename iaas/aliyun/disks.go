@@ -158,9 +158,8 @@ func (p *Provider) AttachDisk(ctx context.Context, diskID, hostID string) error 
 	if err != nil {
 		return err
 	}
-	if h.Zone != d.Zone {
-		return fleet.Errorf(fleet.Invalid, resource, "it is in zone %s and %s in zone %s", d.Zone, cloud.Label("host", h.Name, hostID), h.Zone).
-			WithRemedy("use a disk of the host's zone")
+	if err := cloud.SameZone(d, h); err != nil {
+		return err
 	}
 	in := ecs.CreateAttachDiskRequest()
 	in.DiskId, in.InstanceId, in.DeleteWithInstance = diskID, hostID, requests.NewBoolean(false)

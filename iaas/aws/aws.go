@@ -18,7 +18,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
-	"github.com/aws/smithy-go/middleware"
 	"go.uber.org/zap"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -58,25 +57,13 @@ type Config struct {
 	EC2Endpoint, SSMEndpoint string
 	// Credentials are for tests. The SDK's default chain if nil.
 	Credentials aws.CredentialsProvider
-	// Limiter paces calls. None if nil.
-	Limiter Limiter
-	Log     *zap.Logger
-}
-
-// Limiter paces the calls of all that share it, so that many workflows do not throttle
-// each other.
-type Limiter interface {
-	// Wait returns when a call of this action may be made, or ctx's error.
-	Wait(ctx context.Context, action string) error
-	// Done tells how a call went: whether it was throttled, and for how long the cloud
-	// asked to wait; zero if it did not say.
-	Done(action string, throttled bool, retryAfter time.Duration)
+	Log         *zap.Logger
 }
 
 const (
 	// callTimeout bounds one call with its retries. Callers wait 20 s.
 	callTimeout = 18 * time.Second
-	// tries are few: callers try again, and a limiter learns from each.
+	// tries are few: callers try again, at a pace that learns (iaas/pace).
 	tries = 3
 	// longestPause between two tries keeps all of them within a call's time.
 	longestPause = 2 * time.Second
@@ -113,9 +100,6 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 	}
 	if cfg.Credentials != nil {
 		options = append(options, config.WithCredentialsProvider(cfg.Credentials))
-	}
-	if cfg.Limiter != nil {
-		options = append(options, config.WithAPIOptions([]func(*middleware.Stack) error{paced(cfg.Limiter)}))
 	}
 	loaded, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
@@ -169,24 +153,6 @@ func retryer() aws.Retryer {
 			return aws.UnknownTernary
 		})}, o.Retryables...)
 	})
-}
-
-// paced makes each try of a call wait for the limiter, and tells it what came of it.
-func paced(limiter Limiter) func(*middleware.Stack) error {
-	return func(stack *middleware.Stack) error {
-		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("FlotillaLimiter", func(
-			ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler,
-		) (middleware.FinalizeOutput, middleware.Metadata, error) {
-			action := middleware.GetOperationName(ctx)
-			if err := limiter.Wait(ctx, action); err != nil {
-				return middleware.FinalizeOutput{}, middleware.Metadata{}, err
-			}
-			out, metadata, err := next.HandleFinalize(ctx, in)
-			kind, _ := kindOf(codeOf(err))
-			limiter.Done(action, kind == fleet.Throttled, retryAfter(err))
-			return out, metadata, err
-		}), "Retry", middleware.After)
-	}
 }
 
 // bounded gives a call its deadline.

@@ -114,10 +114,11 @@ func (p *Provider) AttachDisk(ctx context.Context, diskID, hostID string) error 
 	if err != nil {
 		return err
 	}
-	if h := p.host(i); h.Zone != d.Zone {
-		return fleet.Errorf(fleet.Invalid, resource, "it is in zone %s and %s in zone %s", d.Zone, cloud.Label("host", h.Name, hostID), h.Zone).
-			WithRemedy("use a disk of the host's zone")
-	} else if h.State == fleet.HostTerminated {
+	h := p.host(i)
+	if err := cloud.SameZone(d, h); err != nil {
+		return err
+	}
+	if h.State == fleet.HostTerminated {
 		return fleet.Errorf(fleet.NotFound, cloud.Label("host", h.Name, hostID), "it was terminated")
 	}
 	device, ok := freeDevice(i)

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
 	"github.com/flotilla-etcd/flotilla/iaas/aws"
+	"github.com/flotilla-etcd/flotilla/iaas/pace"
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim"
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim/ec2sim"
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim/simtest"
@@ -98,38 +97,19 @@ func TestLaunchAgainWithAnotherConfiguration(t *testing.T) {
 	require.ErrorContains(t, err, "EC2 takes 16384")
 }
 
-// limiter counts what it is asked and told.
-type limiter struct {
-	mu               sync.Mutex
-	waits, throttled int
-}
-
-func (l *limiter) Wait(context.Context, string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.waits++
-	return nil
-}
-
-func (l *limiter) Done(_ string, throttled bool, _ time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if throttled {
-		l.throttled++
-	}
-}
-
-// Every try of a call is paced, and what throttles it is told.
-func TestLimiter(t *testing.T) {
-	l := &limiter{}
-	s := newStand(t, simtest.Bodiless, func(c *aws.Config) { c.Limiter = l })
+// A worker's pace is behind this provider as behind any: what EC2 throttles, after the
+// SDK's own tries, slows it.
+func TestPaced(t *testing.T) {
+	s := newStand(t, simtest.Bodiless)
+	p := pace.Wrap(s.Provider, "region "+region, pace.DefaultLimits())
 	s.World.Inject(cloudsim.Fault{Kind: cloudsim.Throttle, Times: 4})
-	_, err := s.Zones(t.Context())
+	_, err := p.Zones(t.Context())
 	require.Equal(t, fleet.Throttled, fleet.KindOf(err), "%v", err)
-	_, err = s.Zones(t.Context())
+	_, err = p.Zones(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, s.World.Count(""), l.waits)
-	require.Equal(t, 4, l.throttled)
+	require.Equal(t, 4, s.World.Struck(cloudsim.Throttle))
+	require.Equal(t, 5, s.World.Count(""), "three tries, and two")
+	require.EqualValues(t, 1, p.Stats(pace.Read).Throttled)
 }
 
 // A list comes whole over many pages, and what is not ours is not in it.

@@ -99,6 +99,15 @@ func AttachedTo(d fleet.Disk, hostID string) (bool, error) {
 	return false, nil
 }
 
+// SameZone gives why a disk cannot be attached to a host of another zone, or nil.
+func SameZone(d fleet.Disk, h fleet.Host) error {
+	if h.Zone == d.Zone {
+		return nil
+	}
+	return fleet.Errorf(fleet.Invalid, Label("disk", d.Name, d.ID), "it is in zone %s and %s in zone %s", d.Zone, Label("host", h.Name, h.ID), h.Zone).
+		WithRemedy("use a disk of the host's zone")
+}
+
 // lookPause is between two looks at what should show soon.
 const lookPause = 200 * time.Millisecond
 
