@@ -64,30 +64,15 @@ func (f *Face) createDisk(q *query) (map[string]any, error) {
 
 // describeDisks lists those that exist: an ID that does not is passed over.
 func (f *Face) describeDisks(q *query) (map[string]any, error) {
-	ids, err := q.ids("DiskIds")
+	only, err := q.filter("DiskIds", "InstanceId")
 	if err != nil {
 		return nil, err
 	}
-	wanted, err := q.tags()
+	all, err := f.world.Disks(nil, func(d cloudsim.Disk) bool { return only.shows(d.ID, d.Tags, d.Zone, d.InstanceID) })
 	if err != nil {
 		return nil, err
 	}
-	size, token, err := q.page()
-	if err != nil {
-		return nil, err
-	}
-	zone, instance := q.Text("ZoneId"), q.Text("InstanceId")
-	if err := q.rest(); err != nil {
-		return nil, err
-	}
-	all, err := f.world.Disks(nil, func(d cloudsim.Disk) bool {
-		return (ids == nil || ids[d.ID]) && hasAll(d.Tags, wanted) &&
-			(zone == "" || zone == d.Zone) && (instance == "" || instance == d.InstanceID)
-	})
-	if err != nil {
-		return nil, err
-	}
-	page, next, ok := cloudsim.Page(all, size, token, func(d cloudsim.Disk) int64 { return d.Sequence })
+	page, next, ok := cloudsim.Page(all, only.size, only.token, func(d cloudsim.Disk) int64 { return d.Sequence })
 	if !ok {
 		return nil, invalid("NextToken")
 	}

@@ -117,30 +117,17 @@ func (f *Face) runInstances(q *query) (map[string]any, error) {
 
 // describeInstances lists those that exist: an ID that does not is passed over.
 func (f *Face) describeInstances(q *query) (map[string]any, error) {
-	ids, err := q.ids("InstanceIds")
+	only, err := q.filter("InstanceIds", "Status")
 	if err != nil {
-		return nil, err
-	}
-	wanted, err := q.tags()
-	if err != nil {
-		return nil, err
-	}
-	size, token, err := q.page()
-	if err != nil {
-		return nil, err
-	}
-	zone, status := q.Text("ZoneId"), q.Text("Status")
-	if err := q.rest(); err != nil {
 		return nil, err
 	}
 	all, err := f.world.Instances(nil, func(i cloudsim.Instance) bool {
-		return i.State != fleet.HostTerminated && (ids == nil || ids[i.ID]) && hasAll(i.Tags, wanted) &&
-			(zone == "" || zone == i.Zone) && (status == "" || status == statusOf(i))
+		return i.State != fleet.HostTerminated && only.shows(i.ID, i.Tags, i.Zone, statusOf(i))
 	})
 	if err != nil {
 		return nil, err
 	}
-	page, next, ok := cloudsim.Page(all, size, token, func(i cloudsim.Instance) int64 { return i.Sequence })
+	page, next, ok := cloudsim.Page(all, only.size, only.token, func(i cloudsim.Instance) int64 { return i.Sequence })
 	if !ok {
 		return nil, invalid("NextToken")
 	}

@@ -122,3 +122,33 @@ func (q *query) page() (size int, token string, err error) {
 	}
 	return cmp.Or(size, 10), q.Text("NextToken"), err
 }
+
+// filter is what a list was asked to show: only those with these IDs (nil: all), tags,
+// zone and one property more, and which page of them.
+type filter struct {
+	ids         map[string]bool
+	tags        map[string]string
+	zone, other string
+	size        int
+	token       string
+}
+
+// filter reads all of a list's query: the names of its IDs and of its other property.
+func (q *query) filter(ids, other string) (f filter, err error) {
+	if f.ids, err = q.ids(ids); err != nil {
+		return f, err
+	}
+	if f.tags, err = q.tags(); err != nil {
+		return f, err
+	}
+	if f.size, f.token, err = q.page(); err != nil {
+		return f, err
+	}
+	f.zone, f.other = q.Text("ZoneId"), q.Text(other)
+	return f, q.rest()
+}
+
+func (f filter) shows(id string, tags map[string]string, zone, other string) bool {
+	return (f.ids == nil || f.ids[id]) && hasAll(tags, f.tags) &&
+		(f.zone == "" || f.zone == zone) && (f.other == "" || f.other == other)
+}
