@@ -10,6 +10,8 @@
 //     error instead of an end when anything is altered, cut short or missing.
 //   - What passes through it is bounded in memory, whatever its size.
 //
+// Package sealed below it reads what is stored, also on hosts.
+//
 // It knows no workflows: of ours it imports fleet, etcdadmin, objectstore and pki.
 package backup
 
@@ -20,7 +22,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/backup/sealed"
 	"github.com/flotilla-etcd/flotilla/objectstore"
 	"github.com/flotilla-etcd/flotilla/pki"
 )
@@ -71,6 +73,15 @@ func (m Manifest) String() string { return fmt.Sprintf("backup %s of %s", m.ID, 
 
 // damaged says that a backup must not be used.
 func damaged(resource, format string, args ...any) error {
-	return fleet.Errorf(fleet.Lost, resource, "it is damaged and does not count: %w", fmt.Errorf(format, args...)).
-		WithRemedy("use another backup, and have a new one taken")
+	return sealed.Damaged(resource, format, args...)
 }
+
+// Bounds of memory. A backup of any size is written within MaxMemory: what the store
+// buffers (objectstore.MaxBuffered, 16 MiB), what the compressor looks back at and works
+// on, and pieces of 64 KiB under way. Reading takes less. Beside it, looking at what a
+// snapshot holds (etcdadmin.ReadSnapshot) takes what etcd's index of its keys does.
+const (
+	MaxMemory = 64 << 20
+	// pieces is what is copied at once.
+	pieces = 256 << 10
+)

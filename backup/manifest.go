@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/flotilla-etcd/flotilla/backup/sealed"
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
@@ -59,11 +60,7 @@ type Manifest struct {
 }
 
 // Object is something stored, with the digest of its stored bytes.
-type Object struct {
-	Key    string      `json:"key"`
-	Size   fleet.Bytes `json:"size"`
-	SHA256 string      `json:"sha256"`
-}
+type Object = sealed.Object
 
 // StoredSize is what the backup takes in the store.
 func (m Manifest) StoredSize() (total fleet.Bytes) {

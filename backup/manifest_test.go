@@ -9,6 +9,8 @@ import (
 	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/backup/sealed"
 )
 
 // The sum behind a stream is found however the stream is cut into pieces.
@@ -23,14 +25,14 @@ func TestSumReader(t *testing.T) {
 			"at once": func(r io.Reader) io.Reader { return r }, "bytes": iotest.OneByteReader,
 			"halves": iotest.HalfReader, "end with the data": iotest.DataErrReader,
 		} {
-			s := newSumReader(pieces(bytes.NewReader(whole)), nil)
+			s := sealed.NewSumReader(pieces(bytes.NewReader(whole)), nil)
 			got, err := io.ReadAll(s)
 			require.NoError(t, err, "%d bytes, %s", size, name)
 			require.True(t, bytes.Equal(whole, got))
-			require.Equal(t, int64(size), s.size())
+			require.Equal(t, int64(size), s.Size())
 			for _, bad := range [][]byte{whole[:len(whole)-1], whole[1:], append(bytes.Clone(whole), 0), {}, sum[:]} {
-				_, err := io.ReadAll(newSumReader(pieces(bytes.NewReader(bad)), nil))
-				require.ErrorIs(t, err, errSum, "%d bytes, %s", size, name)
+				_, err := io.ReadAll(sealed.NewSumReader(pieces(bytes.NewReader(bad)), nil))
+				require.ErrorIs(t, err, sealed.ErrSum, "%d bytes, %s", size, name)
 			}
 		}
 	}

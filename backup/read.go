@@ -2,13 +2,11 @@ package backup
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
 
-	"github.com/klauspost/compress/zstd"
-
+	"github.com/flotilla-etcd/flotilla/backup/sealed"
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
@@ -19,131 +17,31 @@ import (
 // Errors, also of the reader: fleet.Lost when anything is missing or altered;
 // fleet.Denied when it was sealed with another key; as of the store.
 func (v Vault) Open(ctx context.Context, m Manifest, tell Tell) (io.ReadCloser, error) {
-	// Of the objects that follow each other only one is open at a time.
-	stored := &objectsReader{ctx: ctx, vault: v, resource: m.String(), left: m.Objects}
-	opened, err := v.Key.Open(stored)
+	get := func(ctx context.Context, o Object) (io.ReadCloser, error) { return v.Store.Get(ctx, o.Key) }
+	return sealed.Open(ctx, m.snapshot(), get, v.Key, tell.of("reading"))
+}
+
+func (m Manifest) snapshot() sealed.Snapshot {
+	return sealed.Snapshot{Name: m.String(), Objects: m.Objects, Size: m.Size, SHA256: m.SHA256}
+}
+
+// maxHeader is more than age's headers have for one recipient.
+const maxHeader = 64 << 10
+
+// Lend gives the key of one backup's data, and of nothing else, sealed to a recipient: so
+// a host can open what it is to restore, and nothing that is secret is on the way.
+// Errors: as of Open.
+func (v Vault) Lend(ctx context.Context, m Manifest, recipient string) ([]byte, error) {
+	r, err := v.Store.Get(ctx, m.Objects[0].Key)
 	if err != nil {
-		// An altered header looks like that of another key: the digest tells.
-		if fleet.Is(err, fleet.Denied) {
-			if _, altered := io.Copy(io.Discard, stored); altered != nil {
-				err = altered
-			}
-		}
-		_ = stored.Close() // it was only read
-		return nil, explainOpen(m.String(), err)
+		return nil, sealed.Missing(m.String(), m.Objects[0].Key, err)
 	}
-	z, err := zstd.NewReader(opened, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8*window))
-	if err != nil {
-		_ = stored.Close() // it was only read
-		return nil, damaged(m.String(), "%w", err)
+	defer r.Close()
+	lent, err := v.Key.Lend(io.LimitReader(r, maxHeader), recipient)
+	if fleet.Is(err, fleet.Lost) {
+		err = damaged(m.String(), "%w", err)
 	}
-	return &snapshotReader{m: m, plain: newSumReader(z, tell.of("reading")), z: z, stored: stored}, nil
-}
-
-// explainOpen keeps a store's own errors and those of a wrong key, and says of all
-// others that the backup is damaged.
-func explainOpen(resource string, err error) error {
-	var known *fleet.Error
-	if errors.As(err, &known) && known.Kind != fleet.Lost {
-		return known
-	}
-	if errors.As(err, &known) && known.Resource == resource {
-		return known // it says so already
-	}
-	return damaged(resource, "%w", err)
-}
-
-// snapshotReader gives the plain snapshot, and its end only when all of it is right.
-type snapshotReader struct {
-	m      Manifest
-	plain  *sumReader
-	z      *zstd.Decoder
-	stored *objectsReader
-	err    error
-}
-
-func (s *snapshotReader) Read(p []byte) (int, error) {
-	if s.err != nil {
-		return 0, s.err
-	}
-	n, err := s.plain.Read(p)
-	switch {
-	case s.plain.size() > int64(s.m.Size):
-		err = damaged(s.m.String(), "it is longer than its manifest says")
-	case err == io.EOF: //nolint:errorlint // io.Reader's contract: io.EOF itself
-		if err = s.finish(); err == nil {
-			err = io.EOF
-		}
-	case err != nil:
-		err = explainOpen(s.m.String(), err)
-	}
-	s.err = err
-	return n, err
-}
-
-// finish compares what was read with the manifest.
-func (s *snapshotReader) finish() error {
-	if _, err := io.Copy(io.Discard, s.stored); err != nil {
-		return explainOpen(s.m.String(), err)
-	}
-	if s.plain.size() != int64(s.m.Size) || s.plain.digest() != s.m.SHA256 {
-		return damaged(s.m.String(), "the database is not the one that was stored")
-	}
-	return nil
-}
-
-// Close ends the reading.
-func (s *snapshotReader) Close() error {
-	s.z.Close()
-	return s.stored.Close()
-}
-
-// objectsReader reads objects one after another, and compares each with its digest.
-type objectsReader struct {
-	ctx      context.Context
-	vault    Vault
-	resource string
-	left     []Object
-	open     io.ReadCloser
-	read     *digestReader
-}
-
-func (o *objectsReader) Read(p []byte) (int, error) {
-	for {
-		if o.open == nil {
-			if len(o.left) == 0 {
-				return 0, io.EOF
-			}
-			r, err := o.vault.Store.Get(o.ctx, o.left[0].Key)
-			if err != nil {
-				return 0, missing(o.resource, o.left[0].Key, err)
-			}
-			o.open, o.read = r, newDigestReader(r, nil)
-		}
-		n, err := o.read.Read(p)
-		if err == io.EOF { //nolint:errorlint // io.Reader's contract: io.EOF itself
-			if !o.read.is(o.left[0]) {
-				return n, damaged(o.resource, "object %s is not what was stored: it has %d bytes and should have %d",
-					o.left[0].Key, o.read.n, int64(o.left[0].Size))
-			}
-			err = o.Close()
-			o.left = o.left[1:]
-			if n == 0 && err == nil {
-				continue
-			}
-		}
-		return n, err
-	}
-}
-
-// Close closes the object that is open.
-func (o *objectsReader) Close() error {
-	if o.open == nil {
-		return nil
-	}
-	r := o.open
-	o.open = nil
-	return r.Close()
+	return lent, err
 }
 
 // Fetch writes the snapshot of a backup into a file, whole or not at all: it has its

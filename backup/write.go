@@ -9,6 +9,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/flotilla-etcd/flotilla/backup/sealed"
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
@@ -61,23 +62,23 @@ func (v Vault) store(ctx context.Context, m Manifest, stream io.Reader, scratch 
 	}
 	defer os.Remove(file.Name())
 	defer file.Close()
-	source := newSumReader(stream, tell.of("storing"))
-	sealed, stop := v.sealed(io.TeeReader(source, &scratchFile{file}))
-	stored := newDigestReader(sealed, nil)
+	source := sealed.NewSumReader(stream, tell.of("storing"))
+	closed, stop := v.sealed(io.TeeReader(source, &scratchFile{file}))
+	stored := sealed.NewDigestReader(closed, nil)
 	err = v.Store.Put(ctx, object.Key, stored, -1)
 	stop()
 	switch {
-	case errors.Is(err, errSum):
+	case errors.Is(err, sealed.ErrSum):
 		return m, fleet.Errorf(fleet.Unavailable, "snapshot from member "+m.Member, "what it sent is not whole: %w", err)
 	case err != nil:
 		return m, err
 	}
-	object.Size, object.SHA256 = fleet.Bytes(stored.n), stored.digest()
-	m.Size, m.SHA256 = fleet.Bytes(source.size()), source.digest()
-	if err := errors.Join(file.Truncate(source.size()), file.Close()); err != nil {
+	object.Size, object.SHA256 = fleet.Bytes(stored.N), stored.Digest()
+	m.Size, m.SHA256 = fleet.Bytes(source.Size()), source.Digest()
+	if err := errors.Join(file.Truncate(source.Size()), file.Close()); err != nil {
 		return m, noScratch(err)
 	}
-	tell.of("looking into it")(source.size())
+	tell.of("looking into it")(source.Size())
 	facts, err := etcdadmin.ReadSnapshot(ctx, file.Name())
 	if err != nil {
 		return m, err
@@ -107,7 +108,7 @@ func (v Vault) seal(into io.Writer, r io.Reader) error {
 		return err
 	}
 	// The fastest level: a backup shares its cores with others.
-	z, err := zstd.NewWriter(age, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(window),
+	z, err := zstd.NewWriter(age, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(sealed.Window),
 		zstd.WithEncoderConcurrency(2), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		return err
@@ -125,27 +126,19 @@ func (v Vault) ReadBack(ctx context.Context, m Manifest, tell Tell) error {
 	for _, o := range m.Objects {
 		r, err := v.Store.Get(ctx, o.Key)
 		if err != nil {
-			return missing(m.String(), o.Key, err)
+			return sealed.Missing(m.String(), o.Key, err)
 		}
-		read := newDigestReader(r, tell.of("reading back"))
+		read := sealed.NewDigestReader(r, tell.of("reading back"))
 		_, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{read}, make([]byte, pieces))
 		_ = r.Close() // it was only read
 		switch {
 		case err != nil:
 			return err
-		case !read.is(o):
+		case !read.Is(o):
 			return damaged(m.String(), "object %s is not what was stored", o.Key)
 		}
 	}
 	return nil
-}
-
-// missing turns "not found" into what it means for a backup.
-func missing(resource, key string, err error) error {
-	if fleet.Is(err, fleet.NotFound) {
-		return damaged(resource, "object %s is missing", key)
-	}
-	return err
 }
 
 // commit writes the manifest, which makes the backup count. Of several attempts the

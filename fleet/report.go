@@ -58,8 +58,23 @@ type MemberReport struct {
 	MinorSince time.Time `json:"minorSince,omitzero"`
 	// Recovered is the token of the recovery that made its data; empty when none did.
 	Recovered string `json:"recovered,omitempty"`
+	// Restored is what its data was made from; nil when it was not restored.
+	Restored *Restored `json:"restored,omitempty"`
+	// SetAside is what data that a restore or a recovery put aside takes on its disk.
+	SetAside Bytes `json:"setAside,omitempty"`
 	// RaftSnapshot is when its newest raft snapshot was written; zero if it has none.
 	RaftSnapshot time.Time `json:"raftSnapshot,omitzero"`
+}
+
+// Restored says what a member's data was made from.
+type Restored struct {
+	// Token is that of the restore, and From what it was made from, in words.
+	Token string `json:"token"`
+	From  string `json:"from"`
+	// Members are those of the cluster that it was made for, this one included.
+	Members []string `json:"members"`
+	// Revision is where the store stood afterwards.
+	Revision int64 `json:"revision"`
 }
 
 // HostReport is what the host side (flotilla-node) says about its host.

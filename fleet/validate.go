@@ -168,6 +168,21 @@ func Minor(version string) string {
 	return m[1] + "." + m[2]
 }
 
+// CheckRestorable says whether a release of etcd can serve what another one wrote: of the
+// same minor, or of the one before. Error: Invalid.
+func CheckRestorable(wrote, serves string) error {
+	a, b := versionPattern.FindStringSubmatch(wrote), versionPattern.FindStringSubmatch(serves)
+	if a != nil && b != nil && a[1] == b[1] {
+		old, _ := strconv.Atoi(a[2])
+		now, _ := strconv.Atoi(b[2])
+		if now == old || now == old+1 {
+			return nil
+		}
+	}
+	return Errorf(Invalid, "version", "etcd %s cannot serve what etcd %s wrote: only that minor and the next one can", serves, wrote).
+		WithRemedy("restore with etcd %s, and upgrade then", wrote)
+}
+
 // CompareVersions orders two versions such as 3.6.16 and 3.7.3; what is not a
 // version comes first.
 func CompareVersions(a, b string) int {

@@ -95,7 +95,12 @@ func (n *Node) Wipe(ctx context.Context, req MemberRequest) error {
 // wipeDisk deletes what is ours in a member's directory on its disk, and the directory
 // if nothing else is in it: an etcd that was to be adopted may keep its data there.
 func (n *Node) wipeDisk(m member) error {
-	for _, path := range []string{m.dataDir(n), m.runFile(n), m.ownerFile(n)} {
+	for _, work := range []string{recovering, restoring} {
+		if err := n.removeAll(m, work); err != nil {
+			return err
+		}
+	}
+	for _, path := range append(n.setAside(m), m.dataDir(n), m.runFile(n), m.ownerFile(n)) {
 		if err := errors.Join(durable.Remove(path+durable.TempSuffix), durable.Remove(path)); err != nil {
 			return err
 		}

@@ -17,6 +17,9 @@ const (
 	VerbReport  = "report"  // nothing → fleet.HostReport
 	VerbExamine = "examine" // MemberRequest → fleet.DataReport
 	VerbRecover = "recover" // RecoverRequest → RecoverResult
+	VerbBorrow  = "borrow"  // MemberRequest → BorrowResult
+	VerbRestore = "restore" // RestoreRequest → RestoreResult
+	VerbLetGo   = "let-go"  // MemberRequest → LetGoResult
 	VerbWipe    = "wipe"    // MemberRequest → nothing
 )
 
@@ -133,6 +136,79 @@ type RecoverResult struct {
 	After  fleet.DataReport `json:"after"`
 	// Kept is where the data is as it was before, on the member's disk.
 	Kept string `json:"kept"`
+}
+
+// BorrowResult says to whom the key of a backup is to be lent, for a member to be
+// restored: pki.FleetKey.Lend. The host keeps the other part until that is done.
+type BorrowResult struct {
+	Recipient string `json:"recipient"`
+}
+
+// RestoreRequest asks for a stopped member's data to be made from a snapshot. The same
+// Token is the same restore: done once, it is not done again.
+type RestoreRequest struct {
+	Token string `json:"token"`
+	// Start is how it is to run afterwards: its Initial are the members of the cluster
+	// that begins with this data, each of which is restored alike, and its Token makes
+	// that cluster another one than any before.
+	Start StartRequest `json:"start"`
+	From  RestoreFrom  `json:"from"`
+	// Bump moves the revision on by so much, and marks all below it as compacted: who
+	// watches from a revision of before is told, and lists anew. Zero leaves it.
+	Bump int64 `json:"bump,omitempty"`
+	// SetAside allows it for a member that has data: that is kept beside the new one.
+	SetAside bool `json:"setAside,omitempty"`
+}
+
+// RestoreFrom is a snapshot: objects that can be fetched, or a file that is there.
+type RestoreFrom struct {
+	// Name is what errors call it.
+	Name string `json:"name"`
+	// Objects are what a backup is stored in, in their order, and Key is what opens
+	// them, lent to this host.
+	Objects []RestoreObject `json:"objects,omitempty"`
+	Key     []byte          `json:"key,omitempty"`
+	// File is a file of this host instead: an absolute path. It may be a snapshot, or a
+	// copy of a store that no process has open; that has no checksum to be compared.
+	File string `json:"file,omitempty"`
+	// Etcd is the release that wrote it; empty when that is not known.
+	Etcd string `json:"etcd,omitempty"`
+	// Expect is what it must hold; nil takes what a File holds. It is needed for Objects.
+	Expect *SnapshotFacts `json:"expect,omitempty"`
+}
+
+// RestoreObject is one object of a backup, and where it can be fetched.
+type RestoreObject struct {
+	URL    string      `json:"url"` // as in InstallRequest
+	Size   fleet.Bytes `json:"size"`
+	SHA256 string      `json:"sha256"`
+}
+
+// SnapshotFacts is what a snapshot holds, as the manifest of a backup says it.
+type SnapshotFacts struct {
+	Size     fleet.Bytes `json:"size"` // of the database, without the checksum behind it
+	SHA256   string      `json:"sha256"`
+	Revision int64       `json:"revision"`
+	Hash     uint32      `json:"hash"`
+	Keys     int         `json:"keys"`
+}
+
+// RestoreResult says what was made from what.
+type RestoreResult struct {
+	// Before is what the snapshot held, and After what the data directory does.
+	Before fleet.DataReport `json:"before"`
+	After  fleet.DataReport `json:"after"`
+	// Kept is where the data is that was there before, on the member's disk; empty when
+	// there was none.
+	Kept string `json:"kept,omitempty"`
+	// Took is how long it took, in all, in the attempt that did it.
+	Took fleet.Duration `json:"took"`
+}
+
+// LetGoResult says what was deleted of the data that had been put aside.
+type LetGoResult struct {
+	Deleted []string    `json:"deleted,omitempty"`
+	Size    fleet.Bytes `json:"size"`
 }
 
 // GrowRequest asks for the file system on a member's disk to be as large as the

@@ -54,10 +54,18 @@ func (n *Node) Recover(ctx context.Context, req RecoverRequest) (*RecoverResult,
 	if err != nil {
 		return nil, err
 	}
-	if done, err := n.recoveredBy(m); err != nil {
+	done, err := n.recoveredBy(m)
+	if err != nil {
 		return nil, err
-	} else if done.Token == req.Token {
-		return &done.Result, n.endRecovery(m, done)
+	}
+	if done.Token != "" {
+		// Also another one: what it was to put aside must not be taken for a leftover.
+		if err := n.endRecovery(m, done); err != nil {
+			return nil, err
+		}
+	}
+	if done.Token == req.Token {
+		return &done.Result, nil
 	}
 	if err := n.checkReady(m, start); err != nil {
 		return nil, err
@@ -78,11 +86,25 @@ func (n *Node) recoveredBy(m member) (recovered, error) {
 	return r, onHost("data of "+resourceOf(m.Member), err)
 }
 
-// Where a recovery works, and where it leaves what was there before.
-func (m member) recoveryDir(n *Node) string { return filepath.Join(m.onDisk(n), "recovering") }
-func (m member) keptDir(n *Node, token string) string {
+// What begins the names of directories on a member's disk: where it is worked, and where
+// what was there before is kept. What follows says by which token.
+const (
+	recovering     = "recovering-"
+	beforeRecovery = "before-recovery-"
+)
+
+func (n *Node) besideData(m member, prefix, token string) string {
 	sum := sha256.Sum256([]byte(token)) // a token need not be a file's name
-	return filepath.Join(m.onDisk(n), fmt.Sprintf("before-recovery-%x", sum[:6]))
+	return filepath.Join(m.onDisk(n), fmt.Sprintf("%s%x", prefix, sum[:6]))
+}
+
+// removeAll deletes all directories beside a member's data that begin so.
+func (n *Node) removeAll(m member, prefix string) error {
+	found, err := filepath.Glob(filepath.Join(m.onDisk(n), prefix+"*"))
+	for _, dir := range found {
+		err = errors.Join(err, durable.Remove(dir))
+	}
+	return err
 }
 
 func (n *Node) recoverFrom(ctx context.Context, m member, req RecoverRequest) (*RecoverResult, error) {
@@ -97,12 +119,12 @@ func (n *Node) recoverFrom(ctx context.Context, m member, req RecoverRequest) (*
 	if err := n.checkRoom(m, before.Size); err != nil {
 		return nil, err
 	}
-	work := m.recoveryDir(n)
+	work := n.besideData(m, recovering, req.Token)
 	if err := durable.CanExchange(m.onDisk(n)); err != nil {
 		return nil, fleet.Errorf(fleet.Denied, "disk "+m.DiskID, "its file system cannot exchange two names in one step, which a recovery needs: %w", err).
 			WithRemedy("use ext4, xfs or btrfs")
 	}
-	if err := durable.Remove(work); err != nil { // of an attempt that was killed
+	if err := n.removeAll(m, recovering); err != nil { // of attempts that were killed
 		return nil, onHost(resource, err)
 	}
 	if err := copyData(ctx, m.dataDir(n), work); err != nil {
@@ -121,7 +143,7 @@ func (n *Node) recoverFrom(ctx context.Context, m member, req RecoverRequest) (*
 	if err := checkRecovered(ctx, work, *before, *after); err != nil {
 		return nil, err
 	}
-	done := recovered{Token: req.Token, Result: RecoverResult{Before: *before, After: *after, Kept: m.keptDir(n, req.Token)}}
+	done := recovered{Token: req.Token, Result: RecoverResult{Before: *before, After: *after, Kept: n.besideData(m, beforeRecovery, req.Token)}}
 	if err := durable.WriteJSON(filepath.Join(work, recoveredFile), done, 0o644); err != nil {
 		return nil, onHost(resource, err)
 	}
@@ -139,7 +161,7 @@ func (n *Node) endRecovery(m member, done recovered) error {
 	if err := n.ownData(m); err != nil {
 		return err
 	}
-	err := durable.Rename(m.recoveryDir(n), done.Result.Kept)
+	err := durable.Rename(n.besideData(m, recovering, done.Token), done.Result.Kept)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // it was done
 	}

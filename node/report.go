@@ -125,6 +125,12 @@ func (n *Node) data(m member, r *fleet.MemberReport) {
 	if done, err := n.recoveredBy(m); err == nil {
 		r.Recovered = done.Token
 	}
+	if done, err := n.restoredBy(m); err == nil && done != nil {
+		r.Restored = &done.Restored
+	}
+	for _, dir := range n.setAside(m) {
+		r.SetAside += allocated(dir)
+	}
 }
 
 // releaseOf gives the release that a process runs, where the platform shows its

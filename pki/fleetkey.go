@@ -154,9 +154,11 @@ func sealInto(w io.Writer, recipient age.Recipient) (io.WriteCloser, error) {
 // before its io.EOF: what was cut short is noticed only there. Errors, also of
 // the reader: fleet.Denied when it was sealed with a key that is not among
 // these; fleet.Lost when it is damaged; r's own errors as they are.
-func (k *FleetKey) Open(r io.Reader) (io.Reader, error) {
+func (k *FleetKey) Open(r io.Reader) (io.Reader, error) { return openWith(r, k.identities...) }
+
+func openWith(r io.Reader, identities ...age.Identity) (io.Reader, error) {
 	source := &sourceReader{r: r}
-	opened, err := age.Decrypt(source, k.identities...)
+	opened, err := age.Decrypt(source, identities...)
 	if err != nil {
 		return nil, openError(source, err)
 	}

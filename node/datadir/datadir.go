@@ -79,6 +79,24 @@ func Examine(ctx context.Context, dir string) (*fleet.DataReport, error) {
 	return r, nil
 }
 
+// ExamineStore reads a store by itself: a snapshot, or a copy of member/snap/db. What has to
+// do with a log is left out of the report. Errors and memory: as of Examine.
+func ExamineStore(ctx context.Context, file string) (*fleet.DataReport, error) {
+	if _, err := os.Stat(file); err != nil {
+		return nil, err
+	}
+	r := &fleet.DataReport{}
+	c, err := look(r, "the store", func() (*storeContent, error) { return readStore(ctx, file, 0) })
+	if err != nil {
+		return nil, err
+	}
+	if c != nil {
+		c.report(r)
+		r.Size, r.Members = r.DBSize, c.members
+	}
+	return r, nil
+}
+
 // HashAt gives the hash of a store as it was at an earlier revision, and whether it can
 // still be told: not when history was compacted beyond what it was then.
 func HashAt(ctx context.Context, dir string, revision, compacted int64) (hash uint32, ok bool, err error) {

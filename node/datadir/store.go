@@ -142,6 +142,9 @@ func (c *storeContent) readKeys(ctx context.Context, tx *bolt.Tx) error {
 	}
 	// The revision of an empty store is 1, though nothing in the file has it.
 	c.revision, c.keys = max(c.revision, c.compacted, 1), len(newest)
+	if _, bumped := newest[""]; bumped { // how etcdutl moves the last revision on: no key of anybody's
+		c.keys--
+	}
 	keep := make(map[string]bool, len(newest))
 	for _, at := range newest {
 		keep[at] = true

@@ -78,6 +78,13 @@ func command() *cobra.Command {
 		verb(&root, node.VerbRecover, "Make a stopped member a cluster of its own, from a copy of its data. Its peers must never run again",
 			`{"token": "…", "start": {"member": "demo-1", …}}`,
 			(*node.Node).Recover),
+		verb(&root, node.VerbBorrow, "Say to whom the key of a backup is to be lent that a member is to be restored from", `{"member": "demo-1"}`,
+			(*node.Node).Borrow),
+		verb(&root, node.VerbRestore, "Make a stopped member's data from a snapshot; what was there is kept beside it",
+			`{"token": "…", "start": {"member": "demo-1", …}, "from": {"name": "a snapshot", "file": "/disks/disk-1/snapshot.db"}, "bump": 1000000000}`,
+			(*node.Node).Restore),
+		verb(&root, node.VerbLetGo, "Delete what restores and recoveries of a member put aside. There is no way back", `{"member": "demo-1"}`,
+			(*node.Node).LetGo),
 		verb(&root, node.VerbWipe, "Stop a member and delete its data and keys. There is no way back", `{"member": "demo-1"}`,
 			func(n *node.Node, ctx context.Context, req node.MemberRequest) (*struct{}, error) {
 				return nil, n.Wipe(ctx, req)

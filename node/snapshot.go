@@ -1,0 +1,200 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"go.etcd.io/etcd/etcdutl/v3/snapshot"
+
+	"github.com/flotilla-etcd/flotilla/backup/sealed"
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/node/internal/durable"
+	"github.com/flotilla-etcd/flotilla/pki"
+)
+
+// snapshotFile is what a backup is fetched into, below a restore's directory.
+const snapshotFile = "snapshot.db"
+
+// bring gives a file with the whole snapshot, and sees that there is room for what a
+// restore makes of it.
+func (n *Node) bring(ctx context.Context, m member, from RestoreFrom, work string) (string, error) {
+	if from.File != "" {
+		file := n.path(from.File)
+		info, err := os.Stat(file)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return "", fleet.Errorf(fleet.NotFound, from.Name, "there is no file %s on this host", from.File)
+		case err != nil:
+			return "", onHost(from.Name, err)
+		}
+		if err := n.checkRoom(m, fleet.Bytes(info.Size())); err != nil {
+			return "", err
+		}
+		return file, checkFile(ctx, file, from)
+	}
+	// The snapshot, and the store that is made of it.
+	if err := n.checkRoom(m, 2*from.Expect.Size); err != nil {
+		return "", err
+	}
+	return n.fetchBackup(ctx, m, from, filepath.Join(work, snapshotFile))
+}
+
+// fetchBackup streams a backup's objects through the seal and the decompressor into a
+// file. It gives the file only when every digest was compared.
+func (n *Node) fetchBackup(ctx context.Context, m member, from RestoreFrom, to string) (string, error) {
+	host, err := pki.LoadHostKey(n.hostKeyFile(m))
+	if err != nil {
+		return "", err
+	}
+	key, err := host.Borrow(from.Key)
+	if fleet.Is(err, fleet.Denied) {
+		return "", fleet.Errorf(fleet.Unavailable, from.Name, "its key was lent to a key that this host has no more") // it is lent anew
+	} else if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stalled := time.AfterFunc(stallTimeout, func() { cancel(errStalled) })
+	defer stalled.Stop()
+	is := sealed.Snapshot{Name: from.Name, Size: from.Expect.Size, SHA256: from.Expect.SHA256}
+	urls := map[string]string{}
+	for i, o := range from.Objects {
+		name := fmt.Sprintf("%d (%s)", i+1, plainURL(o.URL))
+		urls[name] = o.URL
+		is.Objects = append(is.Objects, sealed.Object{Key: name, Size: o.Size, SHA256: o.SHA256})
+	}
+	get := func(ctx context.Context, o sealed.Object) (io.ReadCloser, error) {
+		stalled.Reset(stallTimeout)
+		body, _, err := open(ctx, urls[o.Key], from.Name)
+		if err != nil {
+			return nil, err
+		}
+		return &transfer{ReadCloser: body, watched: &stallReader{r: body, stalled: stalled}, ctx: ctx, name: o.Key, of: from.Name}, nil
+	}
+	r, err := sealed.Open(ctx, is, get, key, nil)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	source := &remember{r: r}
+	_, err = durable.WriteFrom(to, source, 0o600)
+	if source.err != nil {
+		return "", source.err
+	}
+	return to, onHost("disk "+m.DiskID, err)
+}
+
+// transfer is an object on its way. What breaks it off is no damage.
+type transfer struct {
+	io.ReadCloser
+	watched  *stallReader
+	ctx      context.Context
+	name, of string
+}
+
+func (b *transfer) Read(p []byte) (int, error) {
+	n, err := b.watched.Read(p)
+	if err == nil || err == io.EOF { //nolint:errorlint // io.Reader's contract: io.EOF itself
+		return n, err
+	}
+	if cause := context.Cause(b.ctx); cause != nil {
+		err = cause
+	}
+	return n, fleet.Errorf(fleet.Unavailable, b.of, "the download of object %s broke off: %w", b.name, err)
+}
+
+// checkFile compares the checksum behind a snapshot, where there is one, and its size and
+// digest with what they are to be.
+func checkFile(ctx context.Context, file string, from RestoreFrom) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return onHost(from.Name, err)
+	}
+	defer f.Close()
+	summed, err := hasSum(file)
+	if err != nil {
+		return onHost(from.Name, err)
+	}
+	if !summed {
+		if from.Expect != nil {
+			return notRestorable(from.Name, "it has no checksum behind it")
+		}
+		return nil
+	}
+	r := sealed.NewSumReader(f, nil)
+	_, err = io.Copy(io.Discard, &interruptible{ctx, r})
+	switch e := from.Expect; {
+	case errors.Is(err, sealed.ErrSum):
+		return notRestorable(from.Name, err.Error())
+	case err != nil:
+		return onHost(from.Name, err)
+	case e != nil && (r.Size() != int64(e.Size) || r.Digest() != e.SHA256):
+		return notRestorable(from.Name, "it is another one than it is to be")
+	}
+	return nil
+}
+
+// hasSum says whether a file has a checksum behind it: pages are multiples of 512 bytes.
+func hasSum(file string) (bool, error) {
+	info, err := os.Stat(file)
+	return err == nil && info.Size()%512 == 32, err
+}
+
+// interruptible is a reader that ends with a context.
+type interruptible struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *interruptible) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
+
+// makeData makes a data directory from a snapshot, by etcd's own library. That of 3.7
+// makes them for 3.5 and 3.6 alike.
+func makeData(ctx context.Context, file, dir string, req RestoreRequest) (err error) {
+	// bbolt and etcd panic at a file that does not hang together, and a mapped page that
+	// cannot be read is a fault that ends the process.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = notRestorable(req.From.Name, fmt.Sprint("etcd cannot restore it: ", p))
+		}
+	}()
+	var initial, own []string
+	for _, peer := range req.Start.Initial {
+		initial = append(initial, peer.Name+"="+peer.URL)
+		if peer.Name == req.Start.Member {
+			own = append(own, peer.URL)
+		}
+	}
+	summed, err := hasSum(file)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	panicking := zap.NewNop().WithOptions(zap.WithFatalHook(zapcore.WriteThenPanic))
+	return snapshot.NewV3(panicking).Restore(snapshot.RestoreConfig{
+		SnapshotPath: file, OutputDataDir: dir,
+		Name: req.Start.Member, PeerURLs: own,
+		InitialCluster: strings.Join(initial, ","), InitialClusterToken: req.Start.Token,
+		SkipHashCheck: !summed,
+		RevisionBump:  uint64(req.Bump), MarkCompacted: req.Bump > 0,
+	})
+}
