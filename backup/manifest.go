@@ -153,18 +153,22 @@ func (v Vault) Manifest(ctx context.Context, cluster, uid, id string) (Manifest,
 
 // check says why a manifest is none of this backup.
 func (m Manifest) check(cluster, uid, id string) error {
-	digest := func(s string) bool { b, err := hex.DecodeString(s); return err == nil && len(b) == sha256.Size }
 	switch {
 	case m.Format != formatVersion:
 		return fleet.Errorf(fleet.Invalid, "", "it is of format %d, and this version reads %d", m.Format, formatVersion)
 	case m.Cluster != cluster, m.UID != uid, m.ID != id:
 		return fleet.Errorf(fleet.Invalid, "", "it is that of %s (UID %s), and was put here", m, m.UID)
-	case len(m.Objects) == 0, m.Size <= 0, !digest(m.SHA256), m.Revision < 1, m.Taken.IsZero():
+	case len(m.Objects) == 0, m.Size <= 0, !isDigest(m.SHA256), m.Revision < 1, m.Taken.IsZero():
 		return fleet.Errorf(fleet.Invalid, "", "it does not say what was stored")
 	case slices.ContainsFunc(m.Objects, func(o Object) bool {
-		return !digest(o.SHA256) || !strings.HasPrefix(o.Key, prefixOf(cluster, uid)+id+"/")
+		return !isDigest(o.SHA256) || !strings.HasPrefix(o.Key, prefixOf(cluster, uid)+id+"/")
 	}):
 		return fleet.Errorf(fleet.Invalid, "", "it names objects that are not its own")
 	}
 	return nil
+}
+
+func isDigest(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == sha256.Size
 }

@@ -123,10 +123,14 @@ func (v Vault) seal(into io.Writer, r io.Reader) error {
 // a store that says it has stored something may still give back something else.
 // Errors: fleet.Lost when it does, as of the store.
 func (v Vault) ReadBack(ctx context.Context, m Manifest, tell Tell) error {
-	for _, o := range m.Objects {
+	return v.readBack(ctx, m.String(), m.Objects, tell)
+}
+
+func (v Vault) readBack(ctx context.Context, resource string, objects []Object, tell Tell) error {
+	for _, o := range objects {
 		r, err := v.Store.Get(ctx, o.Key)
 		if err != nil {
-			return sealed.Missing(m.String(), o.Key, err)
+			return sealed.Missing(resource, o.Key, err)
 		}
 		read := sealed.NewDigestReader(r, tell.of("reading back"))
 		_, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{read}, make([]byte, pieces))
@@ -135,7 +139,7 @@ func (v Vault) ReadBack(ctx context.Context, m Manifest, tell Tell) error {
 		case err != nil:
 			return err
 		case !read.Is(o):
-			return damaged(m.String(), "object %s is not what was stored", o.Key)
+			return damaged(resource, "object %s is not what was stored", o.Key)
 		}
 	}
 	return nil
@@ -167,11 +171,13 @@ func (v Vault) commit(ctx context.Context, m Manifest) (Manifest, error) {
 
 // drop removes what an attempt stored that leads to no backup. It does so also when the
 // attempt was stopped; what it cannot remove, Sweep finds.
-func (v Vault) drop(ctx context.Context, m Manifest) {
+func (v Vault) drop(ctx context.Context, m Manifest) { v.dropObjects(ctx, m.Objects) }
+
+func (v Vault) dropObjects(ctx context.Context, objects []Object) {
 	const patience = 10 * time.Second // a few answers of a store; Sweep does the rest
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	for _, o := range m.Objects {
+	for _, o := range objects {
 		_ = v.Store.Delete(ctx, o.Key)
 	}
 }

@@ -188,7 +188,11 @@ func read(ctx context.Context, db string) (SnapshotFacts, error) {
 		_ = store.Close() // both are thrown away with what they hold
 		_ = be.Close()
 	}()
-	hash, revision, err := mvcc.NewHashStorage(panicking(), store).HashByRev(0)
+	return factsOf(ctx, store)
+}
+
+func factsOf(ctx context.Context, store mvcc.KV) (SnapshotFacts, error) {
+	hash, revision, err := store.HashStorage().HashByRev(0)
 	if err != nil {
 		return SnapshotFacts{}, fmt.Errorf("no hash: %w", err)
 	}
