@@ -115,8 +115,25 @@ func since(looks []sighting, next sighting, gap time.Duration) []sighting {
 
 // enough says that looks are as many, and last as long, as a verdict of dead takes.
 func enough(looks []sighting, over time.Duration) bool {
-	return len(looks) >= minLooks && looks[len(looks)-1].Began.Sub(looks[0].Ended) >= over
+	return len(looks) >= fleet.MinLooks && looks[len(looks)-1].Began.Sub(looks[0].Ended) >= over
 }
 
-// minLooks is how often witnesses are asked at least.
-const minLooks = 3
+// still gives the evidence by which a member was dead when its host was released, with
+// the looks since then, at all of which there was nothing left of it; else nil. What ran
+// on a host that is gone cannot have lived in between, so that time counts as well.
+func still(known []fleet.Evidence, member string, looks []sighting, over time.Duration) *fleet.Evidence {
+	at := slices.IndexFunc(known, func(e fleet.Evidence) bool { return e.Member == member })
+	now := testify(member, looks)
+	if at < 0 || now.Cloud != fleet.SaysDead || now.Peers != fleet.SaysDead || now.Client != fleet.SaysDead || now.Host == fleet.SaysAlive {
+		return nil
+	}
+	e := known[at]
+	if !e.Dead(fleet.Duration(over)) {
+		return nil
+	}
+	e.Looks += now.Looks
+	e.Over += now.Over
+	e.Cloud, e.DiskLost = now.Cloud, e.DiskLost || now.DiskLost
+	e.Words = sentenceOf(e, looks[len(looks)-1]) + ", before its host was released and since"
+	return &e
+}

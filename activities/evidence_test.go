@@ -146,6 +146,37 @@ func TestLooksBeginAnewAfterASignOfLife(t *testing.T) {
 	require.False(t, enough([]sighting{looked(0), looked(60)}, 15*time.Second), "two looks are too few")
 }
 
+// What was found before a host was released holds when nothing speaks against it.
+func TestDeathIsRemembered(t *testing.T) {
+	const over = 15 * time.Second
+	before := testify("orders-1", []sighting{looked(0), looked(5), looked(10), looked(16)})
+	known := []fleet.Evidence{{Member: "orders-2"}, before}
+	e := still(known, "orders-1", []sighting{looked(60)}, over)
+	require.NotNil(t, e)
+	require.True(t, e.Dead(fleet.Duration(over)))
+	require.Equal(t, 5, e.Looks)
+	require.Contains(t, e.Words, "at 5 looks over 15s, before its host was released and since")
+
+	require.Nil(t, still(nil, "orders-1", []sighting{looked(60)}, over), "nothing was known")
+	require.Nil(t, still(known, "orders-2", []sighting{looked(60)}, over), "it was not known to be dead")
+	require.Nil(t, still(known, "orders-1", nil, over), "nobody looked since")
+	require.Nil(t, still(known, "orders-1", []sighting{looked(60)}, 2*over), "not for as long as that")
+	gone := func(s *sighting) { s.DiskGone = true }
+	require.True(t, still(known, "orders-1", []sighting{looked(60, gone)}, over).DiskLost)
+	for name, set := range map[string]func(*sighting, fleet.Testimony){
+		"cloud":  func(s *sighting, said fleet.Testimony) { s.Cloud = said },
+		"host":   func(s *sighting, said fleet.Testimony) { s.Host = said },
+		"peers":  func(s *sighting, said fleet.Testimony) { s.Peers = said },
+		"client": func(s *sighting, said fleet.Testimony) { s.Client = said },
+	} {
+		for _, said := range testimonies {
+			now := looked(60, func(s *sighting) { set(s, said) })
+			speaks := said == fleet.SaysAlive || said == fleet.SaysUnknown && name != "host"
+			require.Equal(t, speaks, still(known, "orders-1", []sighting{now}, over) == nil, "%s says %s", name, said)
+		}
+	}
+}
+
 func TestPeersTestify(t *testing.T) {
 	for says, c := range map[string]struct {
 		hearsay etcdadmin.Hearsay

@@ -151,7 +151,7 @@ func (s *stand) run(waves int) fleet.Look {
 			memory.Begin(s.op.Cluster, step)
 			note, err := s.do(step)
 			require.NoError(s.t, err, "%s", step)
-			memory.Done(step)
+			memory.Done(step, look.Observation)
 			s.t.Logf("%s: %s", step, note)
 		}
 	}

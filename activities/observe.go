@@ -23,7 +23,8 @@ const reportTimeout = 15 * time.Second
 // or the object store cannot be read, because absence decides; a host or member
 // that does not answer is part of what was seen. A failover looks on for as long as
 // a verdict of dead takes, and then once more: much may have changed meanwhile.
-func (r Region) observe(ctx context.Context, op fleet.Operation, purchases []fleet.Step, deadAfter time.Duration) (fleet.Observation, error) {
+// Where it knows already, it only sees that nothing speaks against it.
+func (r Region) observe(ctx context.Context, op fleet.Operation, memory fleet.Memory, deadAfter time.Duration) (fleet.Observation, error) {
 	obs, err := r.observeOnce(ctx, op)
 	if err == nil && op.Kind == fleet.RecoverQuorum {
 		return r.observeRecovery(ctx, op, obs, deadAfter)
@@ -31,11 +32,11 @@ func (r Region) observe(ctx context.Context, op fleet.Operation, purchases []fle
 	if err != nil || op.Kind != fleet.FailoverMember {
 		return obs, err
 	}
-	doubted := suspects(op, obs, purchases)
+	doubted := suspects(op, obs, memory.Purchases)
 	if len(doubted) == 0 {
 		return obs, nil
 	}
-	evidence, err := r.gatherEvidence(ctx, op, doubted, deadAfter)
+	evidence, err := r.gatherEvidence(ctx, op, doubted, memory.Dead, deadAfter)
 	if err != nil {
 		return obs, err
 	}

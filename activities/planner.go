@@ -35,7 +35,7 @@ func (p *Planner) look(ctx context.Context, r fleet.LookRequest) (fleet.Look, er
 	}
 	began := time.Now()
 	err = poll(ctx, func(ctx context.Context) (bool, int, string, error) {
-		obs, err := p.observe(ctx, r.Operation, r.Purchases, time.Duration(policy.DeadAfter))
+		obs, err := p.observe(ctx, r.Operation, r.Memory, time.Duration(policy.DeadAfter))
 		if err != nil {
 			return false, -1, "", err
 		}
@@ -102,7 +102,7 @@ func (p *Planner) forecast(ctx context.Context, op fleet.Operation) (fleet.PlanR
 		return fleet.PlanReply{}, err
 	}
 	policy.DeadAfter = min(policy.DeadAfter, forecastDeadAfter)
-	obs, err := p.observe(ctx, op, op.Purchases, time.Duration(policy.DeadAfter))
+	obs, err := p.observe(ctx, op, fleet.Memory{Purchases: op.Purchases}, time.Duration(policy.DeadAfter))
 	if err != nil {
 		return fleet.PlanReply{}, err
 	}

@@ -23,7 +23,7 @@ const (
 // may be a quorum. When nothing does, it looks at what the disks hold.
 func (r Region) observeRecovery(ctx context.Context, op fleet.Operation, obs fleet.Observation, deadAfter time.Duration) (fleet.Observation, error) {
 	began, looks := time.Now(), 1
-	for !obs.Quorum && len(servingOn(op, obs)) > 0 && (looks < minLooks || time.Duration(obs.Unanswered.Over) < deadAfter) {
+	for !obs.Quorum && len(servingOn(op, obs)) > 0 && (looks < fleet.MinLooks || time.Duration(obs.Unanswered.Over) < deadAfter) {
 		beat(ctx, -1, fmt.Sprintf("no quorum answers; looking on for %s", deadAfter-time.Since(began).Round(time.Second)))
 		select {
 		case <-ctx.Done():

@@ -50,8 +50,9 @@ func suspects(op fleet.Operation, obs fleet.Observation, purchases []fleet.Step)
 
 // gatherEvidence asks witnesses again and again for how the suspects are, until nobody
 // has seen them alive for over, or somebody still does after twice that time. A
-// member that answers itself is not asked about any more.
-func (r Region) gatherEvidence(ctx context.Context, op fleet.Operation, suspects []fleet.ObservedMember, over time.Duration) ([]fleet.Evidence, error) {
+// member that answers itself is not asked about any more, and one that was dead before
+// its host was released is not asked about again when all still say so.
+func (r Region) gatherEvidence(ctx context.Context, op fleet.Operation, suspects []fleet.ObservedMember, known []fleet.Evidence, over time.Duration) ([]fleet.Evidence, error) {
 	client, err := r.client(ctx, op, "")
 	if err != nil {
 		return nil, err
@@ -74,7 +75,7 @@ func (r Region) gatherEvidence(ctx context.Context, op fleet.Operation, suspects
 		}
 		pack(looks)
 		asked = slices.DeleteFunc(slices.Clone(asked), func(m fleet.ObservedMember) bool {
-			return sighted[m.Name].Client == fleet.SaysAlive || enough(looks[m.Name], over)
+			return sighted[m.Name].Client == fleet.SaysAlive || enough(looks[m.Name], over) || still(known, m.Name, looks[m.Name], over) != nil
 		})
 		if len(asked) == 0 || time.Now().After(patience) {
 			break
@@ -86,6 +87,9 @@ func (r Region) gatherEvidence(ctx context.Context, op fleet.Operation, suspects
 	var all []fleet.Evidence
 	for _, m := range suspects {
 		e := testify(m.Name, looks[m.Name])
+		if before := still(known, m.Name, looks[m.Name], over); before != nil && !enough(looks[m.Name], over) {
+			e = *before
+		}
 		if e.Cloud == fleet.SaysDead && !e.DiskLost {
 			r.judgeZone(ctx, op, m.Name, &e)
 		}

@@ -113,6 +113,12 @@ func TestMemoryKeepsWhatNoLookCanTell(t *testing.T) {
 	require.Empty(t, m.Purchases, "what was not sold is not bought")
 	require.Len(t, m.Failures, 1)
 	m.Begin("orders", buy)
-	m.Done(Step{Kind: ReleaseHost, Member: "orders-4"})
-	require.Empty(t, m.Purchases)
+	seen := Observation{Evidence: []Evidence{{Member: "orders-1"}, {Member: "orders-4", Looks: 3}}}
+	for range 2 {
+		m.Done(Step{Kind: ReleaseHost, Member: "orders-4"}, seen)
+		require.Empty(t, m.Purchases)
+		require.Equal(t, seen.Evidence[1:], m.Dead)
+	}
+	m.Done(Step{Kind: ReleaseHost, Member: "orders-4"}, Observation{})
+	require.Empty(t, m.Dead, "what was known of the host before is not of this one")
 }

@@ -15,6 +15,9 @@ type Memory struct {
 	// Purchases are the steps that bought hosts, until the host is released. One whose
 	// member was removed again has the MemberID that it had.
 	Purchases []Step `json:"purchases,omitempty"`
+	// Dead is the evidence on members that were looked at as dead when their host was
+	// released: what ran there does not come back, so there is no need to look as long again.
+	Dead []Evidence `json:"dead,omitempty"`
 	// Highest is the highest number of a member that was bought for.
 	Highest int `json:"highest,omitempty"`
 }
@@ -30,10 +33,14 @@ func (m *Memory) Begin(cluster string, s Step) {
 	}
 }
 
-// Done notes that a step succeeded.
-func (m *Memory) Done(s Step) {
+// Done notes that a step succeeded, which was decided by what was seen.
+func (m *Memory) Done(s Step, seen Observation) {
 	switch s.Kind {
 	case ReleaseHost:
+		m.Dead = slices.DeleteFunc(slices.Clone(m.Dead), func(e Evidence) bool { return e.Member == s.Member })
+		if e := seen.EvidenceOn(s.Member); e != nil {
+			m.Dead = append(m.Dead, *e)
+		}
 		m.Purchases = slices.DeleteFunc(m.Purchases, func(p Step) bool { return p.Member == s.Member })
 	case RemoveMember:
 		m.Purchases = slices.Clone(m.Purchases)

@@ -109,6 +109,18 @@ type Evidence struct {
 	Words string `json:"words"`
 }
 
+// MinLooks is how often witnesses must have been asked.
+const MinLooks = 3
+
+// Dead judges the witnesses: for as long as the policy asks, nothing answered at the
+// member's port, no peer had a connection to it, and either its host's own side or
+// the cloud said that it does not run. Whoever says that it lives outweighs them; a
+// running host proves nothing of the process on it.
+func (e Evidence) Dead(over Duration) bool {
+	return e.Looks >= MinLooks && e.Over >= over && e.Client == SaysDead && e.Peers == SaysDead && e.Host != SaysAlive &&
+		(e.Host == SaysDead || e.Cloud == SaysDead)
+}
+
 // Unanswered is how often in a row, and over which time, nothing answered.
 type Unanswered struct {
 	Looks int      `json:"looks"`
@@ -188,6 +200,16 @@ func (o Observation) Disk(member string) *Disk {
 	for i := range o.Disks {
 		if o.Disks[i].Member() == member {
 			return &o.Disks[i]
+		}
+	}
+	return nil
+}
+
+// EvidenceOn gives what witnesses said of a member, or nil if they were not asked.
+func (o Observation) EvidenceOn(member string) *Evidence {
+	for i := range o.Evidence {
+		if o.Evidence[i].Member == member {
+			return &o.Evidence[i]
 		}
 	}
 	return nil

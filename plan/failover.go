@@ -56,7 +56,7 @@ func (r roster) refuseAlive() *fleet.Decision {
 				"to move it anyway: flotilla migrate %s --member %s", name, in.Operation.Cluster, name)
 			return &d
 		}
-		if evidence := in.evidence(name); evidence != nil {
+		if evidence := in.Observation.EvidenceOn(name); evidence != nil {
 			d := blocked(fleet.Blocked, "%s does not answer, and is not known to be dead: %s; what is unknown is never taken for dead. "+
 				"If you know it is, stop its host in the cloud and ask again", name, evidence.Words)
 			return &d
@@ -71,27 +71,10 @@ func (r roster) isNew(s seat) bool {
 	return r.comesIn(s) && (s.number >= r.in.Operation.NextMember || s.etcd != nil && s.etcd.Name == "")
 }
 
-func (in Input) evidence(member string) *fleet.Evidence {
-	for i := range in.Observation.Evidence {
-		if in.Observation.Evidence[i].Member == member {
-			return &in.Observation.Evidence[i]
-		}
-	}
-	return nil
-}
-
-// minLooks is how often witnesses must have been asked.
-const minLooks = 3
-
-// isDead judges the witnesses: for as long as the policy asks, nothing answered at the
-// member's port, no peer had a connection to it, and either its host's own side or
-// the cloud said that it does not run. Whoever says that it lives outweighs them; a
-// running host proves nothing of the process on it.
+// isDead says that a member is dead by the word of all witnesses.
 func (in Input) isDead(member string) bool {
-	e := in.evidence(member)
-	return e != nil && e.Looks >= minLooks && e.Over >= in.Policy.DeadAfter &&
-		e.Client == fleet.SaysDead && e.Peers == fleet.SaysDead && e.Host != fleet.SaysAlive &&
-		(e.Host == fleet.SaysDead || e.Cloud == fleet.SaysDead)
+	e := in.Observation.EvidenceOn(member)
+	return e != nil && e.Dead(in.Policy.DeadAfter)
 }
 
 // reviving says that a host was bought for a member that was there before: to bring it
@@ -124,7 +107,7 @@ func (r roster) revive(g goal, s seat) *fleet.Decision {
 		return answer(act(*step)) // not visible yet, or lost: the same again tells which
 	}
 	alive := len(slices.DeleteFunc(r.voters(), g.isDead))
-	e := r.in.evidence(s.name)
+	e := r.in.Observation.EvidenceOn(s.name)
 	if e == nil || e.Cloud != fleet.SaysDead || e.DiskLost || s.disk == nil || s.number == 0 || !s.voter() || alive >= g.voters || r.revivalFailed(s.name) {
 		return nil
 	}
@@ -141,7 +124,7 @@ func (r roster) revive(g goal, s seat) *fleet.Decision {
 func WhyDead(in Input) []string {
 	var words []string
 	for _, e := range in.Observation.Evidence {
-		if in.isDead(e.Member) {
+		if e.Dead(in.Policy.DeadAfter) {
 			words = append(words, fmt.Sprintf("%s is dead: %s", e.Member, e.Words))
 		}
 	}

@@ -28,7 +28,7 @@ func Forecast(in Input) ([][]fleet.Step, fleet.Decision) {
 			in.Begin(in.Operation.Cluster, step)
 			err := world.Apply(in.Operation, step)
 			if err == nil {
-				in.Done(step)
+				in.Done(step, in.Observation)
 			}
 			if err != nil && step.Kind == fleet.AwaitHealthy {
 				return waves, wait("%s would have to become healthy first", in.Operation.Cluster)

@@ -165,7 +165,7 @@ func (r roster) fence() *fleet.Decision {
 	case serves != "":
 		return answer(wait("no quorum of %s answers, but the host of %s says that it serves; see why it cannot be reached, and submit the operation again",
 			r.in.Operation.Cluster, serves))
-	case unanswered.Looks < minLooks || unanswered.Over < r.in.Policy.DeadAfter:
+	case unanswered.Looks < fleet.MinLooks || unanswered.Over < r.in.Policy.DeadAfter:
 		return answer(wait("no quorum of %s answers, at %d looks over %s; that has to be so for %s; submit the operation again if it is",
 			r.in.Operation.Cluster, unanswered.Looks, unanswered.Over, r.in.Policy.DeadAfter))
 	}

@@ -309,7 +309,7 @@ func (s *scenario) wave(steps []fleet.Step, only string, effects int) string {
 			fmt.Fprintf(&b, "    %s failed: %s%s\n", step, err, s.token(step))
 			s.in.Fail(step, fleet.KindOf(err), err.Error())
 		case !crashed:
-			s.in.Done(step)
+			s.in.Done(step, s.in.Observation)
 		}
 	}
 	return b.String()

@@ -148,7 +148,7 @@ func (w *walk) wave(in *plan.Input, steps []fleet.Step, rough bool) (cancelled b
 				w.refuse++
 			}
 		default:
-			in.Done(s)
+			in.Done(s, in.Observation)
 		}
 		if rough && w.once(10, "disturb in a wave") {
 			w.disturb()

@@ -184,7 +184,7 @@ func (o *operation) settle(ctx workflow.Context, future workflow.Future, index i
 	switch {
 	case err == nil:
 		p.State, p.Note = fleet.StepDone, reply.Note
-		o.memory.Done(p.Step)
+		o.memory.Done(p.Step, o.last.Observation)
 	case temporal.IsCanceledError(err):
 		p.State, p.Error = fleet.StepFailed, "cancelled"
 	default:
