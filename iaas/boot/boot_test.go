@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
@@ -48,7 +49,34 @@ func TestUserData(t *testing.T) {
 	require.Equal(t, data, again, "a purchase that is asked for again must be the same one")
 }
 
-// cloud-init itself says whether it understands what is written.
+// schemaErrors says what cloud-init's schema has against user data; nil: nothing.
+func schemaErrors(t *testing.T, data []byte) error {
+	t.Helper()
+	schema, err := jsonschema.NewCompiler().Compile("testdata/cloud-init/schema.json")
+	require.NoError(t, err)
+	var document any
+	require.NoError(t, yaml.Unmarshal(data, &document))
+	return schema.Validate(document)
+}
+
+// The schema of cloud-init that is beside the tests takes what is written, on any machine.
+func TestSchema(t *testing.T) {
+	data, err := render(example())
+	require.NoError(t, err)
+	require.NoError(t, schemaErrors(t, data))
+	for name, broken := range map[string]string{
+		"no list":         "write_files: 3",
+		"no path":         "write_files: [{content: x}]",
+		"number for mode": "write_files: [{path: /a, permissions: 0600}]",
+		"unknown field":   "write_files: [{path: /a, mode: '0600'}]",
+		"unknown module":  "write_file: [{path: /a}]",
+		"no commands":     "runcmd: reboot",
+	} {
+		require.Error(t, schemaErrors(t, []byte(broken)), name)
+	}
+}
+
+// cloud-init itself says whether it understands what is written, where it is installed.
 func TestCloudInitUnderstandsIt(t *testing.T) {
 	program, err := exec.LookPath("cloud-init")
 	if err != nil {
