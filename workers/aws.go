@@ -32,6 +32,7 @@ func (a *AWS) flags(f *pflag.FlagSet) {
 	f.StringVar(&a.UserDataFile, "aws-user-data", "", "provider aws: `file` of what hosts do at their first boot, in place of what --host-node has them do")
 	f.StringVar(&a.EC2Endpoint, "aws-ec2-endpoint", "", "provider aws: EC2 endpoint of one's own")
 	f.StringVar(&a.SSMEndpoint, "aws-ssm-endpoint", "", "provider aws: SSM endpoint of one's own")
+	f.StringVar(&a.QuotasEndpoint, "aws-quotas-endpoint", "", "provider aws: Service Quotas endpoint of one's own, which the doctor asks")
 }
 
 // check says what is missing for buying hosts.

@@ -81,6 +81,7 @@ type Provider struct {
 	cfg         Config
 	scheme      string // https, or http to this machine
 	host        string
+	vpcHost     string // of the VPC service, which only Examine asks
 	credentials *chain
 	transport   http.RoundTripper
 }
@@ -111,6 +112,9 @@ func Open(cfg Config) (*Provider, error) {
 	if cfg.Endpoint != "" {
 		at, _ := url.Parse(cfg.Endpoint) // was checked
 		p.scheme, p.host = at.Scheme, at.Host
+	}
+	if p.vpcHost = "vpc." + cfg.Region + ".aliyuncs.com"; p.scheme == "http" {
+		p.vpcHost = p.host // a loopback address, which speaks for all services
 	}
 	if p.transport == nil {
 		p.transport = newTransport()

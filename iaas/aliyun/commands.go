@@ -79,13 +79,8 @@ func (p *Provider) RunCommand(ctx context.Context, req iaas.CommandRequest) (iaa
 	if limit <= 0 {
 		limit = defaultTimeout
 	}
-	seconds := int((max(limit, leastTimeout) + time.Second - 1) / time.Second)
-	in := ecs.CreateRunCommandRequest()
+	in := commandOn(req.HostID, wrapped(req.Script), limit)
 	in.ClientToken = digest("command", req.HostID, req.Token)
-	in.Type, in.ContentEncoding = "RunShellScript", "Base64"
-	in.CommandContent = base64.StdEncoding.EncodeToString([]byte(wrapped(req.Script)))
-	in.InstanceId, in.Timeout, in.Name = &[]string{req.HostID}, requests.NewInteger(seconds), "flotilla"
-	in.TerminationMode, in.RepeatMode = "ProcessTree", "Once"
 	out, err := call(ctx, p, resource, (*ecs.Client).RunCommand, in)
 	switch {
 	case is(err, mismatches...):
@@ -94,6 +89,17 @@ func (p *Provider) RunCommand(ctx context.Context, req iaas.CommandRequest) (iaa
 		return iaas.Command{}, err
 	}
 	return iaas.Command{ID: out.InvokeId, HostID: req.HostID, State: iaas.CommandRunning, ExitCode: -1}, nil
+}
+
+// commandOn makes the request for a script on a host.
+func commandOn(hostID, script string, limit time.Duration) *ecs.RunCommandRequest {
+	seconds := int((max(limit, leastTimeout) + time.Second - 1) / time.Second)
+	in := ecs.CreateRunCommandRequest()
+	in.Type, in.ContentEncoding = "RunShellScript", "Base64"
+	in.CommandContent = base64.StdEncoding.EncodeToString([]byte(script))
+	in.InstanceId, in.Timeout, in.Name = &[]string{hostID}, requests.NewInteger(seconds), "flotilla"
+	in.TerminationMode, in.RepeatMode = "ProcessTree", "Once"
+	return in
 }
 
 // canRun says why a host cannot run a command, before Cloud Assistant takes one that it

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"go.uber.org/zap"
 
@@ -53,8 +54,9 @@ type Config struct {
 	UserData func(ctx context.Context) ([]byte, error)
 	// Ports are those that members may have on a host. From 2379 on if empty.
 	Ports fleet.PortRange
-	// EC2Endpoint and SSMEndpoint are for endpoints of one's own (VPC endpoints, tests).
-	EC2Endpoint, SSMEndpoint string
+	// EC2Endpoint, SSMEndpoint and QuotasEndpoint (of Service Quotas, which only Examine
+	// asks) are for endpoints of one's own (VPC endpoints, tests).
+	EC2Endpoint, SSMEndpoint, QuotasEndpoint string
 	// Credentials are for tests. The SDK's default chain if nil.
 	Credentials aws.CredentialsProvider
 	Log         *zap.Logger
@@ -71,11 +73,12 @@ const (
 
 // Provider is one region of AWS.
 type Provider struct {
-	cfg  Config
-	ec2  *ec2.Client
-	ssm  *ssm.Client
-	log  *zap.Logger
-	sent *ledger
+	cfg    Config
+	ec2    *ec2.Client
+	ssm    *ssm.Client
+	quotas *servicequotas.Client
+	log    *zap.Logger
+	sent   *ledger
 }
 
 var _ iaas.Provider = (*Provider)(nil)
@@ -111,6 +114,9 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 	}
 	p.ec2 = ec2.NewFromConfig(loaded, func(o *ec2.Options) { o.BaseEndpoint = endpoint(cfg.EC2Endpoint, o.BaseEndpoint) })
 	p.ssm = ssm.NewFromConfig(loaded, func(o *ssm.Options) { o.BaseEndpoint = endpoint(cfg.SSMEndpoint, o.BaseEndpoint) })
+	p.quotas = servicequotas.NewFromConfig(loaded, func(o *servicequotas.Options) {
+		o.BaseEndpoint = endpoint(cfg.QuotasEndpoint, o.BaseEndpoint)
+	})
 	return p, nil
 }
 

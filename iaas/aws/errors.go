@@ -189,12 +189,3 @@ var encoded = regexp.MustCompile(`\s*Encoded authorization failure message:.*`)
 func plain(message string) string {
 	return cloud.Plain(encoded.ReplaceAllString(message, ""), "AWS refused it")
 }
-
-// messageOf gives what AWS said of an error, or "".
-func messageOf(err error) string {
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		return api.ErrorMessage()
-	}
-	return ""
-}

@@ -14,17 +14,6 @@ import (
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim/simtest"
 )
 
-// lacking gives what an examination found missing, by what it is.
-func lacking(checks []fleet.Check) map[string]fleet.Check {
-	all := map[string]fleet.Check{}
-	for _, c := range checks {
-		if c.State == fleet.CheckMissing {
-			all[c.What] = c
-		}
-	}
-	return all
-}
-
 func examine(t *testing.T, s simtest.Stand) []fleet.Check {
 	t.Helper()
 	return s.Provider.(*aws.Provider).Examine(t.Context())
@@ -33,13 +22,13 @@ func examine(t *testing.T, s simtest.Stand) []fleet.Check {
 func TestExamine(t *testing.T) {
 	s := newStand(t, simtest.World, func(c *aws.Config) { c.PlacementGroup = "spread" })
 	checks := examine(t, s)
-	require.Empty(t, lacking(checks))
+	require.Empty(t, simtest.Lacking(checks))
 	require.Greater(t, len(checks), 20)
 	hosts, disks := s.World.Bought()
 	require.Zero(t, hosts+disks, "it buys nothing")
 	require.Empty(t, s.World.CommandsOf(""), "it runs nothing")
 	heal := s.World.Inject(cloudsim.Fault{Kind: cloudsim.Deny, Target: cloudsim.Target{Action: "TerminateInstances"}})
-	require.Empty(t, lacking(examine(t, s)), "whether that hangs on our tags is not known")
+	require.Empty(t, simtest.Lacking(examine(t, s)), "whether that hangs on our tags is not known")
 	heal()
 
 	h, err := s.LaunchHost(t.Context(), s.Request("host"))
@@ -52,7 +41,7 @@ func TestExamine(t *testing.T) {
 		return now.State == fleet.HostRunning && disk.State == fleet.DiskAvailable, errors.Join(err, err2)
 	})
 	s.Await("its agent answers", func(context.Context) (bool, error) { return s.World.AgentAnswers(h.ID), nil })
-	require.Empty(t, lacking(examine(t, s)))
+	require.Empty(t, simtest.Lacking(examine(t, s)))
 	now, err := s.Host(t.Context(), h.ID)
 	require.NoError(t, err)
 	require.Equal(t, fleet.HostRunning, now.State, "dry runs do nothing to it")
@@ -64,7 +53,7 @@ func TestExamine(t *testing.T) {
 		"SendCommand": "right to SendCommand", "DescribeVolumes": "right to DescribeVolumes", "ListCommands": "right to ListCommands",
 	} {
 		heal = s.World.Inject(cloudsim.Fault{Kind: cloudsim.Deny, Target: cloudsim.Target{Action: action}})
-		missing := lacking(examine(t, s))
+		missing := simtest.Lacking(examine(t, s))
 		require.Contains(t, missing, what)
 		require.Contains(t, missing[what].Remedy, "docs/providers/aws.md", action)
 		heal()
@@ -92,7 +81,31 @@ func TestExamineFindsMistakes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStand(t, simtest.Bodiless, c.change)
-			missing := lacking(examine(t, s))
+			missing := simtest.Lacking(examine(t, s))
+			require.Contains(t, missing, c.what)
+			require.Contains(t, missing[c.what].Found, c.words)
+		})
+	}
+}
+
+// So is what the region itself lacks.
+func TestExamineFindsWhatIsShut(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*cloudsim.Config)
+		what   string
+		words  string
+	}{
+		"peers":   {func(c *cloudsim.Config) { c.Groups[0].Rules = c.Groups[0].Rules[1:] }, "members to members, port 2380", "does not let hosts"},
+		"clients": {func(c *cloudsim.Config) { c.Groups[0].Rules = c.Groups[0].Rules[2:] }, "clients and workers to members, port 2379", "lets anybody in"},
+		"store":   {func(c *cloudsim.Config) { c.Groups[0].Rules[2].From, c.Groups[0].Rules[2].To = 2380, 2380 }, "hosts to the object store and the run-command service, port 443", "does not let it out"},
+		"vCPUs":   {func(c *cloudsim.Config) { c.Limits.VCPUs = 3 }, "quota of vCPUs (L-1216C47A)", "take 4"},
+		"storage": {func(c *cloudsim.Config) { c.Limits.Storage = 64 * fleet.GiB }, "quota of gp3 storage (L-7A658B76)", "take 80"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			missing := simtest.Lacking(examine(t, newStand(t, func(t *testing.T, cfg cloudsim.Config) *cloudsim.World {
+				c.change(&cfg)
+				return simtest.Bodiless(t, cfg)
+			})))
 			require.Contains(t, missing, c.what)
 			require.Contains(t, missing[c.what].Found, c.words)
 		})

@@ -2,9 +2,6 @@ package aws_test
 
 import (
 	"context"
-	"encoding/json"
-	"os"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -28,39 +25,6 @@ var unseen = map[string]string{
 	"kms:ReEncryptTo":                     "likewise",
 }
 
-// actionsOf gives the rights that the page's policies for workers grant.
-func actionsOf(t *testing.T, page string) map[string]bool {
-	t.Helper()
-	text, err := os.ReadFile(page)
-	require.NoError(t, err)
-	all := map[string]bool{}
-	blocks := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(string(text), -1)
-	require.NotEmpty(t, blocks)
-	for _, b := range blocks {
-		var policy struct {
-			Version   string
-			Statement []struct {
-				Sid, Effect string
-				Action      []string
-				Resource    any
-				Condition   map[string]map[string]any
-			}
-		}
-		decoder := json.NewDecoder(strings.NewReader(b[1]))
-		decoder.DisallowUnknownFields()
-		require.NoError(t, decoder.Decode(&policy), "%s", b[1])
-		require.Equal(t, "2012-10-17", policy.Version)
-		for _, s := range policy.Statement {
-			require.Equal(t, "Allow", s.Effect)
-			for _, action := range s.Action {
-				require.NotContains(t, action, "*", "least privilege")
-				all[action] = true
-			}
-		}
-	}
-	return all
-}
-
 // The policy in the docs has the rights of all calls that are made, and no others.
 func TestPolicyIsWhatIsCalled(t *testing.T) {
 	s := newStand(t, simtest.World, func(c *aws.Config) { c.PlacementGroup = "spread" })
@@ -80,13 +44,15 @@ func TestPolicyIsWhatIsCalled(t *testing.T) {
 	} {
 		require.NoError(t, look(t.Context()))
 	}
-	granted := actionsOf(t, "../../docs/providers/aws.md")
+	granted := simtest.Granted(t, "../../docs/providers/aws.md", "2012-10-17")
 	called := map[string]bool{}
 	for _, c := range s.World.Calls() {
 		service := "ec2:"
 		switch c.Action {
 		case "SendCommand", "GetCommandInvocation", "ListCommands":
 			service = "ssm:"
+		case "GetServiceQuota":
+			service = "servicequotas:"
 		}
 		called[service+c.Action] = true
 		require.True(t, granted[service+c.Action], "%s%s is called, and the policy in docs/providers/aws.md does not grant it", service, c.Action)

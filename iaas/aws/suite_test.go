@@ -33,7 +33,7 @@ func config(endpoint string, cfg ec2sim.Config) aws.Config {
 	c := aws.Config{
 		Region: region, Subnets: map[string]string{}, Image: cfg.Images[0].ID, SecurityGroups: []string{cfg.Groups[0].ID},
 		InstanceProfile: cfg.Profiles[0], Types: []string{"m7g.medium", "m7g.large"},
-		EC2Endpoint: endpoint, SSMEndpoint: endpoint,
+		EC2Endpoint: endpoint, SSMEndpoint: endpoint, QuotasEndpoint: endpoint,
 	}
 	for _, s := range cfg.Subnets {
 		c.Subnets[s.Zone] = s.ID

@@ -89,7 +89,7 @@ func onAWS(t *testing.T, o setup) *stand {
 	s, endpoint := onCloud(t, o, cfg.Config, func(w *cloudsim.World) http.Handler { return ec2sim.New(w, cfg) })
 	c := aws.Config{
 		Region: region, Subnets: map[string]string{}, Image: cfg.Images[0].ID, SecurityGroups: []string{cfg.Groups[0].ID},
-		InstanceProfile: cfg.Profiles[0], Types: []string{"m7g.medium", "m7g.large"}, EC2Endpoint: endpoint, SSMEndpoint: endpoint,
+		InstanceProfile: cfg.Profiles[0], Types: []string{"m7g.medium", "m7g.large"}, EC2Endpoint: endpoint, SSMEndpoint: endpoint, QuotasEndpoint: endpoint,
 	}
 	var subnets, zones, env []string
 	for _, n := range cfg.Subnets {
@@ -107,7 +107,7 @@ func onAWS(t *testing.T, o setup) *stand {
 	}, "m7g.large", append([]string{
 		"--aws-subnets", strings.Join(subnets, ","), "--aws-image", c.Image,
 		"--aws-security-groups", c.SecurityGroups[0], "--aws-instance-profile", c.InstanceProfile,
-		"--aws-machine-types", strings.Join(c.Types, ","), "--aws-ec2-endpoint", endpoint, "--aws-ssm-endpoint", endpoint,
+		"--aws-machine-types", strings.Join(c.Types, ","), "--aws-ec2-endpoint", endpoint, "--aws-ssm-endpoint", endpoint, "--aws-quotas-endpoint", endpoint,
 	}, o.flags...), env)
 	return s
 }
@@ -119,6 +119,12 @@ func (s *stand) create() {
 	s.Create(s.spec)
 	s.t.Logf("creating took %s", time.Since(began).Round(time.Millisecond))
 	require.NoError(s.t, s.Stands(s.t.Context(), s.spec.Name))
+	s.fill()
+}
+
+// fill puts something into the cluster.
+func (s *stand) fill() {
+	s.t.Helper()
 	client, err := s.dial(s.t.Context())
 	require.NoError(s.t, err)
 	defer client.Close()
@@ -145,12 +151,7 @@ func (s *stand) endpoints(ctx context.Context) (urls []string, err error) {
 // for afterwards and clients to have noticed nothing wrong, and gives the steps it took.
 func (s *stand) change(what string, change harness.Change) (steps []string) {
 	s.t.Helper()
-	run, err := judge.Start(s.t.Context(), judge.Config{
-		Dial: s.dial, Endpoints: s.endpoints, Seed: s.seed, Filler: &s.filler, CatchUp: harness.Patience / 2,
-	})
-	require.NoError(s.t, err)
-	from := time.Now()
-	failed := func() error {
+	s.judged(what, func() error {
 		r, err := s.BeginChange(s.spec.Name, change)
 		if err != nil {
 			return err
@@ -163,7 +164,20 @@ func (s *stand) change(what string, change harness.Change) (steps []string) {
 			return err
 		}
 		return s.Stands(s.t.Context(), s.spec.Name)
-	}()
+	})
+	return steps
+}
+
+// judged does something to the cluster while clients use it, and expects that it is done
+// and that clients have noticed nothing wrong.
+func (s *stand) judged(what string, do func() error) {
+	s.t.Helper()
+	run, err := judge.Start(s.t.Context(), judge.Config{
+		Dial: s.dial, Endpoints: s.endpoints, Seed: s.seed, Filler: &s.filler, CatchUp: harness.Patience / 2,
+	})
+	require.NoError(s.t, err)
+	from := time.Now()
+	failed := do()
 	to := time.Now()
 	stopped := run.Stop()
 	verdict := run.Verdict()
@@ -171,16 +185,21 @@ func (s *stand) change(what string, change harness.Change) (steps []string) {
 	require.NoError(s.t, failed, what)
 	require.NoError(s.t, stopped, "the clients of %s while %s", s.spec.Name, what)
 	require.True(s.t, verdict.OK(), "what clients saw while %s", what)
-	return steps
 }
 
-// decommission takes the cluster down, and expects that nothing with our tags is left in
-// the region, no process, and no secret.
+// decommission takes the cluster down, and expects that nothing is left.
 func (s *stand) decommission() {
 	s.t.Helper()
 	began := time.Now()
 	s.Decommission(s.spec.Name, fleet.Options{})
 	s.t.Logf("decommissioning took %s", time.Since(began).Round(time.Millisecond))
+	s.nothingLeft()
+}
+
+// nothingLeft expects that nothing with our tags is left in the region, no process, no
+// secret, and nothing that a sweep finds.
+func (s *stand) nothingLeft() {
+	s.t.Helper()
 	instances, err := s.world.Instances(nil, func(i cloudsim.Instance) bool {
 		return ours(i.Tags) && i.State != fleet.HostTerminated
 	})

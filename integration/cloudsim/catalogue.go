@@ -43,8 +43,20 @@ type Image struct{ ID, Name, Architecture string }
 // Subnet is a network in one zone.
 type Subnet struct{ ID, Zone, Network, CIDR string }
 
-// SecurityGroup belongs to a network.
-type SecurityGroup struct{ ID, Name, Network string }
+// SecurityGroup belongs to a network. Its rules are shown, and filter nothing.
+type SecurityGroup struct {
+	ID, Name, Network string
+	Rules             []Rule
+}
+
+// Rule lets TCP on some ports in, or out, from or to addresses or a security group; Deny
+// keeps it from there.
+type Rule struct {
+	Out, Deny   bool
+	From, To    int
+	CIDR, Group string
+	Priority    int
+}
 
 // Placement spreads instances: at most PerZone of it run in one zone; 0: any number.
 type Placement struct {
@@ -75,8 +87,10 @@ type Limits struct {
 	Stdout     int // bytes that are shown
 	Stderr     int
 	TokenChars int // of a client token
-	// Instances and Disks are quotas of the region; 0: none.
-	Instances, Disks int
+	// Instances, Disks, VCPUs of instances that are not stopped, and Storage of disks are
+	// quotas of the region; 0: none.
+	Instances, Disks, VCPUs int
+	Storage                 fleet.Bytes
 	// Modifications of a disk are at most so many Within a time; 0: any number.
 	Modifications int
 	Within        time.Duration

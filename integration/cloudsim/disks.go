@@ -127,14 +127,17 @@ func (w *World) checkDisk(req *CreateDiskRequest) error {
 	if req.Key != "" && !slices.Contains(w.cfg.EncryptionKeys, req.Key) {
 		return refuse(NoKey, req.Key, "there is no such key")
 	}
-	alive := 0
+	alive, storage := 0, fleet.Bytes(0)
 	for _, d := range w.disks {
 		if d.now.State != fleet.DiskDeleted {
-			alive++
+			alive, storage = alive+1, storage+d.now.Size
 		}
 	}
 	if limit := w.cfg.Limits.Disks; limit > 0 && alive >= limit {
 		return refuse(OverQuota, req.Category, "the region's quota is %d disks", limit)
+	}
+	if limit := w.cfg.Limits.Storage; limit > 0 && storage+req.Size > limit {
+		return refuse(OverQuota, req.Category, "the region's quota is %s", limit)
 	}
 	if w.zoneDown(req.Zone) {
 		return refuse(ZoneDown, req.Zone, "zone %s does not answer", req.Zone)

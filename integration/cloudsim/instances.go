@@ -176,6 +176,10 @@ func (w *World) checkRoom(req *LaunchRequest) error {
 	if limit := w.cfg.Limits.Instances; limit > 0 && alive+count > limit {
 		return refuse(OverQuota, req.Type, "the region's quota is %d instances", limit)
 	}
+	kind, _ := w.cfg.Type(req.Type)
+	if limit := w.cfg.Limits.VCPUs; limit > 0 && w.vCPUs()+count*int(kind.VCPUs) > limit {
+		return refuse(OverQuota, req.Type, "the region's quota is %d vCPUs", limit)
+	}
 	if w.zoneDown(req.Zone) {
 		return refuse(NoStock, req.Zone, "zone %s does not launch now", req.Zone)
 	}
@@ -183,6 +187,26 @@ func (w *World) checkRoom(req *LaunchRequest) error {
 		return refuse(NoStock, req.Type, "zone %s has no more of it", req.Zone)
 	}
 	return nil
+}
+
+// vCPUs are those of instances that are not stopped. w.mu is held.
+func (w *World) vCPUs() int {
+	sum := 0
+	for _, i := range w.instances {
+		switch i.now.State {
+		case fleet.HostPending, fleet.HostRunning, fleet.HostStopping:
+			kind, _ := w.cfg.Type(i.now.Type)
+			sum += int(kind.VCPUs)
+		}
+	}
+	return sum
+}
+
+// VCPUs are those that count for the quota.
+func (w *World) VCPUs() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.vCPUs()
 }
 
 // Sells says whether a launch of this type in this zone would find stock.

@@ -23,8 +23,8 @@ func (a *app) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Say what a region lacks for its work", Args: noArguments,
 		Long: `Say what a region lacks for its work: credentials, rights (tried by dry runs), subnets,
-security groups, image, machine types, the catalogue of releases, and the way of
-workers and hosts to the object store. The region's workers look, with what they were
+security groups and what they let through, image, machine types, quotas, the catalogue
+of releases, and the way of workers and hosts to the object store. The region's workers look, with what they were
 configured with: nothing is bought or changed, and no credentials are needed here.
 
 The exit code is 1 if something is missing. What cannot be found out is said, and is

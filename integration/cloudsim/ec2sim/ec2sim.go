@@ -1,7 +1,7 @@
 // Package ec2sim is the face of cloudsim for aws-sdk-go-v2: Amazon EC2 (Query protocol,
-// API version 2016-11-15) and AWS Systems Manager (JSON 1.1) at one address. It checks
-// signatures (Signature Version 4), parses, asks the world, and renders answers and the
-// errors that EC2's and SSM's references name. What a request has and is not modelled is
+// API version 2016-11-15), AWS Systems Manager and Service Quotas (JSON 1.1) at one
+// address. It checks signatures (Signature Version 4), parses, asks the world, and renders
+// answers and the errors that the services' references name. What a request has and is not modelled is
 // refused, never passed over.
 package ec2sim
 
@@ -45,7 +45,10 @@ func Region(name string) Config {
 				{ID: "ami-0a1b2c3d4e5f60002", Name: "host-x86_64", Architecture: "x86_64"},
 			},
 			Groups: []cloudsim.SecurityGroup{
-				{ID: "sg-0a1b2c3d4e5f60001", Name: "members", Network: "vpc-0a1b2c3d4e5f60001"},
+				{ID: "sg-0a1b2c3d4e5f60001", Name: "members", Network: "vpc-0a1b2c3d4e5f60001", Rules: []cloudsim.Rule{
+					{From: 2379, To: 2380, Group: "sg-0a1b2c3d4e5f60001"}, {From: 2379, To: 2379, CIDR: "10.0.0.0/16"},
+					{Out: true, From: 0, To: 65535, CIDR: "0.0.0.0/0"},
+				}},
 				{ID: "sg-0a1b2c3d4e5f60002", Name: "elsewhere", Network: "vpc-0a1b2c3d4e5f60002"},
 			},
 			// EC2 user guide, "Placement strategies": seven running instances per zone.
@@ -63,7 +66,7 @@ func Region(name string) Config {
 		},
 		Limits: cloudsim.Limits{
 			UserData: 16 << 10, Script: 64 << 10, Stdout: 24000, Stderr: 8000, TokenChars: 64,
-			Modifications: 4, Within: 24 * time.Hour,
+			Modifications: 4, Within: 24 * time.Hour, VCPUs: 1152, Storage: 50 * fleet.TiB,
 		},
 		Delays: cloudsim.Quick(),
 		Names:  cloudsim.Names{Instance: "i-0", Disk: "vol-0", Command: commandID},
@@ -95,16 +98,18 @@ func New(w *cloudsim.World, cfg Config) *Face { return &Face{w, cfg.Templates} }
 // maxBody is more than any request that is valid.
 const maxBody = 1 << 20
 
-// ServeHTTP serves one call: of SSM if it has a target, else of EC2.
+// ServeHTTP serves one call: of the service that its target names, or of EC2.
 func (f *Face) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, maxBody))
 	if err != nil {
 		http.Error(rw, "the request cannot be read", http.StatusBadRequest)
 		return
 	}
-	if target, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "AmazonSSM."); ok {
-		f.serveSSM(rw, r, target, body)
-		return
+	for _, s := range []service{ssmService, quotaService} {
+		if action, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), s.target+"."); ok {
+			f.serveJSON(rw, r, s, action, body)
+			return
+		}
 	}
 	f.serveEC2(rw, r, body)
 }

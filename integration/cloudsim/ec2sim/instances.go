@@ -67,6 +67,8 @@ type instanceXML struct {
 	Disks          []boundXML `xml:"blockDeviceMapping>item"`
 	Tokens         string     `xml:"metadataOptions>httpTokens"`
 	Architecture   string     `xml:"architecture"`
+	Cores          int        `xml:"cpuOptions>coreCount"`
+	Threads        int        `xml:"cpuOptions>threadsPerCore"`
 }
 
 type reasonXML struct {
@@ -136,7 +138,7 @@ func (f *Face) instance(i cloudsim.Instance, disks []cloudsim.Disk) instanceXML 
 	x := instanceXML{
 		ID: i.ID, Image: i.Image, State: stateOf(i.State), Token: i.Token, Type: i.Type, Launched: timeOf(i.Launched), Zone: i.Zone,
 		PlacementGroup: i.Placement, Subnet: i.Subnet, Network: subnet.Network, Address: i.Address, Profile: i.Profile,
-		Tags: tagsOf(i.Tags), Tokens: i.Attributes["HttpTokens"], Architecture: kind.Architecture,
+		Tags: tagsOf(i.Tags), Tokens: i.Attributes["HttpTokens"], Architecture: kind.Architecture, Cores: int(kind.VCPUs), Threads: 1,
 	}
 	for _, id := range i.Groups {
 		g, _ := c.Group(id)

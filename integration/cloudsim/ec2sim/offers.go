@@ -150,10 +150,50 @@ func (f *Face) describeSubnets(q *query) (any, error) {
 }
 
 type securityGroupXML struct {
-	ID      string `xml:"groupId"`
-	Name    string `xml:"groupName"`
-	Network string `xml:"vpcId"`
-	Owner   string `xml:"ownerId"`
+	ID      string    `xml:"groupId"`
+	Name    string    `xml:"groupName"`
+	Network string    `xml:"vpcId"`
+	Owner   string    `xml:"ownerId"`
+	In      []ruleXML `xml:"ipPermissions>item"`
+	Out     []ruleXML `xml:"ipPermissionsEgress>item"`
+}
+
+type ruleXML struct {
+	Protocol string      `xml:"ipProtocol"`
+	From     *int        `xml:"fromPort"`
+	To       *int        `xml:"toPort"`
+	Groups   []memberXML `xml:"groups>item"`
+	Ranges   []rangeXML  `xml:"ipRanges>item"`
+}
+
+type memberXML struct {
+	Owner string `xml:"userId"`
+	ID    string `xml:"groupId"`
+}
+
+type rangeXML struct {
+	CIDR string `xml:"cidrIp"`
+}
+
+func securityGroupOf(g cloudsim.SecurityGroup) securityGroupXML {
+	x := securityGroupXML{ID: g.ID, Name: g.Name, Network: g.Network, Owner: owner}
+	for _, r := range g.Rules {
+		rule := ruleXML{Protocol: "tcp", From: &r.From, To: &r.To}
+		if r.From == 0 { // of all ports is of all protocols, as in the rule that a group has by default
+			rule = ruleXML{Protocol: "-1"}
+		}
+		if r.Group != "" {
+			rule.Groups = []memberXML{{owner, r.Group}}
+		} else {
+			rule.Ranges = []rangeXML{{r.CIDR}}
+		}
+		if r.Out {
+			x.Out = append(x.Out, rule)
+		} else {
+			x.In = append(x.In, rule)
+		}
+	}
+	return x
 }
 
 func (f *Face) describeGroups(q *query) (any, error) {
@@ -161,9 +201,7 @@ func (f *Face) describeGroups(q *query) (any, error) {
 		func(g cloudsim.SecurityGroup) map[string]string {
 			return map[string]string{"group-id": g.ID, "vpc-id": g.Network, "group-name": g.Name}
 		},
-		func(g cloudsim.SecurityGroup) securityGroupXML {
-			return securityGroupXML{g.ID, g.Name, g.Network, owner}
-		}, none("InvalidGroup.NotFound", "security group"))
+		securityGroupOf, none("InvalidGroup.NotFound", "security group"))
 }
 
 type imageXML struct {

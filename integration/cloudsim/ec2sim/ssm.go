@@ -2,7 +2,6 @@ package ec2sim
 
 import (
 	"cmp"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,87 +13,16 @@ import (
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim"
 )
 
-// ssmFault is an error of SSM's, by the name of its shape.
-type ssmFault struct {
-	name    string
-	status  int
-	message string
-}
-
-func (e *ssmFault) Error() string { return e.name + ": " + e.message }
-
-func ssmErrorf(name, message string) error { return &ssmFault{name, http.StatusBadRequest, message} }
-
-var ssmActions = map[string]func(f *Face, body []byte) (any, error){
+var ssmService = service{target: "AmazonSSM", signing: "ssm", faultOf: ssmFaultOf, actions: map[string]func(f *Face, body []byte) (any, error){
 	"SendCommand":                 (*Face).sendCommand,
 	"GetCommandInvocation":        (*Face).getCommandInvocation,
 	"ListCommands":                (*Face).listCommands,
 	"DescribeInstanceInformation": (*Face).describeInstanceInformation,
-}
-
-func (f *Face) serveSSM(rw http.ResponseWriter, r *http.Request, name string, body []byte) {
-	fail := func(e *ssmFault) {
-		reply := ssmReply(e.status, map[string]string{"__type": e.name, "message": e.message})
-		rw.Header().Set("Content-Type", reply.ContentType)
-		rw.WriteHeader(reply.Status)
-		_, _ = rw.Write(reply.Body)
-	}
-	switch checkSignature(r, body, f.world.Region(), "ssm", f.world.Secret, time.Now()) {
-	case "":
-	case notSigned:
-		fail(&ssmFault{"MissingAuthenticationTokenException", http.StatusBadRequest, "Missing Authentication Token"})
-		return
-	case incomplete:
-		fail(&ssmFault{"IncompleteSignatureException", http.StatusBadRequest, "The signature is incomplete"})
-		return
-	case unknownKey:
-		fail(&ssmFault{"UnrecognizedClientException", http.StatusBadRequest, "The security token included in the request is invalid."})
-		return
-	default:
-		fail(&ssmFault{"InvalidSignatureException", http.StatusBadRequest, "The request signature we calculated does not match the signature you provided."})
-		return
-	}
-	action, ok := ssmActions[name]
-	if !ok {
-		fail(&ssmFault{"UnknownOperationException", http.StatusBadRequest, ""})
-		return
-	}
-	var about struct {
-		InstanceID  string   `json:"InstanceId"`
-		InstanceIDs []string `json:"InstanceIds"`
-	}
-	_ = json.Unmarshal(body, &about) // the action says what is wrong with it
-	id := strings.Join(append(about.InstanceIDs, about.InstanceID), "")
-	var own *ssmFault
-	f.world.Answer(rw, r, cloudsim.Call{Action: name, Changes: name == "SendCommand", ID: id}, func() (cloudsim.Reply, error) {
-		answer, err := action(f, body)
-		if e, is := err.(*ssmFault); is { //nolint:errorlint // never wrapped
-			own = e
-		}
-		if err != nil {
-			return cloudsim.Reply{}, err
-		}
-		return ssmReply(http.StatusOK, answer), nil
-	}, func(refusal *cloudsim.Refusal) cloudsim.Reply {
-		e := own
-		if e == nil {
-			e = ssmFaultOf(refusal)
-		}
-		return ssmReply(e.status, map[string]string{"__type": e.name, "message": e.message})
-	})
-}
-
-func ssmReply(status int, answer any) cloudsim.Reply {
-	body, err := json.Marshal(answer)
-	if err != nil {
-		status, body = http.StatusInternalServerError, []byte(`{"__type":"InternalServerError"}`)
-	}
-	return cloudsim.Reply{Status: status, ContentType: "application/x-amz-json-1.1", Body: body}
-}
+}}
 
 // ssmFaultOf gives a refusal SSM's error (API reference, "SendCommand", "Common Errors").
-func ssmFaultOf(r *cloudsim.Refusal) *ssmFault {
-	e := &ssmFault{status: http.StatusBadRequest, message: r.Message}
+func ssmFaultOf(r *cloudsim.Refusal) *jsonFault {
+	e := &jsonFault{status: http.StatusBadRequest, message: r.Message}
 	switch r.Code {
 	case cloudsim.NoInstance, cloudsim.InstanceState, cloudsim.AgentAway:
 		e.name, e.message = "InvalidInstanceId", "Instances [["+r.Resource+"]] not in a valid state for account "+owner
@@ -110,15 +38,6 @@ func ssmFaultOf(r *cloudsim.Refusal) *ssmFault {
 		e.name, e.status, e.message = "InternalServerError", http.StatusInternalServerError, "An error occurred on the server side."
 	}
 	return e
-}
-
-func parse(body []byte, into any) error {
-	d := json.NewDecoder(strings.NewReader(string(body)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return ssmErrorf("SerializationException", err.Error())
-	}
-	return nil
 }
 
 type commandJSON struct {
@@ -153,13 +72,13 @@ func (f *Face) sendCommand(body []byte) (any, error) {
 	}
 	switch {
 	case in.DocumentName != shellDocument:
-		return nil, ssmErrorf("InvalidDocument", "Document "+in.DocumentName+" does not exist.")
+		return nil, jsonErrorf("InvalidDocument", "Document "+in.DocumentName+" does not exist.")
 	case len(in.InstanceIDs) == 0 || len(in.InstanceIDs) > 50:
-		return nil, ssmErrorf("ValidationException", "instanceIds must have 1 to 50 members")
+		return nil, jsonErrorf("ValidationException", "instanceIds must have 1 to 50 members")
 	case len(in.Comment) > 100:
-		return nil, ssmErrorf("ValidationException", "comment must have length less than or equal to 100")
+		return nil, jsonErrorf("ValidationException", "comment must have length less than or equal to 100")
 	case in.TimeoutSeconds != nil && (*in.TimeoutSeconds < 30 || *in.TimeoutSeconds > 2592000):
-		return nil, ssmErrorf("ValidationException", "timeoutSeconds must be from 30 to 2592000")
+		return nil, jsonErrorf("ValidationException", "timeoutSeconds must be from 30 to 2592000")
 	}
 	limit := 3600
 	for key, values := range in.Parameters {
@@ -168,11 +87,11 @@ func (f *Face) sendCommand(body []byte) (any, error) {
 		case "executionTimeout":
 			seconds, err := strconv.Atoi(strings.Join(values, ""))
 			if err != nil || seconds < 1 || seconds > 172800 {
-				return nil, ssmErrorf("InvalidParameters", "executionTimeout must be from 1 to 172800")
+				return nil, jsonErrorf("InvalidParameters", "executionTimeout must be from 1 to 172800")
 			}
 			limit = seconds
 		default:
-			return nil, ssmErrorf("InvalidParameters", key+" is not a parameter of the document")
+			return nil, jsonErrorf("InvalidParameters", key+" is not a parameter of the document")
 		}
 	}
 	within := 3600
@@ -196,7 +115,7 @@ func (f *Face) getCommandInvocation(body []byte) (any, error) {
 		return nil, err
 	}
 	if len(in.CommandID) != 36 {
-		return nil, ssmErrorf("ValidationException", "commandId must have length 36")
+		return nil, jsonErrorf("ValidationException", "commandId must have length 36")
 	}
 	v, err := f.world.Invocation(in.CommandID, in.InstanceID)
 	if err != nil {
@@ -243,13 +162,13 @@ func (f *Face) listCommands(body []byte) (any, error) {
 		return nil, err
 	}
 	if in.MaxResults < 0 || in.MaxResults > 50 {
-		return nil, ssmErrorf("ValidationException", "maxResults must be from 1 to 50")
+		return nil, jsonErrorf("ValidationException", "maxResults must be from 1 to 50")
 	}
 	var after time.Time
 	for _, filter := range in.Filters {
 		at, err := time.Parse(time.RFC3339, filter.Value)
 		if filter.Key != "InvokedAfter" || err != nil {
-			return nil, ssmErrorf("InvalidFilterKey", filter.Key)
+			return nil, jsonErrorf("InvalidFilterKey", filter.Key)
 		}
 		after = at
 	}
@@ -261,7 +180,7 @@ func (f *Face) listCommands(body []byte) (any, error) {
 	}
 	page, next, ok := cloudsim.Page(all, cmp.Or(in.MaxResults, 50), in.NextToken, func(c cloudsim.Command) int64 { return -c.Sequence })
 	if !ok {
-		return nil, ssmErrorf("InvalidNextToken", "The specified token isn't valid.")
+		return nil, jsonErrorf("InvalidNextToken", "The specified token isn't valid.")
 	}
 	answer := struct {
 		Commands  []commandJSON
@@ -288,7 +207,7 @@ func (f *Face) describeInstanceInformation(body []byte) (any, error) {
 	var ids []string
 	for _, filter := range in.Filters {
 		if filter.Key != "InstanceIds" {
-			return nil, ssmErrorf("InvalidFilterKey", filter.Key)
+			return nil, jsonErrorf("InvalidFilterKey", filter.Key)
 		}
 		ids = append(ids, filter.Values...)
 	}

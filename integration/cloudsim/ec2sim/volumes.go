@@ -127,7 +127,7 @@ type describeVolumesResponse struct {
 }
 
 func (f *Face) describeVolumes(q *query) (any, error) {
-	disks, next, err := f.listVolumes(q, []string{"status", "availability-zone", "volume-id", "attachment.instance-id"}, nil)
+	disks, next, err := f.listVolumes(q, []string{"status", "availability-zone", "volume-id", "attachment.instance-id", "volume-type"}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +157,7 @@ func (f *Face) listVolumes(q *query, known []string, which func(cloudsim.Disk) b
 	all, err := f.world.Disks(ids, func(d cloudsim.Disk) bool {
 		return (which == nil || which(d)) && matches(filters, map[string]string{
 			"status": volumeState(d.State), "availability-zone": d.Zone, "volume-id": d.ID, "attachment.instance-id": d.InstanceID,
+			"volume-type":        d.Category,
 			"modification-state": string(d.Modification.State),
 		}, d.Tags)
 	})

@@ -1,6 +1,6 @@
 // Package ecssim is the face of cloudsim for alibaba-cloud-sdk-go: Elastic Compute
 // Service with its disks and Cloud Assistant (RPC protocol, API version 2014-05-26,
-// JSON). It checks signatures (HMAC-SHA1, version 1.0), parses, asks the world, and
+// JSON), and vSwitches of the VPC service (2016-04-28) at the same address. It checks signatures (HMAC-SHA1, version 1.0), parses, asks the world, and
 // renders answers and the errors that ECS's reference names. What a request has and is
 // not modelled is refused, never passed over.
 package ecssim
@@ -20,7 +20,12 @@ import (
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim"
 )
 
-const version = "2014-05-26"
+// versions are those of the APIs: of ECS, and of the VPC service for its one action.
+const (
+	version    = "2014-05-26"
+	vpcVersion = "2016-04-28"
+	vpcAction  = "DescribeVSwitches"
+)
 
 // Region gives a small region as Alibaba Cloud has it, with limits from its references.
 // Root, NodeBinary, Delays and the like are left to be set.
@@ -42,7 +47,9 @@ func Region(name string) cloudsim.Config {
 				{ID: "m-bp1a2b3c4d5e6f7g8h9a2", Name: "host-x86_64", Architecture: "X86"},
 			},
 			Groups: []cloudsim.SecurityGroup{
-				{ID: "sg-bp1a2b3c4d5e6f7g8h9s1", Name: "members", Network: vpc},
+				{ID: "sg-bp1a2b3c4d5e6f7g8h9s1", Name: "members", Network: vpc, Rules: []cloudsim.Rule{
+					{From: 2379, To: 2379, CIDR: "10.0.0.0/16", Priority: 1}, {From: 22, To: 22, CIDR: "0.0.0.0/0", Deny: true, Priority: 1},
+				}},
 				{ID: "sg-bp1a2b3c4d5e6f7g8h9s2", Name: "elsewhere", Network: "vpc-bp1a2b3c4d5e6f7g8h9i2"},
 			},
 			// User guide, "Deployment set": 20 instances in a zone for high availability.
@@ -60,6 +67,7 @@ func Region(name string) cloudsim.Config {
 		},
 		Limits: cloudsim.Limits{
 			UserData: 16 << 10, Script: maxContent, Stdout: maxOutput, Stderr: maxOutput, TokenChars: 64,
+			VCPUs: 1000,
 		},
 		Delays: cloudsim.Quick(),
 		Names: cloudsim.Names{
@@ -113,6 +121,14 @@ var (
 		"DescribeZones":                (*Face).describeZones,
 		"DescribeInstanceTypes":        (*Face).describeInstanceTypes,
 		"DescribeAvailableResource":    (*Face).describeAvailableResource,
+
+		// These are about what a region has, and only an examination asks for them.
+		"DescribeImages":                 (*Face).describeImages,
+		"DescribeSecurityGroups":         (*Face).describeSecurityGroups,
+		"DescribeSecurityGroupAttribute": (*Face).describeSecurityGroupAttribute,
+		"DescribeDeploymentSets":         (*Face).describeDeploymentSets,
+		"DescribeAccountAttributes":      (*Face).describeAccountAttributes,
+		vpcAction:                        (*Face).describeVSwitches,
 	}
 	dryRuns = map[string]bool{
 		"RunInstances": true, "DescribeInstances": true, "StartInstance": true, "StopInstance": true, "DeleteInstance": true,
@@ -132,7 +148,7 @@ func (f *Face) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	name := r.Form.Get("Action")
 	do, ok := actions[name]
-	if !ok || r.Form.Get("Version") != version {
+	if !ok || r.Form.Get("Version") != versionOf(name) {
 		writeFault(rw, faultf(http.StatusBadRequest, "InvalidParameter", `The specified parameter "Action or Version" is not valid.`))
 		return
 	}
@@ -164,6 +180,13 @@ func (f *Face) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 		return faultOf(name, refusal).reply()
 	})
+}
+
+func versionOf(action string) string {
+	if action == vpcAction {
+		return vpcVersion
+	}
+	return version
 }
 
 // idOf is the resource that a call is about, for the log and for faults.

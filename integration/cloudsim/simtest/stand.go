@@ -128,3 +128,14 @@ func (s Stand) Run(host, token, script string) string {
 	require.Equal(s.T, iaas.CommandSucceeded, c.State, "%+v", c)
 	return c.Stdout
 }
+
+// Lacking gives what an examination found missing, by what it is.
+func Lacking(checks []fleet.Check) map[string]fleet.Check {
+	all := map[string]fleet.Check{}
+	for _, c := range checks {
+		if c.State == fleet.CheckMissing {
+			all[c.What] = c
+		}
+	}
+	return all
+}
