@@ -15,6 +15,13 @@ func migrate(member string) harness.Change {
 	return harness.Change{Kind: fleet.MigrateByLearner, Options: fleet.Options{Members: []string{member}}}
 }
 
+// upscale is in place: a larger machine and a larger disk.
+func (s *stand) upscale() harness.Change {
+	return harness.Change{Kind: fleet.UpscaleCluster, To: func(spec *fleet.Spec) {
+		spec.Machine.Type, spec.Machine.Change, spec.Machine.Disk.Size = s.larger, fleet.ResizeMachine, 30*fleet.GiB
+	}}
+}
+
 // TestLife takes a cluster through its life in a region that does what it is asked: it is
 // created, loses an instance that the cloud wants back and gets another for its disk, moves
 // a member to a new host, and is taken down. Each thing is bought once. FLOTILLA_WHOLE
@@ -45,9 +52,7 @@ func (s *stand) live() {
 	s.change("moving a member", migrate(s.follower().Member()))
 	require.Equal(t, [2]int{5, 4}, s.bought())
 	if harness.Whole() {
-		steps = s.change("upscaling in place", harness.Change{Kind: fleet.UpscaleCluster, To: func(spec *fleet.Spec) {
-			spec.Machine.Type, spec.Machine.Change, spec.Machine.Disk.Size = s.larger, fleet.ResizeMachine, 30*fleet.GiB
-		}})
+		steps = s.change("upscaling in place", s.upscale())
 		require.Equal(t, [2]int{5, 4}, s.bought(), "nothing is bought: %v", steps)
 	}
 	s.decommission()

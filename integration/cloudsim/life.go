@@ -183,12 +183,25 @@ func (w *World) terminate(i *instance, reason string) {
 		defer w.mu.Unlock()
 		for _, d := range w.disks {
 			if d.now.InstanceID == v.ID {
-				d.change++ // what it was told at this instance is overtaken
-				w.updateDisk(d, func(v *Disk) { v.State, v.InstanceID, v.Device = fleet.DiskAvailable, "", "" })
+				w.letGo(d)
 			}
 		}
 		return true, nil
 	}, func(v *Instance) { v.State, v.Address, v.ended = fleet.HostTerminated, "", time.Now() })
+}
+
+// letGo frees a disk whose instance has ended, now or when it is no longer stuck: what it
+// was told at this instance is overtaken. w.mu is held.
+func (w *World) letGo(d *disk) {
+	free := func(v *Disk) { v.State, v.InstanceID, v.Device = fleet.DiskAvailable, "", "" }
+	at := Target{Zone: d.now.Zone, ID: d.now.ID}
+	if !w.holds(StuckDetach, at) {
+		d.change++
+		w.updateDisk(d, free)
+		return
+	}
+	w.updateDisk(d, func(v *Disk) { v.State = fleet.DiskDetaching })
+	w.work(d, driveEvery, func(context.Context) (bool, error) { return !w.stays(StuckDetach, at), nil }, free)
 }
 
 func (w *World) endHost(ctx context.Context, id, reason string) (bool, error) {

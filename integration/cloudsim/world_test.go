@@ -306,6 +306,13 @@ func TestFaults(t *testing.T) {
 	refusedAs(t, cloudsim.ZoneDown, err, "attach in a zone that is out")
 	require.NoError(t, heal())
 
+	_, err = w.Attach(d.ID, id, "")
+	require.NoError(t, err)
+	awaitDisk(t, w, d.ID, is(fleet.DiskInUse))
+	free = w.Inject(cloudsim.Fault{Kind: cloudsim.StuckDetach})
 	require.NoError(t, w.Reclaim(id))
 	require.Equal(t, cloudsim.ByCloud, awaitInstance(t, w, id, fleet.HostTerminated).Reason)
+	awaitDisk(t, w, d.ID, is(fleet.DiskDetaching))
+	free()
+	awaitDisk(t, w, d.ID, is(fleet.DiskAvailable))
 }
