@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.uber.org/zap"
 
+	"github.com/flotilla-etcd/flotilla/endpoints"
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
 	"github.com/flotilla-etcd/flotilla/iaas/span"
@@ -23,7 +24,7 @@ import (
 )
 
 // Region is what the activities of one region work with. Every field is required but
-// Policy and Elsewhere.
+// Policy, Endpoints and Elsewhere.
 type Region struct {
 	Provider iaas.Provider
 	// Elsewhere are the other regions that clusters move from and to.
@@ -36,6 +37,8 @@ type Region struct {
 	Catalogue string
 	// Policy is the path of the fleet's default policy, likewise; empty for none.
 	Policy string
+	// Endpoints publishes where clients connect. Nil: specs with a record are refused.
+	Endpoints endpoints.Publisher
 	// Scratch is a directory for snapshots that are being verified.
 	Scratch string
 	// Clusters lists the clusters of the fleet that exist, as its visibility has them:
@@ -63,6 +66,7 @@ func Register(registry Registry, r Region) {
 		fleet.ActivityLook:             planner.Look,
 		fleet.ActivityForecast:         planner.Forecast,
 		fleet.ActivitySurvey:           planner.Survey,
+		fleet.ActivityPublishEndpoints: planner.PublishEndpoints,
 		fleet.ActivityIssueCertificate: authorities.IssueCertificate,
 		fleet.ActivityFleetRecipient:   authorities.FleetRecipient,
 		fleet.ActivityExamine:          upkeep.Examine,

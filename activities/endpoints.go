@@ -2,7 +2,9 @@ package activities
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -25,4 +27,23 @@ func (r Region) endpoints(ctx context.Context, op fleet.Operation) ([]fleet.Endp
 		obs.Members = seen.Members
 	}
 	return plan.Endpoints(plan.Input{Operation: op, Observation: obs}, nil), nil
+}
+
+// nowhereToPublish is why a record cannot be published.
+const nowhereToPublish = "the workers of this region publish no records: give them --publish"
+
+// publishWithin is how long it may take until everybody is told of a change.
+const publishWithin = 5 * time.Minute
+
+// PublishEndpoints has a cluster's record say where clients are to connect.
+func (p *Planner) PublishEndpoints(ctx context.Context, r fleet.PublishRequest) (fleet.StepReply, error) {
+	record := r.Operation.Spec.Record(r.Endpoints)
+	if p.Endpoints == nil {
+		return note("", fleet.Errorf(fleet.Invalid, "record "+record.Name, nowhereToPublish))
+	}
+	said := fmt.Sprintf("%s says %d members", record.Name, len(record.Endpoints))
+	_, err := within(ctx, publishWithin, "waiting until everybody is told of "+record.Name, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, p.Endpoints.Publish(ctx, record)
+	})
+	return note(said, err)
 }

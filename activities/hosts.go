@@ -93,7 +93,11 @@ func (h *Hosts) sign(ctx context.Context, op fleet.Operation, member string, hos
 		return nil, fleet.Errorf(fleet.Unavailable, "host "+host.Name, "has no IP address yet (%q)", host.Address)
 	}
 	now := time.Now()
-	server, err := authority.SignServer([]byte(requests.ServerCSR), member, []net.IP{address}, now)
+	var names []string
+	if record := op.Spec.Clients.Record; record != "" {
+		names = append(names, record)
+	}
+	server, err := authority.SignServer([]byte(requests.ServerCSR), member, []net.IP{address}, now, names...)
 	if err != nil {
 		return nil, err
 	}

@@ -148,8 +148,18 @@ func Summarize(op fleet.Operation, obs fleet.Observation) fleet.Summary {
 
 // count fills in what members answered.
 func count(s *fleet.Summary, members []fleet.ObservedMember, leader string, revision int64) {
-	s.Members, s.Healthy, s.Leader, s.Revision, s.DBSize = len(members), 0, leader, revision, 0
+	s.Members, s.Healthy, s.Leader, s.Revision, s.DBSize, s.Learners, s.Lag = len(members), 0, leader, revision, 0, 0, 0
+	var ahead uint64
 	for _, m := range members {
+		ahead = max(ahead, m.Applied)
+	}
+	for _, m := range members {
+		if m.Learner {
+			s.Learners++
+			if m.Answers {
+				s.Lag = max(s.Lag, ahead-m.Applied)
+			}
+		}
 		if m.Answers {
 			s.Healthy++
 			s.DBSize = max(s.DBSize, m.DBSize)

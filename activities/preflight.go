@@ -13,11 +13,14 @@ import (
 // checkSpec checks the spec of a new cluster, and that the catalogue and the region
 // have what it asks for.
 func (p *Planner) checkSpec(ctx context.Context, spec fleet.Spec) (fleet.Problems, error) {
-	wanted := needs{types: []string{spec.Machine.Type}, zones: spec.Zones, categories: []string{spec.Machine.Disk.Category}}
+	wanted := needs{types: []string{spec.Machine.Type}, zones: slices.Concat(spec.Zones, spec.Standby.Zones), categories: []string{spec.Machine.Disk.Category}}
 	if fleet.Minor(spec.Etcd.Version) != "" { // else it is wrong in itself
 		wanted.versions = []string{spec.Etcd.Version}
 	}
 	problems, err := p.missing(ctx, spec, wanted)
+	if spec.Clients.Record != "" && p.Endpoints == nil {
+		problems = append(problems, fleet.Problem{Path: "clients.record", Message: nowhereToPublish})
+	}
 	return append(spec.Validate(), problems...), err
 }
 
@@ -96,6 +99,8 @@ func (p *Planner) missing(ctx context.Context, spec fleet.Spec, wanted needs) (f
 			path := "zones"
 			if i := slices.Index(spec.Zones, zone); i >= 0 {
 				path = fmt.Sprintf("zones[%d]", i)
+			} else if i := slices.Index(spec.Standby.Zones, zone); i >= 0 {
+				path = fmt.Sprintf("standby.zones[%d]", i)
 			}
 			unsold(&problems, path, zone, zones, "zones")
 		}

@@ -13,6 +13,9 @@ const (
 	ActivityForecast = "Forecast"
 	// ActivitySurvey looks at many clusters: SurveyRequest → SurveyReply.
 	ActivitySurvey = "Survey"
+	// ActivityPublishEndpoints has a cluster's record say where clients are to connect:
+	// PublishRequest → StepReply.
+	ActivityPublishEndpoints = "PublishEndpoints"
 	// ActivityIssueCertificate signs: CertificateRequest → CertificateReply.
 	ActivityIssueCertificate = "IssueCertificate"
 	// ActivityFleetRecipient says whom to seal to: nothing → RecipientReply.

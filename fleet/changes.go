@@ -51,11 +51,13 @@ func Changes(before, after Spec) ([]Change, Problems) {
 	step(MigrateByLearner, func(s *Spec) {
 		s.Zones, s.Class = slices.Clone(after.Zones), after.Class
 		if moves {
-			s.Provider, s.Region = after.Provider, after.Region
+			s.Provider, s.Region, s.Standby.Zones = after.Provider, after.Region, slices.Clone(after.Standby.Zones)
 			machines(s)
 		}
 	})
-	step(ScaleCluster, func(s *Spec) { s.Voters, s.Learners = after.Voters, after.Learners })
+	step(ScaleCluster, func(s *Spec) {
+		s.Voters, s.Learners, s.Standby.Zones = after.Voters, after.Learners, slices.Clone(after.Standby.Zones)
+	})
 	return all, nil
 }
 
@@ -64,7 +66,7 @@ func (s Spec) Amended(other Spec) Spec {
 	s = s.Clone()
 	s.Labels, s.Policy, s.DeletionProtection = maps.Clone(other.Labels), other.Policy, other.DeletionProtection
 	s.Policy.Windows = slices.Clone(other.Policy.Windows)
-	s.Backup = other.Backup
+	s.Backup, s.Clients = other.Backup, other.Clients
 	s.Machine.Change = other.Machine.Change
 	return s
 }

@@ -90,13 +90,24 @@ func (r DataReport) Voters() []DataMember {
 	return voters
 }
 
-// Votes says whether the directory's own member is a voter: etcd cannot make a cluster
-// of a learner's.
+// Votes says whether the directory's own member is a voter, Learns whether it is a
+// learner. One that was removed is neither.
 func (r DataReport) Votes() bool {
-	for _, m := range r.Voters() {
+	m := r.self()
+	return m != nil && !m.Learner
+}
+
+// Learns says whether the directory's own member is a learner.
+func (r DataReport) Learns() bool {
+	m := r.self()
+	return m != nil && m.Learner
+}
+
+func (r DataReport) self() *DataMember {
+	for i, m := range r.Members {
 		if m.ID == r.MemberID {
-			return true
+			return &r.Members[i]
 		}
 	}
-	return false
+	return nil
 }

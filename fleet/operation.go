@@ -334,16 +334,20 @@ type StepBeat struct {
 // Summary is a cluster in one row, as the fleet's list shows it. The counts are
 // of the moment At.
 type Summary struct {
-	Name      string    `json:"name"`
-	Phase     Phase     `json:"phase"`
-	UID       string    `json:"uid"`
-	Provider  string    `json:"provider"`
-	Region    string    `json:"region"`
-	Etcd      string    `json:"etcd"`
-	Class     Class     `json:"class"`
-	Voters    int       `json:"voters"`
-	Healthy   int       `json:"healthy"`
-	Members   int       `json:"members"`
+	Name     string `json:"name"`
+	Phase    Phase  `json:"phase"`
+	UID      string `json:"uid"`
+	Provider string `json:"provider"`
+	Region   string `json:"region"`
+	Etcd     string `json:"etcd"`
+	Class    Class  `json:"class"`
+	Voters   int    `json:"voters"`
+	Healthy  int    `json:"healthy"`
+	Members  int    `json:"members"`
+	// Learners are those of them without a vote, and Lag is how many raft entries the last
+	// of those that answer is behind.
+	Learners  int       `json:"learners,omitempty"`
+	Lag       uint64    `json:"lag,omitempty"`
 	Leader    string    `json:"leader,omitempty"`
 	DBSize    Bytes     `json:"dbSize,omitempty"`
 	Revision  int64     `json:"revision,omitempty"`

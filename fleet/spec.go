@@ -30,18 +30,38 @@ type Spec struct {
 	// Voters is the number of voting members: 1, 3, 5 or 7.
 	Voters int `yaml:"voters" json:"voters"`
 	// Learners is the number of members that follow without a vote.
-	Learners int         `yaml:"learners,omitempty" json:"learners,omitempty"`
-	Etcd     EtcdSpec    `yaml:"etcd" json:"etcd"`
-	Machine  MachineSpec `yaml:"machine" json:"machine"`
-	Class    Class       `yaml:"class" json:"class"`
+	Learners int `yaml:"learners,omitempty" json:"learners,omitempty"`
+	// Standby is where the learners go, apart from the voters.
+	Standby StandbySpec `yaml:"standby,omitempty" json:"standby,omitzero"`
+	Etcd    EtcdSpec    `yaml:"etcd" json:"etcd"`
+	Machine MachineSpec `yaml:"machine" json:"machine"`
+	Class   Class       `yaml:"class" json:"class"`
 	// Policy is how operations on it are run.
 	Policy Policy `yaml:"policy,omitempty" json:"policy,omitzero"`
 	// Backup is how often it is backed up, and what is kept.
 	Backup BackupPolicy `yaml:"backup,omitempty" json:"backup,omitzero"`
+	// Clients is the name that clients connect by.
+	Clients ClientsSpec `yaml:"clients,omitempty" json:"clients,omitzero"`
 	// Labels are the user's own, for finding clusters.
 	Labels map[string]string `yaml:"labels,omitempty" json:"labels,omitempty"`
 	// DeletionProtection makes a decommission refuse until it is turned off.
 	DeletionProtection bool `yaml:"deletionProtection,omitempty" json:"deletionProtection,omitempty"`
+}
+
+// StandbySpec makes the learners a hot standby: what is lost with the voters' zones is not
+// lost with them, and the cluster can be recovered from one (RecoverQuorum).
+type StandbySpec struct {
+	// Zones are where learners go, in turn; none of them is a voter's. Empty: learners go
+	// where voters do.
+	Zones []string `yaml:"zones,omitempty" json:"zones,omitempty"`
+}
+
+// LearnerZones are where learners go.
+func (s Spec) LearnerZones() []string {
+	if len(s.Standby.Zones) > 0 {
+		return s.Standby.Zones
+	}
+	return s.Zones
 }
 
 // EtcdSpec is which etcd runs, and how.
@@ -155,7 +175,7 @@ func orDefault[T comparable](field *T, value T) {
 
 // Clone returns a copy that shares nothing with s.
 func (s Spec) Clone() Spec {
-	s.Zones = slices.Clone(s.Zones)
+	s.Zones, s.Standby.Zones = slices.Clone(s.Zones), slices.Clone(s.Standby.Zones)
 	s.Policy.Windows = slices.Clone(s.Policy.Windows)
 	s.Labels = maps.Clone(s.Labels)
 	return s
@@ -167,7 +187,7 @@ func (s Spec) Clone() Spec {
 //workflowcheck:ignore
 func (s Spec) Equal(other Spec) bool {
 	return s.Name == other.Name && s.Provider == other.Provider && s.Region == other.Region &&
-		slices.Equal(s.Zones, other.Zones) && s.Voters == other.Voters && s.Learners == other.Learners &&
-		s.Etcd == other.Etcd && s.Machine == other.Machine && s.Class == other.Class && s.Policy.Equal(other.Policy) && s.Backup == other.Backup &&
+		slices.Equal(s.Zones, other.Zones) && slices.Equal(s.Standby.Zones, other.Standby.Zones) && s.Voters == other.Voters && s.Learners == other.Learners &&
+		s.Etcd == other.Etcd && s.Machine == other.Machine && s.Class == other.Class && s.Policy.Equal(other.Policy) && s.Backup == other.Backup && s.Clients == other.Clients &&
 		maps.Equal(s.Labels, other.Labels) && s.DeletionProtection == other.DeletionProtection
 }

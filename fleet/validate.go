@@ -75,6 +75,7 @@ func (s Spec) Validate() Problems {
 	}
 	ps = append(ps, s.Policy.Validate("policy")...)
 	ps = append(ps, s.Backup.Validate("backup")...)
+	ps = append(ps, s.Clients.Validate("clients")...)
 	for _, key := range slices.Sorted(maps.Keys(s.Labels)) {
 		if key == "" || strings.HasPrefix(key, "flotilla:") || len(key) > 63 || len(s.Labels[key]) > 255 {
 			ps.add("labels."+key, "a label has a name of 1 to 63 characters, not beginning with flotilla:, and a value of at most 255")
@@ -87,10 +88,20 @@ func (s Spec) validateZones(ps *Problems) {
 	if len(s.Zones) == 0 {
 		ps.add("zones", "is missing: name at least one zone")
 	}
-	for i, zone := range s.Zones {
-		place(ps, fmt.Sprintf("zones[%d]", i), zone)
-		if slices.Index(s.Zones, zone) < i {
-			ps.add(fmt.Sprintf("zones[%d]", i), "%q is named twice", zone)
+	validateZones(ps, "zones", s.Zones)
+	validateZones(ps, "standby.zones", s.Standby.Zones)
+	for i, zone := range s.Standby.Zones {
+		if slices.Contains(s.Zones, zone) {
+			ps.add(fmt.Sprintf("standby.zones[%d]", i), "%q is a zone of the voters: what takes it away would take both", zone)
+		}
+	}
+}
+
+func validateZones(ps *Problems, path string, zones []string) {
+	for i, zone := range zones {
+		place(ps, fmt.Sprintf("%s[%d]", path, i), zone)
+		if slices.Index(zones, zone) < i {
+			ps.add(fmt.Sprintf("%s[%d]", path, i), "%q is named twice", zone)
 		}
 	}
 }

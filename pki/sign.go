@@ -20,17 +20,17 @@ import (
 const minRSABits = 2048
 
 // SignServer signs the certificate of a member's client port: common name
-// member, valid for ips and for LeafValidity from now. It may also be used as a
-// client's, because etcd's gateway dials its own port with it. Only the public
+// member, valid for ips, for names and for LeafValidity from now. It may also be used
+// as a client's, because etcd's gateway dials its own port with it. Only the public
 // key is taken from the request. Errors: fleet.Invalid for a request that is
 // damaged or weak, no address, or the peers' name; fleet.Denied when the
 // authority is not valid now.
-func (a *Authority) SignServer(csrPEM []byte, member string, ips []net.IP, now time.Time) ([]byte, error) {
+func (a *Authority) SignServer(csrPEM []byte, member string, ips []net.IP, now time.Time, names ...string) ([]byte, error) {
 	what := "server certificate of " + member
 	if err := a.notPeerName(what, member); err != nil {
 		return nil, err
 	}
-	return a.signMember(what, csrPEM, member, ips, now)
+	return a.signMember(what, csrPEM, member, ips, names, now)
 }
 
 // SignPeer signs the certificate of a member's peer port: common name PeerName,
@@ -38,7 +38,7 @@ func (a *Authority) SignServer(csrPEM []byte, member string, ips []net.IP, now t
 // that the member dials its peers from, because etcd compares it. Otherwise as
 // SignServer.
 func (a *Authority) SignPeer(csrPEM []byte, member string, ips []net.IP, now time.Time) ([]byte, error) {
-	return a.signMember("peer certificate of "+member, csrPEM, PeerName(a.cluster, a.uid), ips, now)
+	return a.signMember("peer certificate of "+member, csrPEM, PeerName(a.cluster, a.uid), ips, nil, now)
 }
 
 // SignClient signs a client's certificate with common name name, which is also
@@ -66,7 +66,7 @@ func (a *Authority) notPeerName(what, name string) error {
 	return nil
 }
 
-func (a *Authority) signMember(what string, csrPEM []byte, name string, ips []net.IP, now time.Time) ([]byte, error) {
+func (a *Authority) signMember(what string, csrPEM []byte, name string, ips []net.IP, names []string, now time.Time) ([]byte, error) {
 	if len(ips) == 0 {
 		return nil, fleet.Errorf(fleet.Invalid, what, "needs at least one IP address to be valid for")
 	}
@@ -78,6 +78,7 @@ func (a *Authority) signMember(what string, csrPEM []byte, name string, ips []ne
 	return a.sign(what, csrPEM, now, LeafValidity, &x509.Certificate{
 		Subject:     pkix.Name{CommonName: name},
 		IPAddresses: ips,
+		DNSNames:    names,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	})
 }

@@ -108,8 +108,9 @@ func (in Input) launches(names []string) ([]fleet.Step, *fleet.Decision) {
 		case host == nil:
 			zone := in.zone(i, name)
 			if zone == "" {
+				zones, field, _ := in.placesOf(i)
 				d := blocked(fleet.OutOfCapacity, "no zone of %s has a %s left; "+
-					"try again later, or change machine.type or zones", sentence(spec.Zones), spec.Machine.Type)
+					"try again later, or change machine.type or %s", sentence(zones), spec.Machine.Type, field)
 				return nil, &d
 			}
 			step := in.purchase(fleet.LaunchHost, name, spec.Machine.Type+"/"+zone)
@@ -136,7 +137,8 @@ func (in Input) launches(names []string) ([]fleet.Step, *fleet.Decision) {
 // same zone and the same token, which then buys nothing twice.
 func (in Input) zone(index int, member string) string {
 	var open []string
-	for _, zone := range in.Operation.Spec.Zones {
+	zones, _, index := in.placesOf(index)
+	for _, zone := range zones {
 		if !slices.ContainsFunc(in.Failures, func(f fleet.Failure) bool {
 			return f.Step.Kind == fleet.LaunchHost && f.Kind == fleet.OutOfCapacity && f.Step.Member == member && f.Step.Zone == zone
 		}) {
@@ -147,6 +149,16 @@ func (in Input) zone(index int, member string) string {
 		return ""
 	}
 	return open[index%len(open)]
+}
+
+// placesOf gives the zones that a member of a new cluster may go to, the field of the
+// spec that has them, and whose turn it is there.
+func (in Input) placesOf(index int) (zones []string, field string, turn int) {
+	spec := in.Operation.Spec
+	if len(spec.Standby.Zones) > 0 && index >= spec.Voters {
+		return spec.Standby.Zones, "standby.zones", index - spec.Voters
+	}
+	return spec.Zones, "zones", index
 }
 
 // disks gives an AttachDisk for every member without its disk. A disk that

@@ -254,23 +254,34 @@ func (r roster) buy(g goal, name string) fleet.Decision {
 	zone := r.zoneFor(g, name)
 	if zone == "" {
 		return blocked(fleet.OutOfCapacity, "no zone of %s has a %s left; try again later, or change machine.type or zones",
-			sentence(spec.Zones), spec.Machine.Type)
+			sentence(r.zonesOf(g, name)), spec.Machine.Type)
 	}
 	step := r.in.purchase(fleet.LaunchHost, name, spec.Machine.Type+"/"+zone)
 	step.Zone, step.Type = zone, spec.Machine.Type
 	return act(step)
 }
 
-// zoneFor chooses where a newcomer goes: of the spec's zones that did not refuse it and
-// are not down, the one with the fewest members that stay, in the spec's order.
+// zonesOf gives the zones that a newcomer may go to: those of voters if it is the one that
+// will be a voter.
+func (r roster) zonesOf(g goal, name string) []string {
+	comers, promote := r.active(g)
+	if promote && (len(comers) == 0 || comers[0].name == name) {
+		return r.in.Operation.Spec.Zones
+	}
+	return r.in.Operation.Spec.LearnerZones()
+}
+
+// zoneFor chooses where a newcomer goes: of its zones that did not refuse it and are not
+// down, the one with the fewest members that stay, in the spec's order.
 func (r roster) zoneFor(g goal, name string) string {
 	leaving, _ := r.successorOf(g)
 	best, fewest := "", 0
-	for _, zone := range r.in.Operation.Spec.Zones {
+	zones := r.zonesOf(g, name)
+	for _, zone := range zones {
 		refused := slices.ContainsFunc(r.in.Failures, func(f fleet.Failure) bool {
 			return f.Step.Kind == fleet.LaunchHost && f.Kind == fleet.OutOfCapacity && f.Step.Member == name && f.Step.Zone == zone
 		})
-		if refused || r.zoneIsDown(zone, g) {
+		if refused || r.zoneIsDown(zone, zones, g) {
 			continue
 		}
 		there := 0
@@ -287,8 +298,8 @@ func (r roster) zoneFor(g goal, name string) string {
 }
 
 // zoneIsDown says that members are dead in a zone and none lives there. Where every
-// zone is so, none counts as down.
-func (r roster) zoneIsDown(zone string, g goal) bool {
+// one of these zones is so, none counts as down.
+func (r roster) zoneIsDown(zone string, zones []string, g goal) bool {
 	down := func(zone string) bool {
 		dead, alive := 0, 0
 		for _, s := range r.seats {
@@ -302,7 +313,7 @@ func (r roster) zoneIsDown(zone string, g goal) bool {
 		}
 		return dead > 0 && alive == 0
 	}
-	return down(zone) && slices.ContainsFunc(r.in.Operation.Spec.Zones, func(z string) bool { return !down(z) })
+	return down(zone) && slices.ContainsFunc(zones, func(z string) bool { return !down(z) })
 }
 
 // succeed buys a host for whoever is missing or has to be replaced. A learner is

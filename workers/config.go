@@ -42,6 +42,7 @@ type Config struct {
 	FleetKey    string
 	Releases    string
 	Policy      string
+	Publish     string
 	Scratch     string
 
 	MetricsAddress string
@@ -84,6 +85,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringVar(&c.FleetKey, "fleet-key", "", "age identity file that seals authorities and snapshots (mode 0600)")
 	f.StringVar(&c.Releases, "releases", "", "catalogue of etcd releases (YAML)")
 	f.StringVar(&c.Policy, "policy", "", "policy of operations on clusters whose spec leaves it open (YAML, as a spec's policy); read anew each time")
+	f.StringVar(&c.Publish, "publish", "", "where clients.record of specs is published: route53://ZONE-ID, alidns://example.com, file:///directory or exec:///program")
 	f.StringVar(&c.Scratch, "scratch", os.TempDir(), "directory for snapshots that are being verified")
 	f.StringVar(&c.MetricsAddress, "metrics-address", "127.0.0.1:9464", "where Prometheus reads /metrics; empty for nowhere")
 	f.StringVar(&c.HealthAddress, "health-address", "127.0.0.1:9465", "where /healthz and /readyz are served; empty for nowhere")

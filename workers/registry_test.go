@@ -66,7 +66,7 @@ func TestEveryStepIsRegistered(t *testing.T) {
 		require.Equal(t, reflect.TypeFor[fleet.StepRequest](), f.In(1), kind)
 		require.Equal(t, reflect.TypeFor[fleet.StepReply](), f.Out(0), kind)
 	}
-	others := []string{fleet.ActivityLook, fleet.ActivityForecast, fleet.ActivitySurvey, fleet.ActivityIssueCertificate, fleet.ActivityFleetRecipient,
+	others := []string{fleet.ActivityLook, fleet.ActivityForecast, fleet.ActivitySurvey, fleet.ActivityPublishEndpoints, fleet.ActivityIssueCertificate, fleet.ActivityFleetRecipient,
 		fleet.ActivityListBackups, fleet.ActivityCheckBackup, fleet.ActivityDueBackups,
 		fleet.ActivityExamine, fleet.ActivityInventory, fleet.ActivityRemoveResources}
 	for _, name := range others {

@@ -251,6 +251,9 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger, m *metrics)
 		Provider: provider, Elsewhere: elsewhere, Store: store, Key: key, Catalogue: c.Releases, Policy: c.Policy, Scratch: c.Scratch, Log: log,
 		BackupsAtOnce: c.Backups,
 	}
+	if region.Endpoints, err = openPublisher(ctx, c.Publish); err != nil {
+		return activities.Region{}, err
+	}
 	if o.Region != nil {
 		o.Region(&region)
 	}

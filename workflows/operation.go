@@ -28,6 +28,8 @@ type operation struct {
 	furthest int64
 	// told are the endpoints that clients were last told of.
 	told []fleet.Endpoint
+	// published are the endpoints that the cluster's record says.
+	published []fleet.Endpoint
 	// decided is the approval or the rejection, paused the pause that holds, and
 	// resumed says that a person had it go on.
 	decided, paused *fleet.Mark
@@ -71,7 +73,7 @@ func (o *operation) loop(ctx workflow.Context) error {
 		switch d := o.last.Decision; d.Verdict {
 		case fleet.VerdictDone:
 			o.progress.Doing = d.Reason
-			return nil
+			return o.publishEndpoints(ctx)
 		case fleet.VerdictAct:
 			if err := o.act(ctx, d.Wave); err != nil {
 				return err
@@ -134,6 +136,9 @@ func (o *operation) act(ctx workflow.Context, wave []fleet.Step) error {
 		return err
 	}
 	if err := o.tellEndpoints(ctx); err != nil {
+		return err
+	}
+	if err := o.publishEndpoints(ctx); err != nil {
 		return err
 	}
 	return o.wave(ctx, wave)

@@ -48,6 +48,10 @@ const (
 	restartMargin = 5 * time.Minute
 	// quickTimeout is for what takes a second and may have to wait out throttling.
 	quickTimeout = 5 * time.Minute
+	// publishTimeout covers a change of Route 53, which takes a minute as a rule, and
+	// another try. What repairs does not wait that long.
+	publishTimeout       = 6 * time.Minute
+	publishRepairTimeout = 90 * time.Second
 	// newerTimeout is for a step that a newer planner knows: as long as what takes
 	// minutes, because nothing is known of it.
 	newerTimeout = 10 * time.Minute
@@ -109,6 +113,21 @@ func stepOptions(op fleet.Operation, step fleet.Step, policy fleet.Policy, id st
 	return workflow.ActivityOptions{
 		TaskQueue:              RegionQueue(op.Spec.Provider, op.Spec.Region),
 		ActivityID:             id,
+		ScheduleToCloseTimeout: timeout,
+		HeartbeatTimeout:       heartbeatTimeout,
+		RetryPolicy:            retries,
+		WaitForCancellation:    true,
+	}
+}
+
+// publishOptions are the options of changing a cluster's record.
+func publishOptions(op fleet.Operation) workflow.ActivityOptions {
+	timeout := publishRepairTimeout
+	if mustPublish(op.Kind) {
+		timeout = publishTimeout
+	}
+	return workflow.ActivityOptions{
+		TaskQueue:              RegionQueue(op.Spec.Provider, op.Spec.Region),
 		ScheduleToCloseTimeout: timeout,
 		HeartbeatTimeout:       heartbeatTimeout,
 		RetryPolicy:            retries,

@@ -36,12 +36,25 @@ func newTransport() http.RoundTripper {
 	}
 }
 
-// call makes one call and gives its answer, or a *fleet.Error. The SDK's client is made
-// for each call: it changes its own timeouts at every one, without a lock. A call that
-// still waits for credentials when the context ends is left behind; it sends nothing.
+// call makes one call of ECS and gives its answer, or a *fleet.Error. The SDK's client is
+// made for each call: it changes its own timeouts at every one, without a lock.
 func call[Q requests.AcsRequest, A any](
 	ctx context.Context, p *Provider, resource string, do func(*ecs.Client, Q) (A, error), request Q,
 ) (A, error) {
+	return within(ctx, resource, func(ctx context.Context) (A, error) {
+		client, err := p.client(ctx)
+		if err != nil {
+			var none A
+			return none, err
+		}
+		request.SetScheme(p.scheme)
+		return do(client, request)
+	})
+}
+
+// within makes one call within its time, and gives its answer or a *fleet.Error. A call
+// that still waits for credentials when the context ends is left behind; it sends nothing.
+func within[A any](ctx context.Context, resource string, do func(context.Context) (A, error)) (A, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	type outcome struct {
@@ -58,11 +71,7 @@ func call[Q requests.AcsRequest, A any](
 					o.err = errGarbled
 				}
 			}()
-			var client *ecs.Client
-			if client, o.err = p.client(ctx); o.err == nil {
-				request.SetScheme(p.scheme)
-				o.answer, o.err = do(client, request)
-			}
+			o.answer, o.err = do(ctx)
 		}()
 	}
 	select {

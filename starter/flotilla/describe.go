@@ -80,10 +80,19 @@ func describeText(o terminal.Output, v described, clock terminal.Clock) string {
 	}
 	if !s.At.IsZero() {
 		row("members", "%s healthy, %s", healthText(s), clock.Ago(s.At))
+		if s.Learners > 0 {
+			row("learners", "%d, at most %d entries behind", s.Learners, s.Lag)
+		}
 		row("leader", "%s", s.Leader)
 		row("store", "%s, revision %d", s.DBSize.Human(), s.Revision)
 	}
 	row("where", "%s %s, zones %s", v.Spec.Provider, v.Spec.Region, strings.Join(v.Spec.Zones, ", "))
+	if zones := v.Spec.Standby.Zones; len(zones) > 0 {
+		row("standby", "zones %s", strings.Join(zones, ", "))
+	}
+	if record := v.Spec.Clients.Record; record != "" {
+		row("record", "%s", record)
+	}
 	row("etcd", "%s, quota %s", v.Spec.Etcd.Version, v.Spec.Etcd.Quota)
 	row("machine", "%s, %s %s disk", v.Spec.Machine.Type, v.Spec.Machine.Disk.Size, v.Spec.Machine.Disk.Category)
 	row("size", "%s, %s", terminal.Count(v.Spec.Voters, "voter"), terminal.Count(v.Spec.Learners, "learner"))
