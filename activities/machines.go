@@ -3,20 +3,43 @@ package activities
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/node"
 )
 
 // StopHost stops a host and waits until it is stopped; its disks stay.
+//
+// One that a recovery goes on without is not waited for long: its zone may be gone, and who
+// comes back is told by the recovered member that it was removed.
 func (c *Compute) StopHost(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
-	err := c.drive(ctx, r.Step, func(ctx context.Context, host fleet.Host) (bool, error) {
+	if !slices.Contains(r.Operation.Options.Without, r.Step.Member) {
+		return note(r.Step.HostID, c.stopHost(ctx, r))
+	}
+	limited, cancel := context.WithTimeout(ctx, stopGivenUp)
+	defer cancel()
+	err := poll(limited, func(ctx context.Context) (bool, int, string, error) {
+		err := c.stopHost(ctx, r)
+		return err == nil, -1, "has not stopped yet", ignore(ignore(err, fleet.Unavailable), fleet.Throttled)
+	})
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = fleet.Errorf(fleet.Lost, "host of "+r.Step.Member, "%s did not stop within %s, and is gone on without", r.Step.HostID, stopGivenUp)
+	}
+	return note(r.Step.HostID, err)
+}
+
+// stopGivenUp is how long a host may take to stop that is gone on without.
+const stopGivenUp = 5 * time.Second
+
+func (c *Compute) stopHost(ctx context.Context, r fleet.StepRequest) error {
+	return c.drive(ctx, r.Step, func(ctx context.Context, host fleet.Host) (bool, error) {
 		if host.State == fleet.HostRunning {
 			return false, c.Provider.StopHost(ctx, host.ID)
 		}
 		return host.State == fleet.HostStopped, nil
 	})
-	return note(r.Step.HostID, err)
 }
 
 // StartHost starts a stopped host and waits until it runs.

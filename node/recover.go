@@ -30,11 +30,14 @@ type recovered struct {
 // on it once with --force-new-cluster, at addresses that nobody knows, then it is read
 // again and compared, and only then the two change places, in one step.
 //
+// A learner gets its vote first, by an entry behind the last one of the copy's log
+// (datadir.CommitAll): nothing of what it has is lost either.
+//
 // Whoever calls it has seen to it that none of its peers ever serves again: two clusters
 // of one identity would diverge unseen.
 //
 // Errors: as of Start and Examine; fleet.Blocked when the data is damaged, or the member
-// has no vote; fleet.Denied when there is no room for the copy, or the file system cannot
+// was removed; fleet.Denied when there is no room for the copy, or the file system cannot
 // do it; fleet.Lost when what came of it is not what was there. In all of these cases the
 // data is as it was.
 func (n *Node) Recover(ctx context.Context, req RecoverRequest) (*RecoverResult, error) {
@@ -175,9 +178,9 @@ func recoverable(r fleet.DataReport) error {
 	case len(r.Damage) > 0:
 		return fleet.Errorf(fleet.Blocked, resource, "it is damaged: %s", r.Damage[0]).
 			WithRemedy("recover from another member, or restore a backup")
-	case !r.Votes():
-		return fleet.Errorf(fleet.Blocked, resource, "the member has no vote, and etcd makes no cluster of a learner").
-			WithRemedy("recover from a voter, or restore a backup")
+	case !r.Votes() && !r.Learns():
+		return fleet.Errorf(fleet.Blocked, resource, "it was removed from the cluster").
+			WithRemedy("recover from another member, or restore a backup")
 	}
 	return nil
 }

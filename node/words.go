@@ -20,10 +20,17 @@ func exitInWords(s service.Status) string {
 // severity orders etcd's log levels (zap's).
 var severity = map[string]int{"debug": 0, "info": 1, "warn": 2, "error": 3, "dpanic": 4, "panic": 5, "fatal": 6}
 
+// removed is what etcd says when its peers told it that it is no member any more
+// (etcdserver.ErrMemberRemoved).
+const removed = "the member has been permanently removed from the cluster"
+
 // lastWords finds the line of etcd's output that says best why it ended: a
 // panic's head, or else the last of the severest log lines. Lines are JSON by
 // zap, or text from before the log begins.
 func lastWords(output string) string {
+	if strings.Contains(output, removed) {
+		return removed // whatever else it complained of in its last moments
+	}
 	lines := strings.Split(strings.TrimSpace(output), "\n")
 	best, bestSeverity := "", -1
 	for _, line := range slices.Backward(lines) {

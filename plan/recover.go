@@ -15,8 +15,9 @@ import (
 //  1. no quorum answers, for as long as it takes to call something dead
 //  2. whatever cannot be seen has been given up by name
 //  3. nothing of it runs: members are stopped, and so are the hosts that do not answer
-//  4. what the disks hold is known: whoever is furthest is the survivor. Where so many are
-//     whole that they are a quorum, they are started, and nothing is lost
+//  4. what the disks hold is known: whoever is furthest is the survivor, a voter or a
+//     learner. Where so many voters are whole that they are a quorum, they are started, and
+//     nothing is lost
 //  5. the survivor becomes a cluster of one, and serves
 //  6. it grows to its size, and what is left of the others is given up
 func recoverQuorum(in Input) fleet.Decision {
@@ -220,7 +221,7 @@ func (r roster) startWhole() *fleet.Decision {
 // candidates are the members that a recovery may start from.
 type candidates struct {
 	best  fleet.DataReport
-	whole []fleet.DataReport // furthest first
+	whole []fleet.DataReport // furthest first, and of those that are alike, voters first
 	// broken are the others that were looked at.
 	broken []fleet.DataReport
 }
@@ -239,18 +240,18 @@ func (r roster) candidates() (candidates, *fleet.Decision) {
 		switch {
 		case data == nil:
 			return answer(wait("it is not known what the disk of %s holds%s; submit the operation again", s.name, r.in.silent()))
-		case len(data.Damage) > 0 || !data.Votes():
+		case len(data.Damage) > 0 || !data.Votes() && !data.Learns():
 			c.broken = append(c.broken, *data)
 		default:
 			c.whole = append(c.whole, *data)
 		}
 	}
 	slices.SortStableFunc(c.whole, func(a, b fleet.DataReport) int {
-		return cmp.Or(b.Last.Compare(a.Last), b.Applied.Compare(a.Applied))
+		return cmp.Or(b.Last.Compare(a.Last), truth(b.Votes())-truth(a.Votes()), b.Applied.Compare(a.Applied))
 	})
 	switch {
 	case len(c.whole) == 0:
-		return answer(blocked(fleet.Lost, "no voter of %s has whole data%s; restore a backup into a new cluster, or bring another disk back and submit the operation again",
+		return answer(blocked(fleet.Lost, "no member of %s has whole data%s; restore a backup into a new cluster, or bring another disk back and submit the operation again",
 			cluster, brokenWords(c.broken)))
 	case slices.ContainsFunc(c.whole, func(d fleet.DataReport) bool { return d.ClusterID != c.whole[0].ClusterID }):
 		return answer(blocked(fleet.Conflict, "the disks of %s hold data of different clusters (%s and others); move away what is not of this one, and submit the operation again",
@@ -260,7 +261,7 @@ func (r roster) candidates() (candidates, *fleet.Decision) {
 	if wish := r.in.Operation.Options.Survivor; wish != "" {
 		i := slices.IndexFunc(c.whole, func(d fleet.DataReport) bool { return d.Member == wish })
 		if i < 0 {
-			return answer(blocked(fleet.Invalid, "%s cannot be recovered from: it is no voter whose data is whole%s; name another one, or none: flotilla recover %s",
+			return answer(blocked(fleet.Invalid, "%s cannot be recovered from: it is no member whose data is whole%s; name another one, or none: flotilla recover %s",
 				wish, brokenWords(c.broken), cluster))
 		}
 		c.best = c.whole[i]
@@ -271,7 +272,7 @@ func (r roster) candidates() (candidates, *fleet.Decision) {
 func brokenWords(broken []fleet.DataReport) string {
 	var words []string
 	for _, d := range broken {
-		why := "it is a learner"
+		why := "it was removed"
 		if len(d.Damage) > 0 {
 			why = d.Damage[0]
 		}
@@ -312,8 +313,12 @@ func Loss(in Input, d fleet.Decision) []string {
 		return nil
 	}
 	best := c.best
+	who := best.Member
+	if best.Learns() {
+		who += ", a learner,"
+	}
 	words := []string{fmt.Sprintf("%s becomes a cluster of one, at entry %d of term %d, revision %d or later, with %d keys",
-		best.Member, best.Last.Index, best.Last.Term, best.Revision, best.Keys)}
+		who, best.Last.Index, best.Last.Term, best.Revision, best.Keys)}
 	for _, other := range c.whole {
 		if other.Last.Compare(best.Last) > 0 {
 			words = append(words, fmt.Sprintf("%s is further, at entry %d of term %d: what only it has is lost", other.Member, other.Last.Index, other.Last.Term))

@@ -50,7 +50,7 @@ func (w *walk) lossyLife() {
 			}
 		}
 		if w.may(fleet.RecoverQuorum) && !w.world.Quorum() && w.recoverable() {
-			broken("a voter has whole data where its host answers, and no quorum serves after three recoveries in calm weather")
+			broken("a member has whole data where its host answers, and no quorum serves after three recoveries in calm weather")
 		}
 	}
 	w.takeDown()
@@ -110,12 +110,12 @@ func (w *walk) recovery(careless bool) fleet.Operation {
 	return w.operation(fleet.RecoverQuorum, w.spec, fleet.Options{Without: without, AcceptLoss: true})
 }
 
-// recoverable says that some voter could be recovered from.
+// recoverable says that some member could be recovered from.
 func (w *walk) recoverable() bool {
 	obs := w.world.Observe()
 	return slices.ContainsFunc(w.world.Names(), func(name string) bool {
 		h := obs.Host(name)
-		return w.world.Voter(name) && w.world.CanServe(name) && h != nil && h.Report != nil
+		return (w.world.Voter(name) || w.world.Learner(name) && w.world.HasData(name)) && w.world.CanServe(name) && h != nil && h.Report != nil
 	})
 }
 
@@ -163,9 +163,12 @@ func (r *rules) recoversFrom(in plan.Input, s fleet.Step) {
 		if r.world.Furthest(name) && !r.world.Furthest(s.Member) {
 			broken("%s: %s has what was acknowledged, and it has not", s, name)
 		}
+		if r.world.Furthest(name) && r.world.Learner(s.Member) {
+			broken("%s: %s has a vote and as much", s, name)
+		}
 	}
-	if !r.world.Voter(s.Member) && whole > 0 { // who was removed is better than nobody
-		broken("%s: it is no voter, and %d are whole", s, whole)
+	if !r.world.Voter(s.Member) && !r.world.Learner(s.Member) && whole > 0 { // who was removed is better than nobody
+		broken("%s: it is no member, and %d are whole", s, whole)
 	}
 	if whole > voters/2 {
 		broken("%s: %d of %d voters are whole, which is a quorum", s, whole, voters)

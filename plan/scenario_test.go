@@ -16,7 +16,7 @@ import (
 
 // Each file in testdata is a story of one cluster. The commands:
 //
-//	cluster voters=3 learners=0 zones=(a,b,c) version=3.7.3    begins with an empty world
+//	cluster voters=3 learners=0 zones=(a,b,c) standby=(d) version=3.7.3    begins with an empty world
 //	create | decommission [skip-final-snapshot]
 //	upscale type=large change=inPlace disk=40GiB category=essd quota=4GiB
 //	scale voters=5 learners=1
@@ -26,6 +26,7 @@ import (
 //	upgrade version=3.7.3
 //	roll snapshot-count=20000 max-learners=3 certificates=trust-new-ca
 //	stop [skip-final-snapshot] | start
+//	recover [without=(orders-1,orders-2)]
 //	                                            each begins an operation and shows its plan; the
 //	                                            one before, if it is not over, was cancelled.
 //	                                            allow-downtime goes with any of them
@@ -72,12 +73,15 @@ var beginnings = map[string]fleet.OperationKind{
 	"create": fleet.CreateCluster, "decommission": fleet.DecommissionCluster, "upscale": fleet.UpscaleCluster, "scale": fleet.ScaleCluster,
 	"failover": fleet.FailoverMember, "migrate": fleet.MigrateByLearner, "upgrade": fleet.UpgradeCluster, "roll": fleet.RollCluster,
 	"move-leader": fleet.ChangeLeader, "stop": fleet.StopCluster, "start": fleet.StartCluster,
-	"backup": fleet.BackupCluster,
+	"backup": fleet.BackupCluster, "recover": fleet.RecoverQuorum,
 }
 
 func (s *scenario) do(d *datadriven.TestData) (string, error) {
 	if kind, begins := beginnings[d.Cmd]; begins {
 		s.cancel()
+		if kind == fleet.RecoverQuorum {
+			s.world.Candid() // which recoveries look closely at
+		}
 		target, options, err := s.wanted(d)
 		if err != nil {
 			return "", err
@@ -133,6 +137,8 @@ func (s *scenario) cluster(d *datadriven.TestData) (string, error) {
 			spec.Learners, err = strconv.Atoi(arg.Vals[0])
 		case "zones":
 			spec.Zones = arg.Vals
+		case "standby":
+			spec.Standby.Zones = arg.Vals
 		case "version":
 			spec.Etcd.Version = arg.Vals[0]
 		case "max-learners":
@@ -164,6 +170,8 @@ func (s *scenario) wanted(d *datadriven.TestData) (fleet.Spec, fleet.Options, er
 			options.AllowDowntime = true
 		case "members":
 			options.Members = arg.Vals
+		case "without":
+			options.Without = arg.Vals
 		case "leave":
 			options.Leave = value
 		case "certificates":

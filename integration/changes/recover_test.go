@@ -107,6 +107,13 @@ func writeWhile(t *testing.T, e *harness.Env, cluster, member string, happen fun
 			a.SetEndpoints(endpoint.ClientURL())
 		}
 	}
+	return writeUntil(t, a.Client, happen)
+}
+
+// writeUntil writes from several clients until something has happened, and gives the keys
+// whose writes were acknowledged.
+func writeUntil(t *testing.T, a *clientv3.Client, happen func()) []string {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var mu sync.Mutex
@@ -121,7 +128,7 @@ func writeWhile(t *testing.T, e *harness.Env, cluster, member string, happen fun
 					return
 				}
 				mu.Lock()
-				if acknowledged = append(acknowledged, key); len(acknowledged) == 200 {
+				if acknowledged = append(acknowledged, key); len(acknowledged) == 300 {
 					close(enough)
 				}
 				mu.Unlock()

@@ -125,7 +125,7 @@ func (e *Env) resourcesOf(ctx context.Context, spec fleet.Spec, members []string
 	places := map[string]string{}
 	for _, h := range hosts {
 		onHosts, ids, places[h.Member()] = append(onHosts, h.Member()), append(ids, h.ID), h.ID
-		if h.Type != spec.Machine.Type || h.State != fleet.HostRunning || !slices.Contains(spec.Zones, h.Zone) {
+		if h.Type != spec.Machine.Type || h.State != fleet.HostRunning || !slices.Contains(slices.Concat(spec.Zones, spec.Standby.Zones), h.Zone) {
 			return fmt.Errorf("expected a running %s in %v as host of %s; it is %s %s in %s", spec.Machine.Type, spec.Zones, h.Member(), h.State, h.Type, h.Zone)
 		}
 	}

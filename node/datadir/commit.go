@@ -1,11 +1,13 @@
 package datadir
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 
+	"go.etcd.io/etcd/client/pkg/v3/types"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.etcd.io/raft/v3/raftpb"
@@ -20,6 +22,10 @@ import (
 // committed, and a member that followed learns late of what its leader has acknowledged.
 // An entry that was never committed becomes so. That is allowed: its client was told
 // neither that it was nor that it was not.
+//
+// A learner's log gets one entry more, which gives it its vote: etcd makes no cluster of
+// who has none, and panics ("removed all voters", 3.5 to 3.7), because it only removes all
+// others. The entry is what a promotion by etcd's own call leaves in a log.
 //
 // It writes into the directory, so it is for copies. The report is of that directory; a
 // log that ends within a record is cut off there, as etcd does at a start. It may be done
@@ -42,11 +48,40 @@ func CommitAll(dir string, r *fleet.DataReport) (err error) {
 	if last < r.Last.Index {
 		return errors.Join(fmt.Errorf("its log ends at entry %d, and ended at %d", last, r.Last.Index), w.Close())
 	}
+	var more []*raftpb.Entry
+	if r.Learns() {
+		vote, err := promotion(r, last+1)
+		if err != nil {
+			return errors.Join(err, w.Close())
+		}
+		more, last = append(more, vote), last+1
+	}
 	if state.GetCommit() < last {
 		state.Commit = proto.Uint64(last)
-		err = w.Save(state, nil)
+		err = w.Save(state, more)
 	}
 	return errors.Join(err, w.Close()) // closing it syncs
+}
+
+// promotion is the entry that gives the log's own member its vote, as etcd writes it for
+// MemberPromote (membership.ConfigChangeContext with IsPromote).
+func promotion(r *fleet.DataReport, index uint64) (*raftpb.Entry, error) {
+	id, err := types.IDFromString(r.MemberID)
+	if err != nil {
+		return nil, err
+	}
+	said, err := json.Marshal(struct {
+		ID        types.ID `json:"id"`
+		IsPromote bool     `json:"isPromote"`
+	}{id, true})
+	if err != nil {
+		return nil, err
+	}
+	change, err := proto.Marshal(&raftpb.ConfChange{Type: raftpb.ConfChangeAddNode.Enum(), NodeId: proto.Uint64(uint64(id)), Context: said})
+	if err != nil {
+		return nil, err
+	}
+	return &raftpb.Entry{Type: raftpb.EntryConfChange.Enum(), Term: proto.Uint64(r.Last.Term), Index: proto.Uint64(index), Data: change}, nil
 }
 
 // openLog opens a log for writing, behind its last entry.

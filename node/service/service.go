@@ -77,6 +77,6 @@ const (
 	// moves its leadership away first, which takes an election; the data is safe
 	// either way.
 	StopTimeout = 10 * time.Second
-	// maxLastOutput holds a Go panic's head or some dozens of log lines.
-	maxLastOutput = 8 << 10
+	// maxLastOutput holds a Go panic's head, or what etcd says while it ends.
+	maxLastOutput = 32 << 10
 )

@@ -111,10 +111,10 @@ func (w *World) recover(step fleet.Step) ([]func(), error) {
 // Lost says that a recovery lost what was acknowledged.
 func (w *World) Lost() bool { return w.lost }
 
-// HasData says that a voter's disk can be read, and is the member's.
+// HasData says that a member's disk can be read, and is the member's.
 func (w *World) HasData(name string) bool {
 	s, m := w.storeOf(name), w.members[name]
-	return s != nil && m != nil && !s.spoiled && !m.learner && (s.id == 0 || s.id == m.id)
+	return s != nil && m != nil && !s.spoiled && (s.id == 0 || s.id == m.id)
 }
 
 // Furthest says that a member's disk can be read and has all that was acknowledged.
