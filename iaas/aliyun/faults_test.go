@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
@@ -36,47 +35,21 @@ func newStand(t *testing.T, make func(*testing.T, cloudsim.Config) *cloudsim.Wor
 }
 
 // The answer of each call that changes something is lost in turn, several times for
-// those that buy: nothing is done twice. The SDK asks once only, so that each time the
-// caller has to.
+// those that buy. The SDK asks once only, so that each time the caller has to.
 func TestLostAnswers(t *testing.T) {
-	for _, action := range []string{
+	simtest.LostAnswers(t, []string{
 		"RunInstances", "CreateDisk", "TagResources", "AttachDisk", "ResizeDisk", "RunCommand", "StopInstance",
 		"ModifyInstanceSpec", "StartInstance", "DetachDisk", "DeleteDisk", "DeleteInstance",
-	} {
-		t.Run(action, func(t *testing.T) {
-			t.Parallel()
-			times := 1
-			if action == "RunInstances" || action == "CreateDisk" || action == "RunCommand" {
-				times = 3
-			}
-			s := newStand(t, simtest.World)
-			s.World.Inject(cloudsim.Fault{Kind: cloudsim.LoseAnswer, Target: cloudsim.Target{Action: action}, Times: times})
-			s.Live()
-			require.Equal(t, times, s.World.Struck(cloudsim.LoseAnswer), "answers were lost")
-		})
-	}
+	}, map[string]int{"RunInstances": 3, "CreateDisk": 3, "RunCommand": 3}, func(t *testing.T) simtest.Stand { return newStand(t, simtest.World) })
 }
 
-// A zone without stock is told from everything else at once; a new token in another
-// zone buys.
 func TestNoStock(t *testing.T) {
 	s := newStand(t, simtest.Bodiless)
+	s.NoStock(region+"-h", "ecs.r8y.large")
 	heal := s.World.Inject(cloudsim.Fault{Kind: cloudsim.NoStockLeft, Target: cloudsim.Target{Zone: region + "-g"}})
-	_, err := s.LaunchHost(t.Context(), s.Request("one"))
-	require.Equal(t, fleet.OutOfCapacity, fleet.KindOf(err), "%v", err)
-	require.Equal(t, 1, s.World.Count("RunInstances"))
 	ok, err := s.Available(t.Context(), region+"-g", s.Goods.Type)
 	require.NoError(t, err)
 	require.False(t, ok, "ECS tells what is in stock")
-	elsewhere := s.Request("two")
-	elsewhere.Zone = region + "-h"
-	h, err := s.LaunchHost(t.Context(), elsewhere)
-	require.NoError(t, err)
-	require.Equal(t, region+"-h", h.Zone)
-	rare := s.Request("three")
-	rare.Zone, rare.Type = region+"-h", "ecs.r8y.large"
-	_, err = s.LaunchHost(t.Context(), rare)
-	require.Equal(t, fleet.OutOfCapacity, fleet.KindOf(err), "a type that the zone does not sell: %v", err)
 	heal()
 	for n := range 21 {
 		_, err = s.LaunchHost(t.Context(), s.Request(fmt.Sprint("spread", n)))
@@ -194,28 +167,12 @@ func TestBought(t *testing.T) {
 	require.Equal(t, fleet.Invalid, fleet.KindOf(err), "PL3 begins at 1261 GiB: %v", err)
 }
 
-// A purchase that is asked for again by a worker with a newer configuration is the one
-// that was made: what the image or the user data is now changes nothing about it.
 func TestLaunchAgainWithAnotherConfiguration(t *testing.T) {
-	signed := "link 1"
+	var data string
 	s := newStand(t, simtest.Bodiless, func(c *aliyun.Config) {
-		c.UserData = func(context.Context) ([]byte, error) { return []byte("#cloud-config\n# " + signed), nil }
+		c.UserData = func(context.Context) ([]byte, error) { return []byte(data), nil }
 	})
-	h, err := s.LaunchHost(t.Context(), s.Request("one"))
-	require.NoError(t, err)
-	signed = "link 2"
-	again, err := s.LaunchHost(t.Context(), s.Request("one"))
-	require.NoError(t, err)
-	require.Equal(t, h.ID, again.ID)
-	other := s.Request("one")
-	other.Type = s.Goods.Larger
-	_, err = s.LaunchHost(t.Context(), other)
-	require.Equal(t, fleet.Invalid, fleet.KindOf(err), "another request: %v", err)
-	hosts, _ := s.World.Bought()
-	require.Equal(t, 1, hosts)
-	signed = strings.Repeat("long", 5000)
-	_, err = s.LaunchHost(t.Context(), s.Request("two"))
-	require.ErrorContains(t, err, "ECS takes 16384")
+	s.LaunchesAgain("ECS", func(now string) { data = now })
 }
 
 // No credentials get into what people read: not the secret, nor the URL that has the

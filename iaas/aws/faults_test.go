@@ -3,7 +3,6 @@ package aws_test
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,71 +29,24 @@ func newStand(t *testing.T, make func(*testing.T, cloudsim.Config) *cloudsim.Wor
 
 // The answer of each call that changes something is lost in turn, once (the SDK asks
 // again by itself) or, of those that take most care, so often that the caller has to:
-// nothing is done twice.
+// three end one call.
 func TestLostAnswers(t *testing.T) {
-	for _, action := range []string{
+	simtest.LostAnswers(t, []string{
 		"RunInstances", "CreateVolume", "CreateTags", "AttachVolume", "ModifyVolume", "SendCommand", "StopInstances",
 		"ModifyInstanceAttribute", "StartInstances", "DetachVolume", "DeleteVolume", "TerminateInstances",
-	} {
-		t.Run(action, func(t *testing.T) {
-			t.Parallel()
-			times := 1
-			if action == "RunInstances" || action == "CreateVolume" || action == "SendCommand" {
-				times = 4 // three end one call, and the caller has to ask again
-			}
-			s := newStand(t, simtest.World)
-			s.World.Inject(cloudsim.Fault{Kind: cloudsim.LoseAnswer, Target: cloudsim.Target{Action: action}, Times: times})
-			s.Live()
-			require.Equal(t, times, s.World.Struck(cloudsim.LoseAnswer), "answers were lost")
-		})
-	}
+	}, map[string]int{"RunInstances": 4, "CreateVolume": 4, "SendCommand": 4}, func(t *testing.T) simtest.Stand { return newStand(t, simtest.World) })
 }
 
-// A zone without stock is told from everything else at once, and is not asked again; a
-// new token in another zone buys.
 func TestNoStock(t *testing.T) {
-	s := newStand(t, simtest.Bodiless)
-	s.World.Inject(cloudsim.Fault{Kind: cloudsim.NoStockLeft, Target: cloudsim.Target{Zone: region + "a"}})
-	_, err := s.LaunchHost(t.Context(), s.Request("one"))
-	require.Equal(t, fleet.OutOfCapacity, fleet.KindOf(err), "%v", err)
-	require.Equal(t, 1, s.World.Count("RunInstances"))
-	elsewhere := s.Request("two")
-	elsewhere.Zone = region + "b"
-	h, err := s.LaunchHost(t.Context(), elsewhere)
-	require.NoError(t, err)
-	require.Equal(t, region+"b", h.Zone)
-	rare := s.Request("three")
-	rare.Zone, rare.Type = region+"b", "x8g.large"
-	_, err = s.LaunchHost(t.Context(), rare)
-	require.Equal(t, fleet.OutOfCapacity, fleet.KindOf(err), "a type that the zone does not sell: %v", err)
+	newStand(t, simtest.Bodiless).NoStock(region+"b", "x8g.large")
 }
 
-// A purchase that is asked for again by a worker with a newer configuration is the one
-// that was made: what the image or the user data is now changes nothing about it.
 func TestLaunchAgainWithAnotherConfiguration(t *testing.T) {
-	signed := "link 1"
+	var data string
 	s := newStand(t, simtest.Bodiless, func(c *aws.Config) {
-		c.UserData = func(context.Context) ([]byte, error) { return []byte("#cloud-config\n# " + signed), nil }
+		c.UserData = func(context.Context) ([]byte, error) { return []byte(data), nil }
 	})
-	h, err := s.LaunchHost(t.Context(), s.Request("one"))
-	require.NoError(t, err)
-	signed = "link 2"
-	var again fleet.Host
-	s.Await("it is found", func(ctx context.Context) (bool, error) { // lists lag
-		again, err = s.LaunchHost(ctx, s.Request("one"))
-		return !fleet.Is(err, fleet.Invalid), nil
-	})
-	require.NoError(t, err)
-	require.Equal(t, h.ID, again.ID)
-	other := s.Request("one")
-	other.Type = "m7g.large"
-	_, err = s.LaunchHost(t.Context(), other)
-	require.Equal(t, fleet.Invalid, fleet.KindOf(err), "another request: %v", err)
-	hosts, _ := s.World.Bought()
-	require.Equal(t, 1, hosts)
-	signed = strings.Repeat("long", 5000)
-	_, err = s.LaunchHost(t.Context(), s.Request("two"))
-	require.ErrorContains(t, err, "EC2 takes 16384")
+	s.LaunchesAgain("EC2", func(now string) { data = now })
 }
 
 // A worker's pace is behind this provider as behind any: what EC2 throttles, after the
