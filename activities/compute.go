@@ -75,7 +75,7 @@ func (c *Compute) LaunchHost(ctx context.Context, r fleet.StepRequest) (fleet.St
 
 // AttachDisk buys a member's data disk in its host's zone, or takes the one that
 // is there, and attaches it. One that moves to another host is waited for until the
-// last one has let go of it.
+// last one has let go of it. A host that ended meanwhile is fleet.Lost.
 func (c *Compute) AttachDisk(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
 	id := r.Step.DiskID
 	if id == "" {
@@ -111,7 +111,8 @@ func (c *Compute) AttachDisk(ctx context.Context, r fleet.StepRequest) (fleet.St
 			}
 			return false, -1, "is still attached to " + disk.HostID + ", which ends", err
 		case disk.State == fleet.DiskAvailable:
-			return false, -1, "attaching", ignore(c.Provider.AttachDisk(ctx, id, r.Step.HostID), fleet.Conflict)
+			err := c.orEnded(ctx, r.Step, c.Provider.AttachDisk(ctx, id, r.Step.HostID))
+			return false, -1, "attaching", ignore(err, fleet.Conflict)
 		}
 		return false, -1, "is " + string(disk.State), nil
 	})

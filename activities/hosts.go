@@ -15,9 +15,10 @@ type Hosts struct{ Region }
 
 // PrepareHost brings everything to a host that its member needs to start: the
 // release, the member's directory, keys that are made there, and certificates
-// for them.
+// for them. A host that ended is fleet.Lost.
 func (h *Hosts) PrepareHost(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
-	return note(h.prepare(ctx, r))
+	text, err := h.prepare(ctx, r)
+	return note(text, h.orEnded(ctx, r.Step, err))
 }
 
 func (h *Hosts) prepare(ctx context.Context, r fleet.StepRequest) (string, error) {

@@ -12,7 +12,7 @@ import (
 )
 
 // AwaitInSync waits until a member has what the leader has, by its own word, at
-// several looks.
+// several looks. One whose host ended meanwhile is fleet.Lost.
 func (m *Members) AwaitInSync(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
 	return note(m.awaitInSync(ctx, r, time.Time{}))
 }
@@ -40,7 +40,7 @@ func (r Region) awaitInSync(ctx context.Context, req fleet.StepRequest, until ti
 	defer client.Close()
 	var gate etcdadmin.Gate
 	var text string
-	inStep := false
+	inStep, looked := false, time.Now()
 	pace := func(usual time.Duration) time.Duration {
 		if inStep {
 			return min(usual, streakPause)
@@ -70,8 +70,11 @@ func (r Region) awaitInSync(ctx context.Context, req fleet.StepRequest, until ti
 		case fleet.Is(err, fleet.NotFound):
 			err = fleet.Errorf(fleet.Lost, "member "+req.Step.Member, "is no member any more")
 		}
-		if err == nil && !until.IsZero() && time.Now().After(until) {
+		switch {
+		case err == nil && !until.IsZero() && time.Now().After(until):
 			err = late{words}
+		case err == nil && until.IsZero() && !lag.Answers && time.Since(looked) > endedEvery:
+			looked, err = time.Now(), r.ended(ctx, req.Step)
 		}
 		return false, percent, words, err
 	})

@@ -97,7 +97,8 @@ func (c *Compute) drive(ctx context.Context, step fleet.Step, act func(ctx conte
 // GrowDisk makes a data disk larger and then the file system on it. The member goes
 // on running meanwhile.
 func (c *Compute) GrowDisk(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
-	return note(c.grow(ctx, r))
+	text, err := c.grow(ctx, r)
+	return note(text, c.orEnded(ctx, r.Step, err))
 }
 
 func (c *Compute) grow(ctx context.Context, r fleet.StepRequest) (string, error) {

@@ -63,11 +63,17 @@ func TestHostIsStoppedResizedAndStarted(t *testing.T) {
 func TestHostThatEndedIsLost(t *testing.T) {
 	c := &Compute{hosted(t)}
 	_, err := as(t, func(ctx context.Context) error {
-		host, _ := bought(ctx, t, c, "orders-1")
-		request := fleet.StepRequest{Operation: operation(), Step: fleet.Step{Member: "orders-1", HostID: host.ID, Type: "large"}}
+		host, disk := bought(ctx, t, c, "orders-1")
+		request := fleet.StepRequest{Operation: operation(), Step: fleet.Step{
+			Member: "orders-1", HostID: host.ID, DiskID: disk.ID, Type: "large", Endpoint: &fleet.Endpoint{},
+		}}
 		_, err := c.ReleaseHost(ctx, request)
 		require.NoError(t, err)
-		for _, run := range []func(context.Context, fleet.StepRequest) (fleet.StepReply, error){c.StopHost, c.ResizeHost, c.StartHost} {
+		hosts := &Hosts{c.Region}
+		for _, run := range []func(context.Context, fleet.StepRequest) (fleet.StepReply, error){
+			c.StopHost, c.ResizeHost, c.StartHost, c.AttachDisk, c.GrowDisk, hosts.PrepareHost, hosts.StartMember,
+		} {
+			request.Step.Size = disk.Size
 			_, err := run(ctx, request)
 			require.ErrorContains(t, err, host.ID)
 			require.Contains(t, kindAndFinality(t, err), "lost, final")

@@ -33,17 +33,22 @@ func startRequest(op fleet.Operation, step fleet.Step) node.StartRequest {
 
 // StartMember configures a member and starts it. That it serves is AwaitHealthy's, or
 // AwaitInSync's. One that runs is not restarted for a generation that the step does
-// not know of.
+// not know of. A host that ended is fleet.Lost.
 func (h *Hosts) StartMember(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	text, err := h.start(ctx, r)
+	return note(text, h.orEnded(ctx, r.Step, err))
+}
+
+func (h *Hosts) start(ctx context.Context, r fleet.StepRequest) (string, error) {
 	host, err := h.Provider.Host(ctx, r.Step.HostID)
 	if err != nil {
-		return note("", err)
+		return "", err
 	}
 	request := startRequest(r.Operation, r.Step)
 	if r.Step.Run == nil && r.Operation.Kind != fleet.CreateCluster {
 		report, err := call[fleet.HostReport](ctx, h.Provider, host, node.VerbReport, nil)
 		if err != nil {
-			return note("", err)
+			return "", err
 		}
 		if m := report.Find(r.Step.Member); m != nil && m.Configured != nil {
 			request.Generation = m.Configured.Generation
@@ -51,9 +56,9 @@ func (h *Hosts) StartMember(ctx context.Context, r fleet.StepRequest) (fleet.Ste
 	}
 	member, err := call[fleet.MemberReport](ctx, h.Provider, host, node.VerbStart, request)
 	if err != nil {
-		return note("", err)
+		return "", err
 	}
-	return note(fmt.Sprintf("pid %d at %s", member.PID, r.Step.Endpoint.ClientURL()), nil)
+	return fmt.Sprintf("pid %d at %s", member.PID, r.Step.Endpoint.ClientURL()), nil
 }
 
 // StopMember stops a member; it stays stopped. A host that is gone took its
