@@ -46,6 +46,11 @@ type Region struct {
 	Clusters func(ctx context.Context) ([]fleet.Summary, error)
 	// BackupsAtOnce is how many scheduled backups of the region may run at a time.
 	BackupsAtOnce int
+	// WantBackup asks the region's schedule for a backup that is due by no time, and
+	// RecordChanges has the recording of the region's changes begun, if it does not run.
+	// Nil where there are no such workflows.
+	WantBackup    func(ctx context.Context, op fleet.Operation) error
+	RecordChanges func(ctx context.Context) error
 	Log           *zap.Logger
 
 	span *span.Provider // of Provider and Elsewhere
@@ -60,7 +65,7 @@ type Registry interface {
 func Register(registry Registry, r Region) {
 	r = r.ready()
 	planner, compute, hosts, upkeep := &Planner{r}, &Compute{r}, &Hosts{r}, &Upkeep{r}
-	backups := &Backups{r}
+	backups, changes := &Backups{r}, &Changes{r}
 	members, versions, snapshots, authorities := &Members{r}, &Versions{r}, &Snapshots{r}, &Authorities{r}
 	for name, a := range map[string]any{
 		fleet.ActivityLook:             planner.Look,
@@ -111,6 +116,7 @@ func Register(registry Registry, r Region) {
 		fleet.ActivityCheckBackup:       backups.CheckBackup,
 		string(fleet.SaveBackup):        backups.SaveBackup,
 		fleet.ActivityDueBackups:        backups.DueBackups,
+		fleet.ActivityRecordChanges:     changes.RecordChanges,
 		string(fleet.ExpireBackups):     backups.ExpireBackups,
 		string(fleet.SaveFinalSnapshot): snapshots.SaveFinalSnapshot,
 		string(fleet.CloseSnapshot):     snapshots.CloseSnapshot,

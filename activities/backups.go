@@ -270,13 +270,24 @@ func (b *Backups) list(ctx context.Context, r fleet.BackupsRequest) (all fleet.B
 			if err != nil {
 				return all, err
 			}
+			var segments []backup.SegmentEntry
 			if r.Latest {
 				entries = entries[max(0, len(entries)-1):]
+			} else if segments, err = within(ctx, listWithin, "listing changes of "+of.Cluster, func(ctx context.Context) ([]backup.SegmentEntry, error) {
+				return b.vault().Segments(ctx, of.Cluster, uid)
+			}); err != nil {
+				return all, err
 			}
 			for _, e := range entries {
 				told := tell(e)
 				told.Cluster, told.UID = of.Cluster, uid // of a damaged one its own word is not taken
+				if reach := backup.ReachOf(e.Manifest, segments); e.Err == nil && len(reach.Segments) > 0 {
+					told.Reach = &fleet.Reach{Revision: reach.Revision, Until: reach.Until}
+				}
 				all.Backups = append(all.Backups, told)
+			}
+			for _, g := range backup.Gaps(entries, segments) {
+				all.Gaps = append(all.Gaps, fleet.Gap{Cluster: of.Cluster, UID: uid, First: g.First, Last: g.Last, After: g.After, Before: g.Before, Healed: g.Healed})
 			}
 		}
 	}

@@ -179,8 +179,15 @@ func (r Region) stored(ctx context.Context, op fleet.Operation, obs *fleet.Obser
 			return err
 		}
 		expired, err := r.expired(ctx, op)
+		if err != nil {
+			return err
+		}
 		for _, e := range expired {
 			obs.ExpiredBackups = append(obs.ExpiredBackups, e.ID)
+		}
+		changes, err := r.unneeded(ctx, op)
+		if len(changes) > 0 {
+			obs.ExpiredBackups = append(obs.ExpiredBackups, fmt.Sprintf("changes %d to %d", changes[0].Segment.First, changes[len(changes)-1].Segment.Last))
 		}
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/flotilla-etcd/flotilla/backup"
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
@@ -27,12 +29,19 @@ func (b *Backups) due(ctx context.Context, r fleet.DueRequest) (fleet.DueReply, 
 	if err != nil {
 		return answer, err
 	}
+	changes := false
 	for _, s := range clusters {
 		if s.Provider != r.Provider || s.Region != r.Region || s.Phase != fleet.PhaseRunning || s.Backup == nil {
 			continue
 		}
+		changes = changes || s.Backup.Changes > 0
 		if slot, due := s.Backup.Due(s.UID, r.After, r.Until); due {
 			answer.Due = append(answer.Due, scheduled(s, slot))
+		}
+	}
+	if changes && b.RecordChanges != nil {
+		if err := b.RecordChanges(ctx); err != nil { // it is begun at the next look; backups do not wait for it
+			b.Log.Warn("the recording of changes cannot be begun", zap.Error(err))
 		}
 	}
 	slices.SortFunc(answer.Due, func(x, y fleet.Operation) int {
@@ -92,8 +101,48 @@ func (b *Backups) expire(ctx context.Context, op fleet.Operation) (string, error
 			return "", err
 		}
 	}
+	changes, err := b.expireChanges(ctx, op)
+	if err != nil {
+		return "", err
+	}
 	swept, err := within(ctx, listWithin, "sweeping", func(ctx context.Context) ([]string, error) {
-		return b.vault().Sweep(ctx, op.Cluster, op.UID, leftovers)
+		snapshots, err := b.vault().Sweep(ctx, op.Cluster, op.UID, leftovers)
+		if err != nil {
+			return snapshots, err
+		}
+		segments, err := b.vault().SweepSegments(ctx, op.Cluster, op.UID, leftovers)
+		return append(snapshots, segments...), err
 	})
-	return fmt.Sprintf("%d removed, %d leftovers swept", len(entries), len(swept)), err
+	return fmt.Sprintf("%d removed, %d pieces of changes, %d leftovers swept", len(entries), changes, len(swept)), err
+}
+
+// unneeded gives the recorded changes of an operation's cluster that need not be kept.
+func (r Region) unneeded(ctx context.Context, op fleet.Operation) ([]backup.SegmentEntry, error) {
+	segments, err := r.vault().Segments(ctx, op.Cluster, op.UID)
+	if err != nil || len(segments) == 0 {
+		return nil, err
+	}
+	entries, err := r.vault().List(ctx, op.Cluster, op.UID)
+	if err != nil {
+		return nil, err
+	}
+	return backup.Unneeded(entries, segments, time.Duration(cmp.Or(op.Spec.Backup.KeepChanges, fleet.DefaultKeepChanges)), time.Now()), nil
+}
+
+// expireChanges removes them, the manifest of each first.
+func (b *Backups) expireChanges(ctx context.Context, op fleet.Operation) (int, error) {
+	segments, err := within(ctx, listWithin, "listing changes", func(ctx context.Context) ([]backup.SegmentEntry, error) { return b.unneeded(ctx, op) })
+	if err != nil {
+		return 0, err
+	}
+	for i, e := range segments {
+		beat(ctx, i*100/len(segments), "removing "+e.ID)
+		_, err := within(ctx, answerWithin, "removing "+e.ID, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, b.vault().DeleteSegment(ctx, op.Cluster, op.UID, e.History, e.ID)
+		})
+		if err != nil {
+			return i, err
+		}
+	}
+	return len(segments), nil
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -504,4 +505,36 @@ func TestCompactionOutrunsChanges(t *testing.T) {
 	removed, err := s.vault.SweepSegments(t.Context(), "orders", "u1", 0)
 	require.NoError(t, err)
 	require.Empty(t, removed)
+}
+
+// What a recorder takes of a worker, which has thousands of them.
+func TestRecordersAreCheap(t *testing.T) {
+	s := startSource(t, etcdtest.V37)
+	const many = 40
+	count := func() (goroutines int, used uint64) {
+		runtime.GC()
+		return runtime.NumGoroutine(), heap()
+	}
+	goroutines, used := count()
+	var recorders []*recorder
+	for range many {
+		admin, err := etcdadmin.Connect(etcdadmin.Config{Endpoints: s.cluster.Endpoints(), TLS: s.cluster.TLS})
+		require.NoError(t, err)
+		defer admin.Close()
+		of := *s
+		of.admin = admin
+		recorders = append(recorders, of.record(t, s.revision(t)+1, 4<<20))
+	}
+	s.writeMany(t, 20)
+	for _, r := range recorders {
+		r.await(t, s.revision(t))
+	}
+	g, u := count()
+	each, bytes := (g-goroutines)/many, fleet.Bytes(max(0, int64(u)-int64(used))/many)
+	t.Logf("%d goroutines and %s for each of %d", each, bytes.Human(), many)
+	require.Less(t, each, 40)
+	require.Less(t, bytes, fleet.Bytes(1<<20))
+	for _, r := range recorders {
+		r.stop(t)
+	}
 }

@@ -133,35 +133,38 @@ func Begin(entries []Entry, segments []SegmentEntry, history string, now int64) 
 	return from, best > 0 && best >= last
 }
 
-// Unneeded gives the segments that no backup needs which is kept: those that lead from
-// none of them to a later revision. Changes that came after the newest backup are needed
-// by the one that may just be taken. keep is how long the others are kept; zero means as
-// long as a backup leads to them.
-func Unneeded(entries []Entry, segments []SegmentEntry, keep time.Duration, now time.Time) []SegmentEntry {
-	needed := map[string]bool{}
-	newest := time.Time{}
+// Unneeded gives the segments that need not be kept: those that lead from no backup to a
+// later revision, and those that are older than keep, unless it is zero. What leads on
+// from the newest backup is needed in any case, and so is what came after it was taken:
+// the next one may just be on its way.
+func Unneeded(entries []Entry, segments []SegmentEntry, keep time.Duration, now time.Time) (unneeded []SegmentEntry) {
+	leads, needed := map[string]bool{}, map[string]bool{}
+	newest := Manifest{}
+	for _, e := range entries {
+		if e.Err == nil && e.Manifest.Taken.After(newest.Taken) {
+			newest = e.Manifest
+		}
+	}
 	for _, e := range entries {
 		if e.Err != nil {
 			continue
 		}
-		if e.Manifest.Taken.After(newest) {
-			newest = e.Manifest.Taken
-		}
 		for _, s := range ReachOf(e.Manifest, segments).Segments {
 			if s.Last > e.Manifest.Revision || s.Empty() {
-				needed[s.ID] = true
+				leads[s.ID] = true
+				needed[s.ID] = needed[s.ID] || e.ID == newest.ID
 			}
 		}
 	}
-	var unneeded []SegmentEntry
 	for _, e := range segments {
 		at := e.Modified
 		if e.Err == nil {
 			at = e.Segment.ended()
 		}
-		switch old := keep > 0 && now.Sub(at) > keep; {
-		case newest.IsZero(), !at.Before(newest):
-		case old, !needed[e.ID] && e.Err == nil:
+		old := keep > 0 && now.Sub(at) > keep
+		switch {
+		case newest.Taken.IsZero(), !at.Before(newest.Taken), needed[e.ID]:
+		case old, !leads[e.ID] && e.Err == nil:
 			unneeded = append(unneeded, e)
 		}
 	}

@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
@@ -166,37 +169,85 @@ type SegmentEntry struct {
 // Segments gives the segments of a cluster, by history and then by their first revision.
 // One that is damaged is in the list and says so. Errors: as of the store.
 func (v Vault) Segments(ctx context.Context, cluster, uid string) ([]SegmentEntry, error) {
+	return v.segments(ctx, cluster, uid, func([]segmentKey) int { return 0 })
+}
+
+// SegmentsSince gives the segments of one history that may hold revisions from this one
+// on, without reading the manifests of those before. Errors: as of the store.
+func (v Vault) SegmentsSince(ctx context.Context, cluster, uid, history string, revision int64) ([]SegmentEntry, error) {
+	entries, err := v.segments(ctx, cluster, uid, func(keys []segmentKey) (skip int) {
+		for i, k := range keys {
+			if k.first() <= revision {
+				skip = i
+			}
+		}
+		return skip
+	})
+	return slices.DeleteFunc(entries, func(e SegmentEntry) bool { return e.History != history }), err
+}
+
+// segmentKey is what the name of a manifest says.
+type segmentKey struct {
+	history, id string
+	modified    time.Time
+}
+
+// first is the segment's first revision; zero for a name that no segment has.
+func (k segmentKey) first() int64 {
+	number, _, _ := strings.Cut(k.id, "-")
+	n, _ := strconv.ParseInt(number, 10, 64)
+	return n
+}
+
+// segments lists those of each history but so many that skip says.
+func (v Vault) segments(ctx context.Context, cluster, uid string, skip func([]segmentKey) int) ([]SegmentEntry, error) {
 	prefix := changesOf(cluster, uid)
 	objects, err := v.Store.List(ctx, prefix)
 	if err != nil {
 		return nil, err
 	}
-	sizes := map[string]fleet.Bytes{}
-	for _, o := range objects {
+	sizes, all := map[string]fleet.Bytes{}, map[string][]segmentKey{}
+	var histories []string
+	for _, o := range objects { // keys sort by history and first revision
 		sizes[o.Key] = o.Size
-	}
-	var entries []SegmentEntry
-	for _, o := range objects {
 		if path.Base(o.Key) != manifestName {
 			continue
 		}
 		history, _, _ := strings.Cut(strings.TrimPrefix(o.Key, prefix), "/")
-		e := SegmentEntry{ID: idOf(o.Key), History: history, Modified: o.Modified}
-		e.Segment, e.Err = v.segment(ctx, cluster, uid, history, e.ID)
-		switch {
-		case fleet.Is(e.Err, fleet.NotFound): // deleted while we looked
-			continue
-		case e.Err != nil && !fleet.Is(e.Err, fleet.Lost):
-			return nil, e.Err
+		if len(all[history]) == 0 {
+			histories = append(histories, history)
 		}
-		for _, o := range e.Segment.Objects {
-			if size, there := sizes[o.Key]; !there || size != o.Size {
-				e.Err = damaged(e.Segment.String(), "object %s is missing, or is not of %d bytes", o.Key, int64(o.Size))
-			}
-		}
-		entries = append(entries, e)
+		all[history] = append(all[history], segmentKey{history, idOf(o.Key), o.Modified})
 	}
-	return entries, nil // keys sort by history and first revision
+	var keys []segmentKey
+	for _, history := range histories {
+		keys = append(keys, all[history][skip(all[history]):]...)
+	}
+	const atOnce = 8 // small objects: their number counts, not their size
+	entries := make([]SegmentEntry, len(keys))
+	reading, readCtx := errgroup.WithContext(ctx)
+	reading.SetLimit(atOnce)
+	for i, k := range keys {
+		reading.Go(func() error {
+			e := SegmentEntry{ID: k.id, History: k.history, Modified: k.modified}
+			e.Segment, e.Err = v.segment(readCtx, cluster, uid, k.history, k.id)
+			if e.Err != nil && !fleet.Is(e.Err, fleet.Lost) && !fleet.Is(e.Err, fleet.NotFound) {
+				return e.Err
+			}
+			for _, o := range e.Segment.Objects {
+				if size, there := sizes[o.Key]; !there || size != o.Size {
+					e.Err = damaged(e.Segment.String(), "object %s is missing, or is not of %d bytes", o.Key, int64(o.Size))
+				}
+			}
+			entries[i] = e
+			return nil
+		})
+	}
+	if err := reading.Wait(); err != nil {
+		return nil, err
+	}
+	// What was deleted while we looked is none.
+	return slices.DeleteFunc(entries, func(e SegmentEntry) bool { return fleet.Is(e.Err, fleet.NotFound) }), nil
 }
 
 // DeleteSegment removes a segment, its manifest first. Absent is a success.

@@ -31,6 +31,28 @@ type Backup struct {
 	Damaged string `json:"damaged,omitempty"`
 	// Rehearsal is what became of restoring it for real, the last time; nil if never.
 	Rehearsal *Rehearsal `json:"rehearsal,omitempty"`
+	// Reach is how far the changes that were recorded bring it; nil when none follow on it.
+	Reach *Reach `json:"reach,omitempty"`
+}
+
+// Reach is how far a backup can be brought: to any revision from its own to this one, and
+// any time from when it was stored to Until.
+type Reach struct {
+	Revision int64     `json:"revision"`
+	Until    time.Time `json:"until"`
+}
+
+// Gap are revisions of a cluster that no backup and no recorded change leads to.
+type Gap struct {
+	Cluster string `json:"cluster"`
+	UID     string `json:"uid"`
+	First   int64  `json:"first"`
+	Last    int64  `json:"last"`
+	// After and Before are between which times they were.
+	After  time.Time `json:"after,omitzero"`
+	Before time.Time `json:"before,omitzero"`
+	// Healed says that a backup was taken behind it; else one is needed.
+	Healed bool `json:"healed"`
 }
 
 // Rehearsal is what became of restoring a backup for real.
@@ -70,6 +92,9 @@ type BackupsOf struct {
 // BackupsReply are backups, by cluster and then oldest first.
 type BackupsReply struct {
 	Backups []Backup `json:"backups"`
+	// Gaps are those between the clusters' changes; not looked for where only the newest
+	// backups were asked for.
+	Gaps []Gap `json:"gaps,omitempty"`
 }
 
 // BackupRequest names one backup.

@@ -12,7 +12,16 @@ type BackupPolicy struct {
 	// Every is from one backup to the next; zero means only when somebody asks.
 	Every Duration `yaml:"every,omitempty" json:"every,omitempty"`
 	Keep  Keep     `yaml:"keep,omitempty" json:"keep,omitzero"`
+	// Changes has what is written between backups recorded, and stored so long after it
+	// was written at the latest; zero means that it is not.
+	Changes Duration `yaml:"changes,omitempty" json:"changes,omitempty"`
+	// KeepChanges is how long they are kept; zero means DefaultKeepChanges. Those behind
+	// the newest backup are kept in any case.
+	KeepChanges Duration `yaml:"keepChanges,omitempty" json:"keepChanges,omitempty"`
 }
+
+// DefaultKeepChanges is how long changes are kept where the spec does not say.
+const DefaultKeepChanges = Duration(7 * 24 * time.Hour)
 
 // Keep says which backups are kept: each rule keeps some, and what no rule keeps is
 // removed. Without any rule all are kept.
@@ -30,9 +39,12 @@ type Keep struct {
 // Bounds of a backup policy.
 const (
 	// minEvery is how often the schedule looks.
-	minEvery = Duration(time.Minute)
-	maxEvery = Duration(31 * 24 * time.Hour)
-	maxKept  = 1000
+	minEvery       = Duration(time.Minute)
+	maxEvery       = Duration(31 * 24 * time.Hour)
+	maxKept        = 1000
+	minChanges     = Duration(time.Second)
+	maxChanges     = Duration(time.Hour)
+	maxKeepChanges = Duration(366 * 24 * time.Hour)
 )
 
 // Validate gives everything that is wrong with the policy, below path.
@@ -40,6 +52,15 @@ func (p BackupPolicy) Validate(path string) Problems {
 	var ps Problems
 	if p.Every != 0 && (p.Every < minEvery || p.Every > maxEvery) {
 		ps.add(path+".every", "%s must be between %s and %s; leave it out for none", p.Every, minEvery, maxEvery)
+	}
+	switch {
+	case p.Changes != 0 && (p.Changes < minChanges || p.Changes > maxChanges):
+		ps.add(path+".changes", "%s must be between %s and %s; leave it out for none", p.Changes, minChanges, maxChanges)
+	case p.Changes != 0 && p.Every == 0:
+		ps.add(path+".changes", "changes follow on backups: say how often one is taken, as %s.every", path)
+	}
+	if p.KeepChanges < 0 || p.KeepChanges > maxKeepChanges {
+		ps.add(path+".keepChanges", "%s must be between 0s and %s", p.KeepChanges, maxKeepChanges)
 	}
 	for _, rule := range []struct {
 		name string
@@ -86,4 +107,22 @@ type DueReply struct {
 	Due []Operation `json:"due,omitempty"`
 	// AtOnce is how many backups of the region may run at a time.
 	AtOnce int `json:"atOnce"`
+}
+
+// ActivityRecordChanges records the changes of some of a region's clusters: RecordRequest
+// → RecordReply, after an hour or when its worker ends.
+const ActivityRecordChanges = "RecordChanges"
+
+// RecordRequest asks for the changes of a share of a region's clusters to be recorded.
+type RecordRequest struct {
+	Provider string `json:"provider"`
+	Region   string `json:"region"`
+	// Share is which of Of shares: a cluster's follows from its UID.
+	Share int `json:"share"`
+	Of    int `json:"of"`
+}
+
+// RecordReply says how that stood at the end.
+type RecordReply struct {
+	Clusters int `json:"clusters"`
 }

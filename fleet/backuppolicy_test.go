@@ -46,3 +46,26 @@ func TestMissedBackupsAreDueOnce(t *testing.T) {
 	_, due = BackupPolicy{}.Due("u", time.Time{}, now)
 	require.False(t, due)
 }
+
+func TestChangesFollowOnBackups(t *testing.T) {
+	day := Duration(24 * time.Hour)
+	for _, c := range []struct {
+		policy BackupPolicy
+		wrong  string
+	}{
+		{BackupPolicy{Every: day, Changes: Duration(time.Minute)}, ""},
+		{BackupPolicy{Every: day, Changes: Duration(time.Minute), KeepChanges: 30 * day}, ""},
+		{BackupPolicy{Changes: Duration(time.Minute)}, "backup.changes"},
+		{BackupPolicy{Every: day, Changes: Duration(time.Millisecond)}, "backup.changes"},
+		{BackupPolicy{Every: day, Changes: day}, "backup.changes"},
+		{BackupPolicy{Every: day, Changes: Duration(time.Minute), KeepChanges: 400 * day}, "backup.keepChanges"},
+	} {
+		problems := c.policy.Validate("backup")
+		if c.wrong == "" {
+			require.Empty(t, problems, "%+v", c.policy)
+			continue
+		}
+		require.Len(t, problems, 1, "%+v", c.policy)
+		require.Equal(t, c.wrong, problems[0].Path)
+	}
+}

@@ -98,7 +98,7 @@ func (r *recorder) ended() (all []*workflowpb.WorkflowExecutionInfo) {
 		gone := 0
 		for _, execution := range all {
 			switch {
-			case execution.Type.Name == workflows.ScheduleType: // it never ends; what it did so far is recorded
+			case execution.Type.Name == workflows.ScheduleType, execution.Type.Name == workflows.ChangesType: // they never end; what they did so far is recorded
 			case execution.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
 				return fmt.Errorf("%s runs", execution.Execution.WorkflowId)
 			case execution.Type.Name == "Cluster" && execution.Status == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:

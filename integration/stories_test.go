@@ -337,7 +337,7 @@ func saved(s story) {
 		Provider: view.Spec.Provider, Region: view.Spec.Region, Clusters: []fleet.BackupsOf{{Cluster: s.cluster}},
 	})
 	require.NoError(s.t, err)
-	require.Len(s.t, found, 1)
+	require.Len(s.t, found.Backups, 1)
 	_, err = client.VerifyBackup(ctx, workflows.BackupRequest{
 		Provider: view.Spec.Provider, Region: view.Spec.Region, Cluster: s.cluster, UID: view.Summary.UID,
 	})
@@ -359,13 +359,13 @@ func saved(s story) {
 	s.cancel(r)
 
 	spec := view.Spec.Clone()
-	spec.Backup = fleet.BackupPolicy{Every: fleet.Duration(time.Minute), Keep: fleet.Keep{Last: 1}}
+	spec.Backup = fleet.BackupPolicy{Every: fleet.Duration(time.Minute), Keep: fleet.Keep{Last: 1}, Changes: fleet.Duration(time.Second)}
 	require.NoError(s.t, client.Amend(ctx, s.cluster, spec))
-	harness.Eventually(s.t, "the schedule takes a backup, and only that is kept", func(ctx context.Context) error {
+	harness.Eventually(s.t, "the schedule takes a backup, only that is kept, and changes are recorded behind it", func(ctx context.Context) error {
 		now, err := client.Backups(ctx, workflows.BackupsRequest{
 			Provider: spec.Provider, Region: spec.Region, Clusters: []fleet.BackupsOf{{Cluster: s.cluster}},
 		})
-		if err == nil && (len(now) != 1 || now[0].AskedBy != "schedule") {
+		if err == nil && (len(now.Backups) != 1 || now.Backups[0].AskedBy != "schedule" || now.Backups[0].Reach == nil) {
 			err = fmt.Errorf("there are %+v", now)
 		}
 		return err

@@ -72,12 +72,13 @@ func (c *Client) cancelBeside(ctx context.Context, ref Ref) (workflows.SubmitRep
 }
 
 // Backups lists the backups of clusters of one provider and region, by cluster and
-// then oldest first. The clusters need not exist any more.
-func (c *Client) Backups(ctx context.Context, request workflows.BackupsRequest) ([]fleet.Backup, error) {
+// then oldest first, and the gaps between the changes that were recorded. The clusters
+// need not exist any more.
+func (c *Client) Backups(ctx context.Context, request workflows.BackupsRequest) (workflows.BackupsReply, error) {
 	var reply workflows.BackupsReply
 	err := c.run(ctx, "backups/"+request.Region, "the list of backups", answerTimeout,
 		region{request.Provider, request.Region}, workflows.BackupsType, request, &reply)
-	return reply.Backups, err
+	return reply, err
 }
 
 // VerifyBackup has a backup read to its last byte. It gives what the backup is, with an

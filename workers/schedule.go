@@ -29,6 +29,32 @@ func startSchedule(ctx context.Context, c Config, temporal client.Client) error 
 	return nil
 }
 
+// wantBackup asks the schedule of a region for a backup.
+func wantBackup(c Config, temporal client.Client) func(context.Context, fleet.Operation) error {
+	return func(ctx context.Context, op fleet.Operation) error {
+		err := temporal.SignalWorkflow(ctx, workflows.ScheduleID(c.Provider, c.Region), "", workflows.SignalWantBackup, op)
+		if err != nil {
+			return fleet.Errorf(fleet.Unavailable, "schedule of backups", "cannot be asked: %w", err)
+		}
+		return nil
+	}
+}
+
+// recordChanges has the changes of a region recorded by the one workflow that does.
+func recordChanges(c Config, temporal client.Client) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+			ID: workflows.ChangesID(c.Provider, c.Region), TaskQueue: workflows.TaskQueue,
+			WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+			StaticSummary:            "changes of " + c.Provider + " " + c.Region,
+		}, workflows.ChangesType, workflows.ChangesState{Provider: c.Provider, Region: c.Region})
+		if err != nil {
+			return fleet.Errorf(fleet.Unavailable, "recording of changes", "cannot be started: %w", err)
+		}
+		return nil
+	}
+}
+
 // clusters lists those of a namespace's clusters that exist, from its visibility.
 func clusters(temporal client.Client, namespace string) func(context.Context) ([]fleet.Summary, error) {
 	return func(ctx context.Context) ([]fleet.Summary, error) {

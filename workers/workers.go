@@ -170,6 +170,7 @@ func assemble(ctx context.Context, c Config, o Options, temporal client.Client, 
 			return nil, err
 		}
 		region.Clusters = clusters(temporal, namespace)
+		region.WantBackup, region.RecordChanges = wantBackup(c, temporal), recordChanges(c, temporal)
 		w := worker.New(temporal, workflows.RegionQueue(c.Provider, c.Region), options)
 		activities.Register(activityRegistry{w}, region)
 		s.workers = append(s.workers, w)
@@ -209,6 +210,7 @@ func RegisterWorkflows(r worker.WorkflowRegistry) {
 		string(fleet.DecommissionCluster): {workflows.DecommissionCluster, workflow.VersioningBehaviorPinned},
 		string(fleet.BackupCluster):       {workflows.BackupCluster, workflow.VersioningBehaviorPinned},
 		workflows.ScheduleType:            {workflows.ScheduleBackups, workflow.VersioningBehaviorAutoUpgrade},
+		workflows.ChangesType:             {workflows.RecordChanges, workflow.VersioningBehaviorAutoUpgrade},
 		workflows.BackupsType:             {workflows.ListBackups, workflow.VersioningBehaviorPinned},
 		workflows.VerifyBackupType:        {workflows.VerifyBackup, workflow.VersioningBehaviorPinned},
 		workflows.PlanType:                {workflows.PlanOperation, workflow.VersioningBehaviorPinned},

@@ -39,6 +39,8 @@ const (
 	VerifyBackupType = "VerifyBackup"
 	// ScheduleType takes the backups of a region that specs ask for: ScheduleState.
 	ScheduleType = "ScheduleBackups"
+	// ChangesType records the changes of a region's clusters between backups: ChangesState.
+	ChangesType = "RecordChanges"
 	// RecipientType says whom to seal to: RecipientRequest → RecipientReply.
 	RecipientType = "FleetRecipient"
 	// ExamineType says what a region lacks for its work: ExamineRequest → ExamineReply.

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -21,6 +22,9 @@ const (
 	// dueTimeout covers a list of ten thousand clusters.
 	dueTimeout = 2 * time.Minute
 )
+
+// SignalWantBackup asks the schedule for a backup that is due by no time: fleet.Operation.
+const SignalWantBackup = "want-backup"
 
 // ScheduleID is the ID of the workflow that takes the backups of a region.
 func ScheduleID(provider, region string) string { return "backups/" + provider + "/" + region }
@@ -49,6 +53,7 @@ func ScheduleBackups(ctx workflow.Context, state ScheduleState) error {
 		StartToCloseTimeout: dueTimeout,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: scheduleEvery},
 	})
+	wanted := workflow.GetSignalChannel(ctx, SignalWantBackup)
 	running, atOnce := 0, 1
 	for {
 		if err := workflow.Sleep(ctx, scheduleEvery-time.Duration(workflow.Now(ctx).UnixNano())%scheduleEvery); err != nil {
@@ -60,6 +65,11 @@ func ScheduleBackups(ctx workflow.Context, state ScheduleState) error {
 			return err
 		}
 		state.Looked, state.Waiting, atOnce = request.Until, append(state.Waiting, reply.Due...), max(1, reply.AtOnce)
+		for op := (fleet.Operation{}); wanted.ReceiveAsync(&op); op = (fleet.Operation{}) {
+			if !slices.ContainsFunc(state.Waiting, func(w fleet.Operation) bool { return w.ID == op.ID }) {
+				state.Waiting = append(state.Waiting, op)
+			}
+		}
 		full := workflow.GetInfo(ctx).GetCurrentHistoryLength() > scheduleEvents
 		if full && running == 0 {
 			return workflow.NewContinueAsNewError(ctx, ScheduleType, state)

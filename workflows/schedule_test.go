@@ -25,6 +25,7 @@ type schedule struct {
 	asked        []fleet.DueRequest
 	begun        []string
 	running, top int
+	with         func(env *testsuite.TestWorkflowEnvironment)
 }
 
 func (s *schedule) run(t *testing.T, runs, takes time.Duration, due func(n int) (fleet.DueReply, error)) {
@@ -56,6 +57,9 @@ func (s *schedule) run(t *testing.T, runs, takes time.Duration, due func(n int) 
 		}
 		return reply, err
 	}, activity.RegisterOptions{Name: fleet.ActivityDueBackups})
+	if s.with != nil {
+		s.with(env)
+	}
 	env.RegisterDelayedCallback(env.CancelWorkflow, runs)
 	env.ExecuteWorkflow(workflows.ScheduleType, workflows.ScheduleState{Provider: "local", Region: "local-1"})
 	require.True(t, env.IsWorkflowCompleted())

@@ -69,6 +69,7 @@ func (w where) find(ctx context.Context, client plane, cluster string) (workflow
 // backupList is what lists of backups print.
 type backupList struct {
 	Backups []fleet.Backup `json:"backups"`
+	Gaps    []fleet.Gap    `json:"gaps,omitempty"`
 }
 
 func (a *app) backupsCommand() *cobra.Command {
@@ -77,7 +78,10 @@ func (a *app) backupsCommand() *cobra.Command {
 		Use: "backups NAME", Short: "List the backups of a cluster",
 		Long: `List the backups of a cluster, oldest first: those that count, and those that do not any
 more because something of them is missing or altered. That the bytes are right only
-flotilla verify and a rehearsal show.`,
+flotilla verify and a rehearsal show.
+
+UP TO is the revision and the time that the changes recorded behind a backup lead to: the
+cluster can be had as it was at any in between. Gaps between changes are listed below.`,
 		Example: "  flotilla backups orders\n  flotilla backups orders -o json", Args: oneArgument("the name of a cluster"),
 		ValidArgsFunction: a.completeCluster,
 	}
@@ -99,7 +103,7 @@ flotilla verify and a rehearsal show.`,
 		if err != nil {
 			return err
 		}
-		return a.printBackups(*output, found, "no backup of "+args[0]+" yet; flotilla backup "+args[0]+" takes one")
+		return a.printBackups(*output, backupList(found), "no backup of "+args[0]+" yet; flotilla backup "+args[0]+" takes one")
 	}
 	return cmd
 }
@@ -132,7 +136,7 @@ func (a *app) getBackupsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.printBackups(*output, found, "no backups yet")
+		return a.printBackups(*output, backupList{Backups: found}, "no backups yet")
 	}
 	return cmd
 }
@@ -156,7 +160,7 @@ func newest(ctx context.Context, client plane, clusters []fleet.Summary) ([]flee
 		if err != nil {
 			return nil, err
 		}
-		for _, b := range found {
+		for _, b := range found.Backups {
 			all[b.Cluster] = b
 		}
 	}
@@ -170,31 +174,55 @@ func newest(ctx context.Context, client plane, clusters []fleet.Summary) ([]flee
 	return list, nil
 }
 
-func (a *app) printBackups(output format, found []fleet.Backup, none string) error {
-	if found == nil {
-		found = []fleet.Backup{}
+func (a *app) printBackups(output format, found backupList, none string) error {
+	if found.Backups == nil {
+		found.Backups = []fleet.Backup{}
 	}
-	if len(found) == 0 && output == asTable {
+	if len(found.Backups) == 0 && output == asTable {
 		a.say("%s", none)
 		return nil
 	}
-	return a.print(output, backupList{found}, func() string { return backupsText(a.out, found, a.clock()) })
+	return a.print(output, found, func() string {
+		return backupsText(a.out, found.Backups, a.clock()) + gapsText(a.out, found.Gaps, a.clock())
+	})
 }
 
 func backupsText(o terminal.Output, backups []fleet.Backup, clock terminal.Clock) string {
 	rows := make([][]string, len(backups))
 	for i, b := range backups {
-		rows[i] = []string{b.Cluster, b.ID, "", "", "", "", "", "", o.Paint(terminal.Red, "none")}
+		rows[i] = []string{b.Cluster, b.ID, "", "", "", "", "", "", "", o.Paint(terminal.Red, "none")}
 		switch {
 		case b.ID == "":
 		case b.Damaged != "":
-			rows[i][8] = o.Paint(terminal.Red, "DOES NOT COUNT: "+terminal.Clip(firstLine(b.Damaged), noteWidth))
+			rows[i][9] = o.Paint(terminal.Red, "DOES NOT COUNT: "+terminal.Clip(firstLine(b.Damaged), noteWidth))
 		default:
-			rows[i] = []string{b.Cluster, b.ID, clock.Ago(b.Taken), fmt.Sprint(b.Revision), fmt.Sprint(b.Keys), b.Size.Human(), b.StoredSize.Human(),
-				b.AskedBy, rehearsalText(o, b.Rehearsal, clock)}
+			rows[i] = []string{b.Cluster, b.ID, clock.Ago(b.Taken), fmt.Sprint(b.Revision), reachText(b, clock), fmt.Sprint(b.Keys), b.Size.Human(),
+				b.StoredSize.Human(), b.AskedBy, rehearsalText(o, b.Rehearsal, clock)}
 		}
 	}
-	return terminal.Table([]string{"CLUSTER", "BACKUP", "TAKEN", "REVISION", "KEYS", "SIZE", "STORED", "BY", "REHEARSED"}, rows)
+	return terminal.Table([]string{"CLUSTER", "BACKUP", "TAKEN", "REVISION", "UP TO", "KEYS", "SIZE", "STORED", "BY", "REHEARSED"}, rows)
+}
+
+// reachText says how far the changes behind a backup bring it.
+func reachText(b fleet.Backup, clock terminal.Clock) string {
+	if b.Reach == nil {
+		return "itself"
+	}
+	return fmt.Sprintf("%d, %s", b.Reach.Revision, clock.Ago(b.Reach.Until))
+}
+
+// gapsText says what no backup and no changes lead to.
+func gapsText(o terminal.Output, gaps []fleet.Gap, clock terminal.Clock) string {
+	var b strings.Builder
+	for _, g := range gaps {
+		text := fmt.Sprintf("GAP: revisions %d to %d of %s, between %s and %s, were not recorded", g.First, g.Last, g.Cluster, clock.Ago(g.After), clock.Ago(g.Before))
+		if g.Healed {
+			fmt.Fprintln(&b, text+"; a backup was taken behind it")
+		} else {
+			fmt.Fprintln(&b, o.Paint(terminal.Red, text+"; a backup is needed behind it, and was asked for"))
+		}
+	}
+	return b.String()
 }
 
 // rehearsalText says what became of restoring a backup for real.

@@ -16,7 +16,7 @@ type plane interface {
 	Clusters(ctx context.Context, filter starter.Filter) (starter.List, error)
 	Operations(ctx context.Context, cluster string, limit int) ([]starter.OperationEntry, error)
 	FindOperation(ctx context.Context, name string) (starter.Ref, error)
-	Backups(ctx context.Context, request workflows.BackupsRequest) ([]fleet.Backup, error)
+	Backups(ctx context.Context, request workflows.BackupsRequest) (workflows.BackupsReply, error)
 	VerifyBackup(ctx context.Context, request workflows.BackupRequest) (fleet.Backup, error)
 	Endpoints(ctx context.Context, cluster string) ([]fleet.Endpoint, error)
 	Recipient(ctx context.Context, provider, region string) (string, error)
