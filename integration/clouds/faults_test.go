@@ -337,7 +337,8 @@ func (s *stand) agentAway(l *leg) (func(context.Context) error, error) {
 		err := l.until(ctx, func() bool {
 			all := s.world.Calls()
 			for _, c := range all[seen:] {
-				if c.Refused == cloudsim.AgentAway {
+				// ECS is asked for an agent before a command is sent to it.
+				if c.Refused == cloudsim.AgentAway || c.Action == "DescribeCloudAssistantStatus" {
 					refused++
 				}
 			}
