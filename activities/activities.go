@@ -65,7 +65,7 @@ type Registry interface {
 func Register(registry Registry, r Region) {
 	r = r.ready()
 	planner, compute, hosts, upkeep := &Planner{r}, &Compute{r}, &Hosts{r}, &Upkeep{r}
-	backups, changes := &Backups{r}, &Changes{r}
+	backups := &Backups{r}
 	members, versions, snapshots, authorities := &Members{r}, &Versions{r}, &Snapshots{r}, &Authorities{r}
 	for name, a := range map[string]any{
 		fleet.ActivityLook:             planner.Look,
@@ -116,7 +116,6 @@ func Register(registry Registry, r Region) {
 		fleet.ActivityCheckBackup:       backups.CheckBackup,
 		string(fleet.SaveBackup):        backups.SaveBackup,
 		fleet.ActivityDueBackups:        backups.DueBackups,
-		fleet.ActivityRecordChanges:     changes.RecordChanges,
 		string(fleet.ExpireBackups):     backups.ExpireBackups,
 		string(fleet.SaveFinalSnapshot): snapshots.SaveFinalSnapshot,
 		string(fleet.CloseSnapshot):     snapshots.CloseSnapshot,
@@ -124,6 +123,12 @@ func Register(registry Registry, r Region) {
 	} {
 		registry.RegisterActivityWithOptions(a, activity.RegisterOptions{Name: name})
 	}
+}
+
+// RegisterRecording registers the activity that records changes, with a worker that has
+// slots for it alone.
+func RegisterRecording(registry Registry, r Region) {
+	registry.RegisterActivityWithOptions((&Changes{r.ready()}).RecordChanges, activity.RegisterOptions{Name: fleet.ActivityRecordChanges})
 }
 
 // Check says whether what the region works with can be used, before anything

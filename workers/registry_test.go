@@ -59,6 +59,7 @@ func (n names) RegisterDynamicWorkflow(any, workflow.DynamicRegisterOptions) { p
 func TestEveryStepIsRegistered(t *testing.T) {
 	registered := names{}
 	activities.Register(registered, activities.Region{})
+	activities.RegisterRecording(registered, activities.Region{})
 	steps := constants(t, "StepKind")
 	for _, kind := range steps {
 		require.Contains(t, registered, kind, "the planner may name it")

@@ -125,7 +125,8 @@ func dial(ctx context.Context, c Config, log *zap.Logger, m *metrics) (client.Cl
 	return temporal, options.Namespace, nil
 }
 
-// set is the workers of one process: one for workflows, one for the region's activities.
+// set is the workers of one process: one for workflows, one for the region's activities,
+// and one for those that record changes.
 type set struct {
 	workers []worker.Worker
 	started []worker.Worker
@@ -174,6 +175,10 @@ func assemble(ctx context.Context, c Config, o Options, temporal client.Client, 
 		w := worker.New(temporal, workflows.RegionQueue(c.Provider, c.Region), options)
 		activities.Register(activityRegistry{w}, region)
 		s.workers = append(s.workers, w)
+		options.MaxConcurrentActivityExecutionSize = workflows.RecordShares
+		changes := worker.New(temporal, workflows.ChangesQueue(c.Provider, c.Region), options)
+		activities.RegisterRecording(activityRegistry{changes}, region)
+		s.workers = append(s.workers, changes)
 	}
 	return s, nil
 }

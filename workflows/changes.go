@@ -11,13 +11,13 @@ import (
 
 // The recording of changes.
 const (
-	// recordShares is into how many shares a region's clusters are dealt, each recorded by
+	// RecordShares is into how many shares a region's clusters are dealt, each recorded by
 	// an activity: as many workers can share the work.
-	recordShares = 8
+	RecordShares = 8
 	// recordTimeout is longer than an activity goes on by itself, and stores what is left.
 	recordTimeout = 70 * time.Minute
 	// recordRounds is after how many activities it begins anew: a week of them.
-	recordRounds = 7 * 24 * recordShares
+	recordRounds = 7 * 24 * RecordShares
 )
 
 // ChangesID is the ID of the workflow that records the changes of a region.
@@ -35,7 +35,7 @@ type ChangesState struct {
 // a time; when a worker dies another one goes on behind what is stored.
 func RecordChanges(ctx workflow.Context, state ChangesState) error {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue:           RegionQueue(state.Provider, state.Region),
+		TaskQueue:           ChangesQueue(state.Provider, state.Region),
 		StartToCloseTimeout: recordTimeout,
 		HeartbeatTimeout:    heartbeatTimeout,
 		WaitForCancellation: true,
@@ -44,12 +44,12 @@ func RecordChanges(ctx workflow.Context, state ChangesState) error {
 	rounds, running := 0, 0
 	// At the end of this run all are ended, so that no share waits for another's.
 	recording, end := workflow.WithCancel(ctx)
-	for share := range recordShares {
+	for share := range RecordShares {
 		running++
 		workflow.Go(recording, func(ctx workflow.Context) {
 			defer func() { running-- }()
 			defer end()
-			request := fleet.RecordRequest{Provider: state.Provider, Region: state.Region, Share: share, Of: recordShares}
+			request := fleet.RecordRequest{Provider: state.Provider, Region: state.Region, Share: share, Of: RecordShares}
 			for ; rounds < recordRounds && ctx.Err() == nil; rounds++ {
 				err := workflow.ExecuteActivity(ctx, fleet.ActivityRecordChanges, request).Get(ctx, nil)
 				if err != nil && ctx.Err() == nil {

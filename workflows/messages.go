@@ -15,6 +15,10 @@ const TaskQueue = "flotilla"
 // RegionQueue is the task queue of a region's activities.
 func RegionQueue(provider, region string) string { return TaskQueue + "." + provider + "." + region }
 
+// ChangesQueue is the task queue of the activities that record a region's changes. They
+// go on for an hour, so they have slots of their own beside those of steps.
+func ChangesQueue(provider, region string) string { return RegionQueue(provider, region) + ".changes" }
+
 // ClusterID is the ID of the entity workflow of a cluster.
 func ClusterID(cluster string) string { return "cluster/" + cluster }
 
