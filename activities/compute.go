@@ -16,6 +16,10 @@ type Compute struct{ Region }
 // settling is how long "not found" after a create still means "not yet".
 const settling = 2 * time.Minute
 
+// flicker is how long what was seen before may be "not found" again, because looks are
+// answered by several servers of a cloud's that lag behind one another by seconds.
+const flicker = 10 * time.Second
+
 func (c *Compute) tags(op fleet.Operation, step fleet.Step) iaas.Tags {
 	return iaas.Tags{
 		fleet.TagCluster: op.Cluster, fleet.TagUID: op.UID, fleet.TagMember: step.Member, fleet.TagToken: step.Token,
@@ -48,17 +52,18 @@ func (c *Compute) LaunchHost(ctx context.Context, r fleet.StepRequest) (fleet.St
 		id = host.ID
 	}
 	var text string
-	asked := time.Now()
+	asked, seen := time.Now(), time.Time{}
 	err := poll(ctx, func(ctx context.Context) (bool, int, string, error) {
 		host, err := c.Provider.Host(ctx, id)
 		switch {
-		case fleet.Is(err, fleet.NotFound) && time.Since(asked) < settling:
+		case fleet.Is(err, fleet.NotFound) && time.Since(asked) < settling && (seen.IsZero() || time.Since(seen) < flicker):
 			return false, -1, "not visible yet", nil
 		case fleet.Is(err, fleet.NotFound):
 			return false, -1, "", fleet.Errorf(fleet.Lost, "host "+r.Step.Member, "%s does not exist any more", id)
 		case err != nil:
 			return false, -1, "", err
 		}
+		seen = time.Now()
 		switch host.State {
 		case fleet.HostRunning:
 			text = fmt.Sprintf("%s in zone %s at %s", host.ID, host.Zone, host.Address)
