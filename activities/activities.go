@@ -101,6 +101,7 @@ func Register(registry Registry, r Region) {
 		string(fleet.RollBackMember):    hosts.RollBackMember,
 		string(fleet.AdoptMember):       hosts.AdoptMember,
 		string(fleet.RecoverMember):     hosts.RecoverMember,
+		string(fleet.RestoreMember):     hosts.RestoreMember,
 		string(fleet.AddLearner):        members.AddLearner,
 		string(fleet.AwaitHealthy):      members.AwaitHealthy,
 		string(fleet.AwaitInSync):       members.AwaitInSync,

@@ -171,7 +171,7 @@ func (r Region) stored(ctx context.Context, op fleet.Operation, obs *fleet.Obser
 		}
 	}
 	switch op.Kind {
-	case fleet.DecommissionCluster, fleet.StopCluster, fleet.StartCluster, fleet.RecoverQuorum:
+	case fleet.DecommissionCluster, fleet.StopCluster, fleet.StartCluster, fleet.RecoverQuorum, fleet.RestoreCluster:
 		obs.FinalSnapshot, err = r.finalSnapshot(ctx, op.Cluster, op.UID)
 		return ignore(err, fleet.NotFound)
 	case fleet.BackupCluster:

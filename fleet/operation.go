@@ -40,12 +40,14 @@ const (
 	// RecoverQuorum makes a cluster that has lost its quorum one again, from the data of
 	// one of its members.
 	RecoverQuorum OperationKind = "RecoverQuorum"
+	// RestoreCluster brings a cluster back to a backup, on the hosts and disks that it has.
+	RestoreCluster OperationKind = "RestoreCluster"
 )
 
 // OperationKinds are all of them, in the order in which people meet them.
 var OperationKinds = []OperationKind{
 	CreateCluster, AdoptCluster, UpscaleCluster, ScaleCluster, MigrateByLearner, FailoverMember, UpgradeCluster,
-	RollCluster, ChangeLeader, BackupCluster, StopCluster, StartCluster, RecoverQuorum, DecommissionCluster,
+	RollCluster, ChangeLeader, BackupCluster, StopCluster, StartCluster, RecoverQuorum, RestoreCluster, DecommissionCluster,
 }
 
 // Beside says whether an operation runs beside those that change the cluster, instead
@@ -111,7 +113,9 @@ type Options struct {
 	Without []string `json:"without,omitempty"`
 	// Survivor is the member to recover from, where it is not to be the one that is furthest.
 	Survivor string `json:"survivor,omitempty"`
-	// AcceptLoss lets a recovery go on without a person's approval of what may be lost.
+	// Restore is the backup that a cluster begins with, or is brought back to.
+	Restore *Restore `json:"restore,omitempty"`
+	// AcceptLoss lets a recovery or a restore go on without a person's approval of what may be lost.
 	AcceptLoss bool `json:"acceptLoss,omitempty"`
 }
 
@@ -136,7 +140,8 @@ func (o Options) Equal(other Options) bool {
 	return o.SkipFinalSnapshot == other.SkipFinalSnapshot && slices.Equal(o.Members, other.Members) && o.Leave == other.Leave &&
 		o.AllowDowntime == other.AllowDowntime && o.Certificates == other.Certificates && o.AnyTime == other.AnyTime &&
 		o.Policy.Equal(other.Policy) && o.Adopt.equal(other.Adopt) &&
-		slices.Equal(o.Without, other.Without) && o.Survivor == other.Survivor && o.AcceptLoss == other.AcceptLoss
+		slices.Equal(o.Without, other.Without) && o.Survivor == other.Survivor && o.AcceptLoss == other.AcceptLoss &&
+		o.Restore.equal(other.Restore)
 }
 
 func (a *Adoption) equal(other *Adoption) bool {

@@ -105,10 +105,12 @@ const (
 	DestroyAuthority StepKind = "DestroyAuthority"
 )
 
-// The step that brings back what lost its quorum.
+// The steps that bring back what was lost.
 const (
 	// RecoverMember makes a stopped member a cluster of its own, with all that it has.
 	RecoverMember StepKind = "RecoverMember"
+	// RestoreMember makes a stopped member's data from a backup.
+	RestoreMember StepKind = "RestoreMember"
 )
 
 // The steps that take over what something else created.

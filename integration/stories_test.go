@@ -24,7 +24,7 @@ import (
 var stories = map[string]func(story){
 	"made": made, "failed": failed, "refused": refused, "cancelled": cancelled,
 	"scaled": scaled, "changed": changed, "asked": asked, "halted": halted, "adopted": adopted,
-	"saved": saved, "recovered": recovered,
+	"saved": saved, "recovered": recovered, "restored": restored,
 }
 
 // story is one cluster and what happens to it.
@@ -372,5 +372,24 @@ func saved(s story) {
 	})
 	spec.Backup = fleet.BackupPolicy{}
 	require.NoError(s.t, client.Amend(ctx, s.cluster, spec))
+	s.with(fleet.DecommissionCluster, fleet.Options{SkipFinalSnapshot: true})
+}
+
+// restored is brought back to a backup of it, once a person approved of what that loses.
+func restored(s story) {
+	ctx, client := s.t.Context(), s.e.Client
+	s.create(s.spec(1, newer))
+	s.with(fleet.BackupCluster, fleet.Options{})
+	view, err := client.Describe(ctx, s.cluster)
+	require.NoError(s.t, err)
+	found, err := client.Backups(ctx, workflows.BackupsRequest{
+		Provider: view.Spec.Provider, Region: view.Spec.Region, Clusters: []fleet.BackupsOf{{Cluster: s.cluster}},
+	})
+	require.NoError(s.t, err)
+	require.Len(s.t, found, 1)
+	r := s.begun(s.e.BeginChange(s.cluster, harness.Change{Kind: fleet.RestoreCluster, Options: fleet.Options{Restore: fleet.RestoreOf(found[0])}}))
+	waits(s.t, s.e, r.Ref, fleet.WaitApproval)
+	require.NoError(s.t, client.Approve(ctx, r.Ref, "it was deleted by mistake"))
+	s.done(r, nil)
 	s.with(fleet.DecommissionCluster, fleet.Options{SkipFinalSnapshot: true})
 }

@@ -64,6 +64,9 @@ func (d *directory) sweep() error {
 	return nil
 }
 
+// File gives the path of an object's file.
+func (d *directory) File(key string) string { return filepath.Join(d.name, filepath.FromSlash(key)) }
+
 // String gives the absolute path.
 func (d *directory) String() string { return d.name }
 

@@ -63,6 +63,12 @@ type Linker interface {
 	Link(ctx context.Context, key string, validFor time.Duration) (string, error)
 }
 
+// Filer is a Store whose objects are files of this machine.
+type Filer interface {
+	// File gives the path of an object's file, whether or not it is there.
+	File(key string) string
+}
+
 // Object is what a store says of an object.
 type Object struct {
 	Key      string      `json:"key"`

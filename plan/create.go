@@ -13,6 +13,11 @@ func create(in Input) fleet.Decision {
 	if f := in.fatal(); f != nil {
 		return failedFor(f)
 	}
+	for i, f := range in.Failures {
+		if f.Step.Kind == fleet.RestoreMember { // no other host makes the backup whole
+			return failedFor(&in.Failures[i])
+		}
+	}
 	obs, spec := in.Observation, in.Operation.Spec
 	names := MemberNames(spec)
 	if d := foreign(obs, in.Operation.UID); d != nil {
@@ -46,6 +51,9 @@ func create(in Input) fleet.Decision {
 		}
 	}
 	if len(wave) > 0 {
+		return act(wave...)
+	}
+	if wave = in.restores(names[:spec.Voters]); len(wave) > 0 {
 		return act(wave...)
 	}
 	return in.begin(names[:spec.Voters], names[spec.Voters:])

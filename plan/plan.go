@@ -60,6 +60,8 @@ func Next(in Input) fleet.Decision {
 		return backup(in)
 	case fleet.RecoverQuorum:
 		return recoverQuorum(in)
+	case fleet.RestoreCluster:
+		return restoreInPlace(in)
 	}
 	return blocked(fleet.Invalid, "there is no operation %q", in.Operation.Kind)
 }

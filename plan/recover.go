@@ -132,9 +132,12 @@ func (r roster) unseen() *fleet.Decision {
 }
 
 func (r roster) needsWithout(names, words []string) fleet.Decision {
-	cluster := r.in.Operation.Cluster
+	command := "recover " + r.in.Operation.Cluster
+	if r.in.Operation.Kind == fleet.RestoreCluster {
+		command = "restore " + r.in.Operation.Cluster + " --in-place"
+	}
 	return blocked(fleet.Blocked, "%s: what is unknown may serve, or have what no other has, and is never taken for dead; bring it back, or, if you know that it "+
-		"does not serve and give up what it has: flotilla recover %s --without %s", sentence(words), cluster, strings.Join(names, ","))
+		"does not serve and give up what it has: flotilla %s --without %s", sentence(words), command, strings.Join(names, ","))
 }
 
 // fence stops whatever of the cluster runs, once it is known that no quorum does.
@@ -303,6 +306,10 @@ func (r roster) outside(best fleet.DataReport) *fleet.Decision {
 
 // Loss says in words what a recovery is about to go on from, and what may be lost by it.
 func Loss(in Input, d fleet.Decision) []string {
+	if in.Operation.Kind == fleet.RestoreCluster && d.Verdict == fleet.VerdictAct {
+		in.Observation = own(in.Observation, in.Operation.UID)
+		return newRoster(in).restoreLoss()
+	}
 	if len(d.Wave) != 1 || d.Wave[0].Kind != fleet.RecoverMember {
 		return nil
 	}

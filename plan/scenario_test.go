@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 
@@ -21,7 +22,7 @@ import (
 //	upscale type=large change=inPlace disk=40GiB category=essd quota=4GiB
 //	scale voters=5 learners=1
 //	failover | migrate | roll | move-leader [members=(orders-2)]
-//	backup
+//	backup | restore backup=b1 [without=(orders-2)] | create backup=b1
 //	migrate zones=(b,c) | move-leader leave=orders-1
 //	upgrade version=3.7.3
 //	roll snapshot-count=20000 max-learners=3 certificates=trust-new-ca
@@ -73,7 +74,7 @@ var beginnings = map[string]fleet.OperationKind{
 	"create": fleet.CreateCluster, "decommission": fleet.DecommissionCluster, "upscale": fleet.UpscaleCluster, "scale": fleet.ScaleCluster,
 	"failover": fleet.FailoverMember, "migrate": fleet.MigrateByLearner, "upgrade": fleet.UpgradeCluster, "roll": fleet.RollCluster,
 	"move-leader": fleet.ChangeLeader, "stop": fleet.StopCluster, "start": fleet.StartCluster,
-	"backup": fleet.BackupCluster, "recover": fleet.RecoverQuorum,
+	"backup": fleet.BackupCluster, "recover": fleet.RecoverQuorum, "restore": fleet.RestoreCluster,
 }
 
 func (s *scenario) do(d *datadriven.TestData) (string, error) {
@@ -174,6 +175,8 @@ func (s *scenario) wanted(d *datadriven.TestData) (fleet.Spec, fleet.Options, er
 			options.Without = arg.Vals
 		case "leave":
 			options.Leave = value
+		case "backup":
+			options.Restore = &fleet.Restore{Cluster: "orders", UID: "u0", ID: value, Taken: time.Unix(0, 0), Revision: 4203, Keys: 1200}
 		case "certificates":
 			options.Certificates = fleet.CertificateChange(value)
 		case "type":

@@ -212,6 +212,7 @@ func RegisterWorkflows(r worker.WorkflowRegistry) {
 		string(fleet.StopCluster):         {workflows.StopCluster, workflow.VersioningBehaviorPinned},
 		string(fleet.StartCluster):        {workflows.StartCluster, workflow.VersioningBehaviorPinned},
 		string(fleet.RecoverQuorum):       {workflows.RecoverQuorum, workflow.VersioningBehaviorPinned},
+		string(fleet.RestoreCluster):      {workflows.RestoreCluster, workflow.VersioningBehaviorPinned},
 		string(fleet.DecommissionCluster): {workflows.DecommissionCluster, workflow.VersioningBehaviorPinned},
 		string(fleet.BackupCluster):       {workflows.BackupCluster, workflow.VersioningBehaviorPinned},
 		workflows.ScheduleType:            {workflows.ScheduleBackups, workflow.VersioningBehaviorAutoUpgrade},

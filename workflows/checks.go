@@ -103,7 +103,7 @@ func (c *cluster) checkPhase(r SubmitRequest) error {
 		return nil
 	case fleet.StopCluster:
 		needs = []fleet.Phase{fleet.PhaseRunning, fleet.PhaseStopping, fleet.PhaseStarting}
-	case fleet.RecoverQuorum:
+	case fleet.RecoverQuorum, fleet.RestoreCluster:
 		needs = []fleet.Phase{fleet.PhaseRunning, fleet.PhaseStarting}
 	case fleet.StartCluster:
 		needs = []fleet.Phase{fleet.PhaseStopped, fleet.PhaseStopping, fleet.PhaseStarting}

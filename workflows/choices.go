@@ -24,9 +24,10 @@ func (c *cluster) checkOptions(r SubmitRequest) error {
 		{"allowDowntime", o.AllowDowntime, []fleet.OperationKind{fleet.UpscaleCluster, fleet.ScaleCluster,
 			fleet.MigrateByLearner, fleet.UpgradeCluster, fleet.RollCluster, fleet.AdoptCluster}},
 		{"certificates", o.Certificates != "", []fleet.OperationKind{fleet.RollCluster}},
-		{"without", len(o.Without) > 0, []fleet.OperationKind{fleet.RecoverQuorum}},
+		{"without", len(o.Without) > 0, []fleet.OperationKind{fleet.RecoverQuorum, fleet.RestoreCluster}},
 		{"survivor", o.Survivor != "", []fleet.OperationKind{fleet.RecoverQuorum}},
-		{"acceptLoss", o.AcceptLoss, []fleet.OperationKind{fleet.RecoverQuorum}},
+		{"acceptLoss", o.AcceptLoss, []fleet.OperationKind{fleet.RecoverQuorum, fleet.RestoreCluster}},
+		{"restore", o.Restore != nil, []fleet.OperationKind{fleet.CreateCluster, fleet.RestoreCluster}},
 		{"adopt", o.Adopt != nil, []fleet.OperationKind{fleet.AdoptCluster}},
 	} {
 		if option.set && !slices.Contains(option.kinds, r.Kind) {
@@ -48,8 +49,23 @@ func (c *cluster) checkOptions(r SubmitRequest) error {
 		return fleet.Errorf(fleet.Invalid, "request", "options.leave has no meaning where members names who is to lead")
 	case r.Kind == fleet.AdoptCluster:
 		return checkAdoption(r)
+	case r.Kind == fleet.RestoreCluster && o.Restore == nil:
+		return fleet.Errorf(fleet.Invalid, "request", "options.restore is missing: it says which backup")
+	case o.Restore != nil:
+		return o.Restore.Check(c.specFor(r))
 	}
 	return checkCertificates(o)
+}
+
+// specFor gives the spec that a request is about.
+func (c *cluster) specFor(r SubmitRequest) fleet.Spec {
+	switch {
+	case r.Spec != nil:
+		return r.Spec.WithDefaults()
+	case c.Spec != nil:
+		return *c.Spec
+	}
+	return fleet.Spec{}
 }
 
 // checkCertificates: authorities are replaced on all members, or none could talk to

@@ -38,7 +38,8 @@ const (
 	// raftSnapshotTimeout covers ten thousand small entries at a few a second, so that
 	// no client feels them: after so many a quiet member writes a raft snapshot.
 	raftSnapshotTimeout = 60 * time.Minute
-	// recoverTimeout covers 16 GiB at 20 MB/s: read, copied, served once and read again.
+	// recoverTimeout covers 16 GiB at 20 MB/s: read, copied, served once and read again; or
+	// fetched, made into a store, and read again.
 	recoverTimeout = 60 * time.Minute
 	// growTimeout: clouds lay out a larger disk within minutes, and say so late when
 	// they are busy; the file system takes seconds.
@@ -87,7 +88,7 @@ func stepTimeout(kind fleet.StepKind, policy fleet.Policy) (timeout time.Duratio
 		return raftSnapshotTimeout, true
 	case fleet.SaveBackup, fleet.ExpireBackups, fleet.SaveFinalSnapshot:
 		return snapshotTimeout, true
-	case fleet.RecoverMember:
+	case fleet.RecoverMember, fleet.RestoreMember:
 		return recoverTimeout, true
 	case fleet.GrowDisk:
 		return growTimeout, true

@@ -68,6 +68,7 @@ func TestReplayIsComplete(t *testing.T) {
 		"RollCluster-asked", "UpgradeCluster-asked", "UpgradeCluster-asked-2", // approved and paused, rejected, resumed
 		"UpscaleCluster-halted", "MigrateByLearner-halted", "MigrateByLearner-halted-2", // failed and asks, cancelled, resumed
 		"AdoptCluster-adopted", "RecoverQuorum-recovered", "BackupCluster-saved", "BackupCluster-saved-2", // and called off
+		"RestoreCluster-restored",
 		workflows.BackupsType, workflows.VerifyBackupType,
 		workflows.PlanType, workflows.SurveyType, workflows.CertificateType, workflows.RecipientType,
 	} {

@@ -132,7 +132,7 @@ func phaseAfter(kind fleet.OperationKind, before fleet.Phase, state fleet.Operat
 		if done {
 			return fleet.PhaseStopped
 		}
-	case fleet.StartCluster, fleet.RecoverQuorum:
+	case fleet.StartCluster, fleet.RecoverQuorum, fleet.RestoreCluster:
 		if done {
 			return fleet.PhaseRunning
 		}

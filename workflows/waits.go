@@ -31,7 +31,7 @@ func (o *operation) awaitLeave(ctx workflow.Context) (bool, error) {
 
 // mayLose says what the wave may lose of the data, where a person has to say that it may.
 func (o *operation) mayLose() string {
-	if o.op.Kind != fleet.RecoverQuorum || o.op.Options.AcceptLoss {
+	if o.op.Kind != fleet.RecoverQuorum && o.op.Kind != fleet.RestoreCluster || o.op.Options.AcceptLoss {
 		return ""
 	}
 	return strings.Join(o.last.Loss, "; ")

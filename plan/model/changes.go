@@ -73,6 +73,8 @@ func (w *World) changes(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		return w.adoptHost(op, step)
 	case fleet.RecoverMember:
 		return w.recover(step)
+	case fleet.RestoreMember:
+		return w.restore(op, step)
 	}
 	return nil, fmt.Errorf("model: no effects for step %q", step.Kind)
 }

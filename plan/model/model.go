@@ -63,6 +63,8 @@ type member struct {
 	young   bool // it has not been healthy for as long as a policy asks
 	// foreign is the release of it that something else runs; empty when nothing does.
 	foreign string
+	// epoch is the token of the restore that made it; empty for a member of before.
+	epoch string
 }
 
 // store is a member's data directory.

@@ -76,6 +76,8 @@ func aim(operation fleet.Operation) string {
 		return "start " + cluster
 	case fleet.RecoverQuorum:
 		return "recover " + cluster
+	case fleet.RestoreCluster:
+		return "bring " + cluster + " back to a backup"
 	case fleet.UpgradeCluster:
 		return "change the etcd of " + cluster
 	case fleet.RollCluster:

@@ -32,6 +32,9 @@ type verb struct {
 	// wish says what the flags and the members ask for. The error is a mistake in the
 	// command line: nothing was asked of the control plane yet.
 	wish func(cmd *cobra.Command, members []string) (wish, error)
+	// resolve completes what is asked for by what the control plane knows, or gives what it
+	// comes to on another cluster; nil where nothing is to be looked up.
+	resolve func(ctx context.Context, a *app, client plane, view workflows.ClusterView, asked *wish) (*forecast, error)
 	// check may say that there is nothing to do, or refuse; nil where the cluster's own
 	// workflow says it as well.
 	check func(view workflows.ClusterView) (nothing string, err error)
@@ -53,13 +56,16 @@ type wish struct {
 	options fleet.Options
 	// spec makes of the cluster's spec the one that is asked for; nil leaves it as it is.
 	spec func(*fleet.Spec)
+	// backup is the beginning of the ID of a backup, and to the new cluster that is to
+	// begin with it.
+	backup, to string
 	// leave says that the present leader is to lead no more.
 	leave bool
 }
 
 // verbs are all of them, as they are made anew for each command.
 func (a *app) verbs() []func() *verb {
-	return []func() *verb{upscale, scale, failover, migrate, upgrade, roll, moveLeader, backup, stop, start, recoverQuorum, decommission}
+	return []func() *verb{upscale, scale, failover, migrate, upgrade, roll, moveLeader, backup, stop, start, recoverQuorum, restore, decommission}
 }
 
 // command makes what the command that does it and the one that forecasts it share.
@@ -213,6 +219,11 @@ func (a *app) prepare(ctx context.Context, client plane, v *verb, name string, a
 	view, err := client.Describe(ctx, name)
 	if err != nil {
 		return nil, err
+	}
+	if v.resolve != nil {
+		if f, err := v.resolve(ctx, a, client, view, &asked); f != nil || err != nil {
+			return f, err
+		}
 	}
 	if v.check != nil {
 		nothing, err := v.check(view)

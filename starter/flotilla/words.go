@@ -115,6 +115,7 @@ var stepWords = map[fleet.StepKind]func(fleet.Step, fleet.Spec) string{
 	fleet.AdoptHost:       fixed("tag its host and disk as ours"),
 	fleet.AdoptMember:     fixed("take it over from what runs it"),
 
+	fleet.RestoreMember: fixed("make its data from the backup; what it had is kept beside"),
 	fleet.RecoverMember: fixed("make it a cluster of one, with all that it has"),
 }
 

@@ -1,0 +1,103 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/flotilla-etcd/flotilla/backup"
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/node"
+	"github.com/flotilla-etcd/flotilla/objectstore"
+)
+
+const (
+	// restoreWithin is how long a host may take: it fetches 16 GiB, makes a store of them,
+	// and reads that.
+	restoreWithin = 50 * time.Minute
+	// linkedFor is how long links to a backup are good. They are followed at once.
+	linkedFor = time.Hour
+)
+
+// RestoreMember makes a stopped member's data from the operation's backup. What the member
+// had is kept on its disk.
+func (h *Hosts) RestoreMember(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	return note(h.restore(ctx, r.Operation, r.Step))
+}
+
+func (h *Hosts) restore(ctx context.Context, op fleet.Operation, step fleet.Step) (string, error) {
+	want := op.Options.Restore
+	host, err := h.Provider.Host(ctx, step.HostID)
+	if err != nil {
+		return "", err
+	}
+	beat(ctx, -1, "reading the manifest")
+	m, err := within(ctx, answerWithin, "reading the manifest", func(ctx context.Context) (backup.Manifest, error) {
+		return h.vault().Manifest(ctx, want.Cluster, want.UID, want.ID)
+	})
+	if fleet.Is(err, fleet.NotFound) {
+		return "", fleet.Errorf(fleet.Lost, "backup "+want.ID+" of "+want.Cluster, "it is not there (any more): %w", err).
+			WithRemedy("flotilla backups %s shows what there is", want.Cluster)
+	} else if err != nil {
+		return "", err
+	}
+	request := node.RestoreRequest{Token: step.Token, Start: startRequest(op, step), SetAside: op.Kind == fleet.RestoreCluster}
+	if op.Kind == fleet.RestoreCluster {
+		// Another cluster than the one that was: its members cannot take part in this one.
+		request.Start.Token += "-" + op.Generation
+	}
+	if !want.Rehearsal {
+		request.Bump = fleet.RevisionBump
+	}
+	if request.From, err = h.lend(ctx, host, step.Member, m); err != nil {
+		return "", err
+	}
+	result, err := callWithin[node.RestoreResult](ctx, h.Provider, host, node.VerbRestore, request, restoreWithin)
+	if err != nil {
+		return "", err
+	}
+	text := fmt.Sprintf("%d keys at revision %d, which was %d, in %s", result.After.Keys, result.After.Revision, m.Revision,
+		time.Duration(result.Took).Round(100*time.Millisecond))
+	if result.Kept != "" {
+		text += "; what it had is kept on its disk"
+	}
+	return text, nil
+}
+
+// lend gives a host what it needs to fetch and open a backup, and nothing else.
+func (r Region) lend(ctx context.Context, host fleet.Host, member string, m backup.Manifest) (node.RestoreFrom, error) {
+	from := node.RestoreFrom{Name: m.String(), Etcd: m.Etcd, Expect: &node.SnapshotFacts{
+		Size: m.Size, SHA256: m.SHA256, Revision: m.Revision, Hash: m.Hash, Keys: m.Keys,
+	}}
+	to, err := call[node.BorrowResult](ctx, r.Provider, host, node.VerbBorrow, node.MemberRequest{Member: member})
+	if err != nil {
+		return from, err
+	}
+	from.Key, err = within(ctx, answerWithin, "reading the header of the backup", func(ctx context.Context) ([]byte, error) {
+		return r.vault().Lend(ctx, m, to.Recipient)
+	})
+	if err != nil {
+		return from, err
+	}
+	for _, o := range m.Objects {
+		object := node.RestoreObject{Size: o.Size, SHA256: o.SHA256}
+		if object.URL, err = r.linkTo(ctx, o.Key); err != nil {
+			return from, err
+		}
+		from.Objects = append(from.Objects, object)
+	}
+	return from, nil
+}
+
+// linkTo says where a host finds an object: behind a link that is good for a while, or in
+// a file, where the store is a directory of the machine that all hosts are on.
+func (r Region) linkTo(ctx context.Context, key string) (string, error) {
+	switch store := r.Store.(type) {
+	case objectstore.Linker:
+		return store.Link(ctx, key, linkedFor)
+	case objectstore.Filer:
+		return store.File(key), nil
+	}
+	return "", fleet.Errorf(fleet.Invalid, r.Store.String(), "hosts cannot read from it").
+		WithRemedy("keep backups in a bucket")
+}

@@ -1,0 +1,58 @@
+package model
+
+import "github.com/flotilla-etcd/flotilla/fleet"
+
+// restore makes a stopped member's data from a backup. When all have it, they are another
+// cluster than the one that was.
+func (w *World) restore(op fleet.Operation, step fleet.Step) ([]func(), error) {
+	n, err := w.node(step.HostID)
+	if err != nil {
+		return nil, err
+	}
+	m, d := n.members[step.Member], w.diskOn(step.HostID, step.Member)
+	switch {
+	case m == nil:
+		return nil, unknown(step)
+	case m.Restored != nil && m.Restored.Token == step.Token:
+		return nil, nil
+	case m.State != fleet.MemberStopped && m.State != fleet.MemberPrepared:
+		return nil, fleet.Errorf(fleet.Conflict, "member "+step.Member, "runs")
+	case d == nil || op.Kind == fleet.RestoreCluster && w.stores[d.ID] == nil:
+		return nil, fleet.Errorf(fleet.NotFound, "disk of "+step.Member, "is not there")
+	}
+	return effects(func() {}, func() {
+		done := &fleet.Restored{Token: step.Token, From: op.Options.Restore.String()}
+		for _, e := range step.Initial {
+			done.Members = append(done.Members, e.Member)
+		}
+		m.Restored = done
+		if op.Kind != fleet.RestoreCluster {
+			return // it never formed; its start makes it a member
+		}
+		w.beginAnew(step, done.Members)
+		w.stores[d.ID].id, w.stores[d.ID].spoiled = w.members[step.Member].id, false
+	}), nil
+}
+
+// beginAnew has those that were restored alike be the members, and nobody else.
+func (w *World) beginAnew(step fleet.Step, all []string) {
+	for name, other := range w.members {
+		if other.epoch != step.Token {
+			delete(w.members, name)
+		}
+	}
+	for _, name := range all {
+		if w.members[name] != nil {
+			continue
+		}
+		w.ids++
+		entry := &member{id: w.ids, named: true, young: true, epoch: step.Token}
+		for _, e := range step.Initial {
+			if e.Member == name {
+				entry.peer = e.PeerURL()
+			}
+		}
+		w.members[name] = entry
+	}
+	w.leader, w.downgrade, w.seen = "", "", nil
+}
