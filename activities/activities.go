@@ -115,6 +115,7 @@ func Register(registry Registry, r Region) {
 		string(fleet.TakeRaftSnapshot):  versions.TakeRaftSnapshot,
 		fleet.ActivityListBackups:       backups.ListBackups,
 		fleet.ActivityCheckBackup:       backups.CheckBackup,
+		fleet.ActivityCompareRehearsal:  backups.CompareRehearsal,
 		string(fleet.SaveBackup):        backups.SaveBackup,
 		fleet.ActivityDueBackups:        backups.DueBackups,
 		string(fleet.ExpireBackups):     backups.ExpireBackups,

@@ -44,6 +44,9 @@ func (b *Backups) due(ctx context.Context, r fleet.DueRequest) (fleet.DueReply, 
 			b.Log.Warn("the recording of changes cannot be begun", zap.Error(err))
 		}
 	}
+	if answer.Rehearse, err = b.rehearsals(ctx, r, clusters); err != nil {
+		return answer, err
+	}
 	slices.SortFunc(answer.Due, func(x, y fleet.Operation) int {
 		return cmp.Or(x.Asked.Compare(y.Asked), strings.Compare(x.Cluster, y.Cluster))
 	})

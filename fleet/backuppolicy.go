@@ -18,6 +18,9 @@ type BackupPolicy struct {
 	// KeepChanges is how long they are kept; zero means DefaultKeepChanges. Those behind
 	// the newest backup are kept in any case.
 	KeepChanges Duration `yaml:"keepChanges,omitempty" json:"keepChanges,omitempty"`
+	// Rehearse is how old the last rehearsal may become before the newest backup is
+	// restored for real on a host that is bought for it; zero: only when somebody asks.
+	Rehearse Duration `yaml:"rehearse,omitempty" json:"rehearse,omitempty"`
 }
 
 // DefaultKeepChanges is how long changes are kept where the spec does not say.
@@ -45,6 +48,8 @@ const (
 	minChanges     = Duration(time.Second)
 	maxChanges     = Duration(time.Hour)
 	maxKeepChanges = Duration(366 * 24 * time.Hour)
+	// minRehearse is longer than a rehearsal of a large backup takes.
+	minRehearse = Duration(time.Hour)
 )
 
 // Validate gives everything that is wrong with the policy, below path.
@@ -61,6 +66,9 @@ func (p BackupPolicy) Validate(path string) Problems {
 	}
 	if p.KeepChanges < 0 || p.KeepChanges > maxKeepChanges {
 		ps.add(path+".keepChanges", "%s must be between 0s and %s", p.KeepChanges, maxKeepChanges)
+	}
+	if p.Rehearse != 0 && (p.Rehearse < minRehearse || p.Rehearse > maxEvery) {
+		ps.add(path+".rehearse", "%s must be between %s and %s; leave it out for none", p.Rehearse, minRehearse, maxEvery)
 	}
 	for _, rule := range []struct {
 		name string
@@ -105,6 +113,8 @@ type DueRequest struct {
 // DueReply are the backups to be taken, as operations, the one that waits longest first.
 type DueReply struct {
 	Due []Operation `json:"due,omitempty"`
+	// Rehearse are the rehearsals that are due.
+	Rehearse []RehearseRequest `json:"rehearse,omitempty"`
 	// AtOnce is how many backups of the region may run at a time.
 	AtOnce int `json:"atOnce"`
 }

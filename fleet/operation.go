@@ -362,4 +362,13 @@ type Summary struct {
 	LastError string    `json:"lastError,omitempty"`
 	// Backup is the spec's, where there is one: whoever takes backups lists it.
 	Backup *BackupPolicy `json:"backup,omitempty"`
+	// Rehearse is on what its backups are rehearsed, where its spec says that they are to be.
+	Rehearse *RehearseOn `json:"rehearse,omitempty"`
+}
+
+// RehearseOn is what a rehearsal of a cluster's backups needs of its spec.
+type RehearseOn struct {
+	Zones   []string    `json:"zones"`
+	Machine MachineSpec `json:"machine"`
+	Quota   Bytes       `json:"quota,omitempty"`
 }

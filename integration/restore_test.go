@@ -160,3 +160,34 @@ func spoilBackup(t *testing.T, e *harness.Env, cluster string) {
 	data[len(data)/2] ^= 1
 	require.NoError(t, vault.Store.Put(t.Context(), object.Key, bytes.NewReader(data), int64(len(data))))
 }
+
+// TestRehearsal restores a backup on a host that is bought for it, and shows what became of
+// it beside the backup. Nothing of that is left, and no list has it.
+func TestRehearsal(t *testing.T) {
+	e := harness.Start(t)
+	e.StartWorker("flotilla-worker")
+	spec := harness.Spec("orders", 1, "3.7.3").WithDefaults()
+	e.Create(spec)
+	putSome(t, e, spec.Name)
+	require.Zero(t, e.CLI("backup", spec.Name).Code)
+	putLater(t, e, spec.Name)
+	require.Contains(t, e.CLI("backups", spec.Name).Out, "never")
+
+	answer := e.CLI("rehearse", spec.Name)
+	require.Zero(t, answer.Code, answer.Err)
+	require.Contains(t, answer.Out, "was restored in")
+	require.Contains(t, e.CLI("backups", spec.Name).Out, ", took ")
+	hosts, err := e.Provider.ListHosts(t.Context(), nil)
+	require.NoError(t, err)
+	require.Len(t, hosts, 1, "what the rehearsal bought is released")
+	require.NotContains(t, e.CLI("get", "clusters").Out, "rehearsal-")
+
+	spoilBackup(t, e, spec.Name)
+	answer = e.CLI("rehearse", spec.Name)
+	require.Equal(t, 1, answer.Code, answer.Out)
+	require.Contains(t, answer.Err, "damaged")
+	require.Contains(t, e.CLI("backups", spec.Name).Out, "FAILED")
+	hosts, err = e.Provider.ListHosts(t.Context(), nil)
+	require.NoError(t, err)
+	require.Len(t, hosts, 1, "what a rehearsal that failed bought is released")
+}

@@ -85,18 +85,32 @@ func (c *Client) Backups(ctx context.Context, request workflows.BackupsRequest) 
 // error of kind fleet.Lost when it is damaged and fleet.NotFound when there is none. A
 // cancelled ctx ends the reading.
 func (c *Client) VerifyBackup(ctx context.Context, request workflows.BackupRequest) (fleet.Backup, error) {
+	return c.awaitBackup(ctx, "backup of "+request.Cluster, "verify/"+request.Cluster+"/"+NewRequestID()[:8], workflows.VerifyBackupType, request,
+		region{request.Provider, request.Region}, verifyPatience)
+}
+
+// RehearseBackup has a backup restored for real on a host that is bought for it, and
+// compared with its manifest. It gives what the backup is and what became of that. A
+// cancelled ctx ends it, and releases the host.
+func (c *Client) RehearseBackup(ctx context.Context, request fleet.RehearseRequest) (fleet.Backup, error) {
+	request.ID, request.By = NewRequestID()[:8], c.by
+	return c.awaitBackup(ctx, "rehearsal of "+request.Spec.Name, workflows.RehearsalID(request.Spec.Name, request.ID), workflows.RehearseType, request,
+		region{request.Spec.Provider, request.Spec.Region}, 0) // one that is ended by a timeout would release nothing
+}
+
+// awaitBackup runs a workflow that does something with a backup to its end.
+func (c *Client) awaitBackup(ctx context.Context, resource, workflowID, kind string, request any, at region, within time.Duration) (fleet.Backup, error) {
 	var b fleet.Backup
-	resource := "backup of " + request.Cluster
 	var id string
 	err := c.ask(ctx, resource, func(ctx context.Context) error {
 		run, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-			ID: "verify/" + request.Cluster + "/" + NewRequestID()[:8], TaskQueue: workflows.TaskQueue, WorkflowExecutionTimeout: verifyPatience,
-		}, workflows.VerifyBackupType, request)
+			ID: workflowID, TaskQueue: workflows.TaskQueue, WorkflowExecutionTimeout: within,
+		}, kind, request)
 		if err == nil {
 			id = run.GetID()
 		}
 		return err
-	}, region{request.Provider, request.Region})
+	}, at)
 	if err != nil {
 		return b, err
 	}

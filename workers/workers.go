@@ -218,6 +218,7 @@ func RegisterWorkflows(r worker.WorkflowRegistry) {
 		workflows.ScheduleType:            {workflows.ScheduleBackups, workflow.VersioningBehaviorAutoUpgrade},
 		workflows.ChangesType:             {workflows.RecordChanges, workflow.VersioningBehaviorAutoUpgrade},
 		workflows.BackupsType:             {workflows.ListBackups, workflow.VersioningBehaviorPinned},
+		workflows.RehearseType:            {workflows.RehearseBackup, workflow.VersioningBehaviorPinned},
 		workflows.VerifyBackupType:        {workflows.VerifyBackup, workflow.VersioningBehaviorPinned},
 		workflows.PlanType:                {workflows.PlanOperation, workflow.VersioningBehaviorPinned},
 		workflows.SurveyType:              {workflows.SurveyClusters, workflow.VersioningBehaviorPinned},

@@ -41,6 +41,8 @@ const (
 	BackupsType = "ListBackups"
 	// VerifyBackupType reads one to its last byte: BackupRequest → fleet.Backup.
 	VerifyBackupType = "VerifyBackup"
+	// RehearseType restores one for real: fleet.RehearseRequest → fleet.Backup.
+	RehearseType = "RehearseBackup"
 	// ScheduleType takes the backups of a region that specs ask for: ScheduleState.
 	ScheduleType = "ScheduleBackups"
 	// ChangesType records the changes of a region's clusters between backups: ChangesState.

@@ -88,6 +88,31 @@ func ScheduleBackups(ctx workflow.Context, state ScheduleState) error {
 			}
 		}
 		begin()
+		for _, rehearsal := range reply.Rehearse {
+			if full {
+				break // it is due again in an hour
+			}
+			running++
+			workflow.Go(ctx, func(ctx workflow.Context) {
+				scheduledRehearsal(ctx, rehearsal)
+				running--
+				begin()
+			})
+		}
+	}
+}
+
+// scheduledRehearsal has a backup rehearsed. What becomes of it is recorded beside the
+// backup; one that could not be made is due again.
+func scheduledRehearsal(ctx workflow.Context, request fleet.RehearseRequest) {
+	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID:            RehearsalID(request.Spec.Name, request.ID),
+		ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_ABANDON,
+		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		StaticSummary:         "rehearsal of " + request.Spec.Name,
+	})
+	if err := workflow.ExecuteChildWorkflow(ctx, RehearseType, request).Get(ctx, nil); err != nil {
+		workflow.GetLogger(ctx).Warn("a scheduled rehearsal failed", "cluster", request.Spec.Name, "rehearsal", request.ID, "error", err)
 	}
 }
 

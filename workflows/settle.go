@@ -92,8 +92,12 @@ func (c *cluster) keepSpec(op *inHand, record *OperationRecord, result Operation
 // noteBackups puts the spec's backup policy where whoever takes backups finds it.
 func (c *cluster) noteBackups() {
 	c.Summary.Backup = nil
+	c.Summary.Rehearse = nil
 	if policy := c.Spec.Backup; policy != (fleet.BackupPolicy{}) {
 		c.Summary.Backup = &policy
+	}
+	if c.Spec.Backup.Rehearse > 0 {
+		c.Summary.Rehearse = &fleet.RehearseOn{Zones: c.Spec.Zones, Machine: c.Spec.Machine, Quota: c.Spec.Etcd.Quota}
 	}
 }
 

@@ -105,7 +105,7 @@ func (a *app) root() *cobra.Command {
 		group(root, "change", a.changeCommand(v()))
 	}
 	group(root, "steer", a.approveCommand(), a.rejectCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand())
-	group(root, "look", a.getCommand(), a.describeCommand(), a.backupsCommand(), a.verifyCommand(), a.operationsCommand(), a.watchCommand(), a.endpointsCommand(), a.envCommand())
+	group(root, "look", a.getCommand(), a.describeCommand(), a.backupsCommand(), a.verifyCommand(), a.rehearseCommand(), a.operationsCommand(), a.watchCommand(), a.endpointsCommand(), a.envCommand())
 	group(root, "self", a.doctorCommand(), a.sweepCommand(), a.devCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID("self")
 	root.SetCompletionCommandGroupID("self")

@@ -17,6 +17,7 @@ type plane interface {
 	Operations(ctx context.Context, cluster string, limit int) ([]starter.OperationEntry, error)
 	FindOperation(ctx context.Context, name string) (starter.Ref, error)
 	Backups(ctx context.Context, request workflows.BackupsRequest) (workflows.BackupsReply, error)
+	RehearseBackup(ctx context.Context, request fleet.RehearseRequest) (fleet.Backup, error)
 	VerifyBackup(ctx context.Context, request workflows.BackupRequest) (fleet.Backup, error)
 	Endpoints(ctx context.Context, cluster string) ([]fleet.Endpoint, error)
 	Recipient(ctx context.Context, provider, region string) (string, error)

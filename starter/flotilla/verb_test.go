@@ -56,6 +56,10 @@ var asks = []struct {
 	{args: "start orders", kind: fleet.StartCluster},
 	{args: "recover orders --without orders-2,orders-3 --survivor orders-1 --accept-loss", kind: fleet.RecoverQuorum,
 		options: fleet.Options{Without: []string{"orders-2", "orders-3"}, Survivor: "orders-1", AcceptLoss: true}},
+	{args: "restore orders --in-place --without orders-2 --accept-loss", kind: fleet.RestoreCluster,
+		options: fleet.Options{Without: []string{"orders-2"}, AcceptLoss: true, Restore: &fleet.Restore{Cluster: "orders", UID: "u1", ID: "b2"}}},
+	{args: "restore orders --in-place --backup b1", kind: fleet.RestoreCluster,
+		options: fleet.Options{Restore: &fleet.Restore{Cluster: "orders", UID: "u1", ID: "b1"}}},
 	{args: "decommission orders --skip-final-snapshot", kind: fleet.DecommissionCluster, options: fleet.Options{SkipFinalSnapshot: true}},
 	{args: "migrate orders --any-time --soak 30s --approval always --on-failure ask --allow-downtime", kind: fleet.MigrateByLearner,
 		options: fleet.Options{AnyTime: true, AllowDowntime: true, Policy: fleet.Policy{
@@ -77,7 +81,7 @@ func TestFlagsBecomeRequests(t *testing.T) {
 		t.Run(ask.args, func(t *testing.T) {
 			f := running()
 			args := append(strings.Fields(ask.args), "--request-id", "r1")
-			if ask.kind == fleet.StopCluster || ask.kind == fleet.RecoverQuorum || ask.kind == fleet.DecommissionCluster {
+			if ask.kind == fleet.StopCluster || ask.kind == fleet.RecoverQuorum || ask.kind == fleet.RestoreCluster || ask.kind == fleet.DecommissionCluster {
 				args = append(args, "--yes")
 			}
 			got := do(t, f, false, "", args...)
@@ -117,7 +121,7 @@ func TestPlansAreOfWhatWouldBeAskedFor(t *testing.T) {
 			args := strings.Fields(ask.args)
 			require.Equal(t, exitDone, do(t, plan, false, "", append([]string{"plan"}, args...)...).code)
 			require.Equal(t, exitDone, do(t, dry, false, "", append(args, "--dry-run")...).code)
-			if ask.kind == fleet.StopCluster || ask.kind == fleet.RecoverQuorum || ask.kind == fleet.DecommissionCluster {
+			if ask.kind == fleet.StopCluster || ask.kind == fleet.RecoverQuorum || ask.kind == fleet.RestoreCluster || ask.kind == fleet.DecommissionCluster {
 				args = append(args, "--yes")
 			}
 			require.Equal(t, exitDone, do(t, done, false, "", args...).code)
