@@ -109,7 +109,8 @@ func putLater(t *testing.T, e *harness.Env, cluster string) int64 {
 	return put.Header.Revision
 }
 
-// contentsOf gives all keys of a cluster with their values, versions and leases.
+// contentsOf gives all keys of a cluster with their values, versions and leases, but for
+// those by which the harness sees whether a cluster serves.
 func contentsOf(t *testing.T, e *harness.Env, cluster string) map[string]string {
 	t.Helper()
 	a, err := e.Connect(t.Context(), cluster)
@@ -119,6 +120,9 @@ func contentsOf(t *testing.T, e *harness.Env, cluster string) map[string]string 
 	require.NoError(t, err)
 	found := map[string]string{}
 	for _, kv := range all.Kvs {
+		if strings.HasPrefix(string(kv.Key), "/") {
+			continue
+		}
 		found[string(kv.Key)] = fmt.Sprintf("%s v%d lease %x", kv.Value, kv.Version, kv.Lease)
 	}
 	return found
