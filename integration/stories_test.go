@@ -386,8 +386,8 @@ func restored(s story) {
 		Provider: view.Spec.Provider, Region: view.Spec.Region, Clusters: []fleet.BackupsOf{{Cluster: s.cluster}},
 	})
 	require.NoError(s.t, err)
-	require.Len(s.t, found, 1)
-	r := s.begun(s.e.BeginChange(s.cluster, harness.Change{Kind: fleet.RestoreCluster, Options: fleet.Options{Restore: fleet.RestoreOf(found[0])}}))
+	require.Len(s.t, found.Backups, 1)
+	r := s.begun(s.e.BeginChange(s.cluster, harness.Change{Kind: fleet.RestoreCluster, Options: fleet.Options{Restore: fleet.RestoreOf(found.Backups[0])}}))
 	waits(s.t, s.e, r.Ref, fleet.WaitApproval)
 	require.NoError(s.t, client.Approve(ctx, r.Ref, "it was deleted by mistake"))
 	s.done(r, nil)

@@ -76,11 +76,11 @@ func (f *fake) FindOperation(_ context.Context, name string) (starter.Ref, error
 	return ref, nil
 }
 
-func (f *fake) Backups(context.Context, workflows.BackupsRequest) ([]fleet.Backup, error) {
-	return []fleet.Backup{
+func (f *fake) Backups(context.Context, workflows.BackupsRequest) (workflows.BackupsReply, error) {
+	return workflows.BackupsReply{Backups: []fleet.Backup{
 		{ID: "b1", Cluster: "orders", UID: "u1", Etcd: "3.7.3"}, {ID: "b2", Cluster: "orders", UID: "u1", Etcd: "3.7.3"},
 		{ID: "b3", Cluster: "orders", UID: "u1", Damaged: "it is cut short"},
-	}, nil
+	}}, nil
 }
 
 func (f *fake) Endpoints(_ context.Context, cluster string) ([]fleet.Endpoint, error) {

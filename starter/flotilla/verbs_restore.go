@@ -74,7 +74,7 @@ func resolveRestore(ctx context.Context, a *app, client plane, view workflows.Cl
 	if err != nil {
 		return nil, err
 	}
-	b, err := chooseBackup(name, found, asked.backup)
+	b, err := chooseBackup(name, found.Backups, asked.backup)
 	if err != nil {
 		return nil, err
 	}
