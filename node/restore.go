@@ -98,7 +98,7 @@ func (n *Node) Restore(ctx context.Context, req RestoreRequest) (*RestoreResult,
 			return nil, err
 		}
 		if done.Token == req.Token {
-			return &done.Result, nil
+			return &done.Result, n.forgetHostKey(m)
 		}
 	}
 	if err := n.checkStopped(ctx, m); err != nil {
@@ -204,7 +204,15 @@ func (n *Node) restoreFrom(ctx context.Context, m member, req RestoreRequest, be
 	if err := durable.Exchange(data, m.dataDir(n)); err != nil {
 		return nil, onHost(resource, err)
 	}
-	return &done.Result, n.endRestore(m, done)
+	if err := n.endRestore(m, done); err != nil {
+		return nil, err
+	}
+	return &done.Result, n.forgetHostKey(m)
+}
+
+// forgetHostKey removes the key that a backup's was lent to.
+func (n *Node) forgetHostKey(m member) error {
+	return onHost(resourceOf(m.Member), durable.Remove(n.hostKeyFile(m)))
 }
 
 // endRestore does what is left once the data has changed places.
@@ -219,7 +227,7 @@ func (n *Node) endRestore(m member, done restored) error {
 			return onHost(resource, err)
 		}
 	}
-	return onHost(resource, errors.Join(durable.Remove(work), durable.Remove(n.hostKeyFile(m))))
+	return onHost(resource, durable.Remove(work))
 }
 
 // examineSnapshot opens a snapshot that is there as a whole, and compares what it holds

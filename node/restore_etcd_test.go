@@ -158,6 +158,11 @@ func TestRestore(t *testing.T) {
 			seen := <-client.Watch(ctx, "k/", clientv3.WithPrefix(), clientv3.WithRev(late.Header.Revision))
 			require.True(t, seen.Canceled)
 			require.Positive(t, seen.CompactRevision, "a watch from before is told that it has missed something")
+			// What was restored once is restored again, by another token.
+			must[fleet.MemberReport](hosts[1], VerbStop, MemberRequest{Member: nameOf(1)})
+			again := request(hosts[1], 1)
+			again.Token, again.SetAside = "op-2/restore", true
+			require.NotEmpty(t, must[RestoreResult](hosts[1], VerbRestore, again).Kept)
 			gone := must[LetGoResult](hosts[0], VerbLetGo, MemberRequest{Member: nameOf(0)})
 			require.Len(t, gone.Deleted, 1)
 			require.Zero(t, hosts[0].report(nameOf(0)).SetAside)
