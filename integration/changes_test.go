@@ -1,0 +1,77 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/flotilla-etcd/flotilla/backup"
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/integration/harness"
+)
+
+// TestChanges has what a client writes recorded behind a backup, kills the worker that
+// records with -9 while the client goes on, and brings the backup to the last write.
+func TestChanges(t *testing.T) {
+	e := harness.Start(t)
+	worker := e.StartWorker("flotilla-worker")
+	spec := harness.Spec("orders", 1, "3.7.3")
+	spec.Backup = fleet.BackupPolicy{Every: fleet.Duration(time.Hour), Changes: fleet.Duration(time.Second)}
+	e.Create(spec.WithDefaults())
+	r, err := e.Begin(spec.Name, fleet.BackupCluster, nil)
+	require.NoError(t, err)
+	taken, err := r.Await()
+	require.NoError(t, err)
+	uid := described(t, e, spec.Name).Summary.UID
+	vault, err := e.Vault(t.Context())
+	require.NoError(t, err)
+	w := startWriter(t, e, spec.Name)
+	// The schedule begins it at the next full minute.
+	recorded := func(what string, revision int64) (reach backup.Reach) {
+		t.Helper()
+		harness.Eventually(t, what, func(ctx context.Context) error {
+			entries, err := vault.List(ctx, spec.Name, uid)
+			if err != nil {
+				return err
+			}
+			segments, err := vault.Segments(ctx, spec.Name, uid)
+			if err != nil {
+				return err
+			}
+			if reach = backup.ReachOf(entries[0].Manifest, segments); reach.Revision < revision {
+				return fmt.Errorf("changes lead from revision %d to %d of %d", entries[0].Manifest.Revision, reach.Revision, revision)
+			}
+			return nil
+		})
+		return reach
+	}
+	before := recorded("changes are recorded", taken.Backup.Revision+1)
+	worker.Kill()
+	e.StartWorker("flotilla-worker")
+	recorded("another worker goes on", before.Revision+500)
+	w.stop(t)
+	all, err := w.access.Get(t.Context(), "", clientv3.WithPrefix())
+	require.NoError(t, err)
+	end := all.Header.Revision
+	reach := recorded("the last write is recorded", end)
+
+	entries, err := vault.List(t.Context(), spec.Name, uid)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "snapshot.db")
+	done, err := vault.Replay(t.Context(), entries[0].Manifest, reach, backup.Target{Revision: end}, file, nil)
+	require.NoError(t, err)
+	require.Equal(t, end, done.Revision)
+	values, err := harness.ReadSnapshot(t.Context(), file, dir)
+	require.NoError(t, err)
+	require.Len(t, values, len(all.Kvs))
+	for _, kv := range all.Kvs {
+		require.Equal(t, string(kv.Value), values[string(kv.Key)], "key %s", kv.Key)
+	}
+}
