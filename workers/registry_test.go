@@ -68,7 +68,7 @@ func TestEveryStepIsRegistered(t *testing.T) {
 		require.Equal(t, reflect.TypeFor[fleet.StepReply](), f.Out(0), kind)
 	}
 	others := []string{fleet.ActivityLook, fleet.ActivityForecast, fleet.ActivitySurvey, fleet.ActivityPublishEndpoints, fleet.ActivityIssueCertificate, fleet.ActivityFleetRecipient,
-		fleet.ActivityListBackups, fleet.ActivityCheckBackup, fleet.ActivityDueBackups, fleet.ActivityRecordChanges,
+		fleet.ActivityListBackups, fleet.ActivityCheckBackup, fleet.ActivityDueBackups, fleet.ActivityRecordChanges, fleet.ActivityCompareRehearsal,
 		fleet.ActivityExamine, fleet.ActivityInventory, fleet.ActivityRemoveResources}
 	for _, name := range others {
 		require.Contains(t, registered, name)
@@ -81,7 +81,7 @@ func TestEveryOperationIsRegistered(t *testing.T) {
 	RegisterWorkflows(registered)
 	kinds := constants(t, "OperationKind")
 	others := []string{workflows.ClusterType, workflows.PlanType, workflows.SurveyType, workflows.CertificateType, workflows.RecipientType,
-		workflows.BackupsType, workflows.VerifyBackupType, workflows.ScheduleType, workflows.ChangesType,
+		workflows.BackupsType, workflows.VerifyBackupType, workflows.ScheduleType, workflows.ChangesType, workflows.RehearseType,
 		workflows.ExamineType, workflows.InventoryType, workflows.RemoveType}
 	for _, name := range append(kinds, others...) {
 		require.Contains(t, registered, name)

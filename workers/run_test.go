@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -191,12 +192,14 @@ func TestWorkerTellsOfItself(t *testing.T) {
 	spec := harness.Spec("orders", 3, "3.7.3")
 	_, err := e.Client.Plan(t.Context(), fleet.Operation{Kind: fleet.CreateCluster, Cluster: spec.Name, Spec: spec})
 	require.NoError(t, err)
-	code, body = get(t, "http://"+c.MetricsAddress+"/metrics")
-	require.Equal(t, http.StatusOK, code)
 	for _, metric := range []string{
 		`flotilla_step_duration_seconds_count{outcome="done",step="Forecast"}`, "temporal_request_total", "temporal_workflow_completed", "go_goroutines",
 	} {
-		require.Contains(t, body, metric)
+		// The worker counts what it did once Temporal has it, which is when the client has it, too.
+		require.Eventually(t, func() bool {
+			code, body = get(t, "http://"+c.MetricsAddress+"/metrics")
+			return code == http.StatusOK && strings.Contains(body, metric)
+		}, harness.Patience, 20*time.Millisecond, "it does not tell of %s", metric)
 	}
 	e.Temporal.Kill()
 	require.Eventually(t, func() bool {

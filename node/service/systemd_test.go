@@ -135,7 +135,8 @@ func TestSystemdKnowsWhatWasStartedByWhichUnit(t *testing.T) {
 	cmd.Env = []string{"A=1", string(definitionOf.Find(text)), "B=2"}
 	require.NoError(t, cmd.Start())
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	require.True(t, current(cmd.Process.Pid, text))
+	// The kernel shows it a moment after the program was begun.
+	require.Eventually(t, func() bool { return current(cmd.Process.Pid, text) }, time.Minute, time.Millisecond)
 	require.False(t, current(cmd.Process.Pid, other))
 }
 
