@@ -53,7 +53,7 @@ func tell(e backup.Entry) fleet.Backup {
 	b := fleet.Backup{
 		ID: e.ID, Cluster: m.Cluster, UID: m.UID, Taken: m.Taken, Stored: m.Stored, AskedBy: m.AskedBy, Operation: m.Operation,
 		Member: m.Member, Learner: m.Learner, Etcd: m.Etcd, Revision: m.Revision, Keys: m.Keys, Hash: m.Hash,
-		Size: m.Size, StoredSize: m.StoredSize(),
+		Size: m.Size, StoredSize: m.StoredSize(), Base: m.Base,
 	}
 	if e.Err != nil {
 		b.Damaged = e.Err.Error()
@@ -66,8 +66,11 @@ func tell(e backup.Entry) fleet.Backup {
 
 // SaveBackup streams a snapshot from the member that feels it least into the object
 // store, and makes it count. A member whose store cannot be read is passed over for the
-// next one, and told of.
+// next one, and told of. One of a point in time is made of what is stored already.
 func (b *Backups) SaveBackup(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	if r.Operation.Options.At != nil {
+		return note(b.saveAt(ctx, r.Operation))
+	}
 	return note(b.save(ctx, r.Operation))
 }
 
@@ -272,6 +275,7 @@ func (b *Backups) list(ctx context.Context, r fleet.BackupsRequest) (all fleet.B
 			}
 			var segments []backup.SegmentEntry
 			if r.Latest {
+				entries = slices.DeleteFunc(entries, func(e backup.Entry) bool { return e.Manifest.Base != "" })
 				entries = entries[max(0, len(entries)-1):]
 			} else if segments, err = within(ctx, listWithin, "listing changes of "+of.Cluster, func(ctx context.Context) ([]backup.SegmentEntry, error) {
 				return b.vault().Segments(ctx, of.Cluster, uid)

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"fmt"
 	"sync"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -48,6 +49,16 @@ func (g *progressGauge) read(size fleet.Bytes) (percent int, words string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return share(g.bytes, size, 99), "reading, " + fleet.Bytes(g.bytes).Human()
+}
+
+// replaying is how bringing a backup forward stands: how much there is to do is not known.
+func (g *progressGauge) replaying(int64) (percent int, words string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.doing == "replaying changes" {
+		return -1, fmt.Sprintf("%s, %d so far", g.doing, g.bytes)
+	}
+	return -1, g.doing + ", " + fleet.Bytes(g.bytes).Human()
 }
 
 // share gives percent of a whole, at most some: -1 when the whole is not known.

@@ -39,6 +39,9 @@ type Manifest struct {
 	// in it, because the member had applied all of them when it was chosen. Stored is when all was stored and read back.
 	Taken  time.Time `json:"taken"`
 	Stored time.Time `json:"stored"`
+	// Base is the backup that it was made of by the changes recorded since; empty where a
+	// member streamed it. Then Taken is when its last revision was seen, or the time asked for.
+	Base string `json:"base,omitempty"`
 	// Member is where it came from, and Etcd the version it ran.
 	Member  string `json:"member"`
 	Learner bool   `json:"learner,omitempty"`

@@ -8,17 +8,28 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
+// keptMade is for how long a backup is kept that was made for a point in time: whoever
+// asked for it restores it now.
+const keptMade = 24 * time.Hour
+
 // Expired gives those of a cluster's backups, oldest first, that no rule keeps. Only
 // backups that count are judged and only they fill a rule: one that is damaged saves no
 // whole one from nothing, and stays for a person to look at until it is older than
-// all that are kept. The newest whole one is never among them.
+// all that are kept. The newest whole one is never among them. One that was made of
+// another for a point in time fills no rule either: it goes once a backup was taken more
+// than a day after it was stored.
 func Expired(entries []Entry, keep fleet.Keep) []Entry {
 	if keep == (fleet.Keep{}) {
 		return nil
 	}
-	whole := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return e.Err != nil })
+	whole := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return e.Err != nil || e.Manifest.Base != "" })
 	slices.Reverse(whole) // newest first
 	kept := map[string]bool{}
+	for _, e := range entries {
+		if e.Err == nil && e.Manifest.Base != "" && (len(whole) == 0 || whole[0].Manifest.Taken.Sub(e.Manifest.Stored) <= keptMade) {
+			kept[e.ID] = true
+		}
+	}
 	for i, e := range whole {
 		if i < max(keep.Last, 1) {
 			kept[e.ID] = true

@@ -89,3 +89,21 @@ func TestRetentionNeverTakesTheLastWholeOne(t *testing.T) {
 		require.Empty(t, Expired(left, keep), "twice is as once")
 	}
 }
+
+// A backup that was made for a point in time takes no place of another one, and goes.
+func TestRetentionOfWhatWasMadeForAPointInTime(t *testing.T) {
+	begin := time.Date(2026, 3, 1, 0, 30, 0, 0, time.UTC)
+	made := func(at, of time.Time) Entry {
+		return Entry{ID: NewID(at, "op"), Manifest: Manifest{Base: "x", Taken: of, Stored: at}}
+	}
+	hours := func(n int) time.Time { return begin.Add(time.Duration(n) * time.Hour) }
+	keep := fleet.Keep{Last: 1, Daily: 1}
+	alone := []Entry{made(hours(1), begin)}
+	require.Empty(t, Expired(alone, keep), "there is nothing newer")
+	entries := []Entry{entryAt(begin, nil), made(hours(3), hours(-40)), made(hours(4), hours(1)), entryAt(hours(27), nil)}
+	require.Equal(t, []string{"27T08:30", "01T01:30", "02T03:30"}, keptOf(entries, keep))
+	entries = append(entries, entryAt(hours(29), nil))
+	require.Equal(t, []string{"02T05:30"}, keptOf(entries, keep))
+	entries = append(entries, made(hours(30), hours(2)))
+	require.Equal(t, []string{"02T05:30", "01T02:30"}, keptOf(entries, keep), "the newest that a member gave stays")
+}

@@ -15,6 +15,9 @@ type Backup struct {
 	// AskedBy is who or what asked for it, Operation the ID of the operation.
 	AskedBy   string `json:"askedBy,omitempty"`
 	Operation string `json:"operation,omitempty"`
+	// Base is the backup that this one was made of, for a point in time; empty where a
+	// member gave it.
+	Base string `json:"base,omitempty"`
 	// Member is where it came from, and Etcd the version that it ran.
 	Member  string `json:"member,omitempty"`
 	Learner bool   `json:"learner,omitempty"`

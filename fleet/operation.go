@@ -115,6 +115,8 @@ type Options struct {
 	Survivor string `json:"survivor,omitempty"`
 	// Restore is the backup that a cluster begins with, or is brought back to.
 	Restore *Restore `json:"restore,omitempty"`
+	// At has a backup made of a point in time; nil means of now.
+	At *PointInTime `json:"at,omitempty"`
 	// AcceptLoss lets a recovery or a restore go on without a person's approval of what may be lost.
 	AcceptLoss bool `json:"acceptLoss,omitempty"`
 }
@@ -141,7 +143,7 @@ func (o Options) Equal(other Options) bool {
 		o.AllowDowntime == other.AllowDowntime && o.Certificates == other.Certificates && o.AnyTime == other.AnyTime &&
 		o.Policy.Equal(other.Policy) && o.Adopt.equal(other.Adopt) &&
 		slices.Equal(o.Without, other.Without) && o.Survivor == other.Survivor && o.AcceptLoss == other.AcceptLoss &&
-		o.Restore.equal(other.Restore)
+		o.Restore.equal(other.Restore) && o.At.equal(other.At)
 }
 
 func (a *Adoption) equal(other *Adoption) bool {

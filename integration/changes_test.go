@@ -14,10 +14,11 @@ import (
 	"github.com/flotilla-etcd/flotilla/backup"
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/integration/harness"
+	"github.com/flotilla-etcd/flotilla/workflows"
 )
 
 // TestChanges has what a client writes recorded behind a backup, kills the worker that
-// records with -9 while the client goes on, and brings the backup to the last write.
+// records with -9 while the client goes on, and has a backup made of the last write.
 func TestChanges(t *testing.T) {
 	e := harness.Start(t)
 	worker := e.StartWorker("flotilla-worker")
@@ -59,19 +60,32 @@ func TestChanges(t *testing.T) {
 	all, err := w.access.Get(t.Context(), "", clientv3.WithPrefix())
 	require.NoError(t, err)
 	end := all.Header.Revision
-	reach := recorded("the last write is recorded", end)
+	recorded("the last write is recorded", end)
 
-	entries, err := vault.List(t.Context(), spec.Name, uid)
+	// The backup of that moment is made without the member.
+	asked := func(revision int64) (workflows.OperationResult, error) {
+		at := fleet.Options{At: &fleet.PointInTime{Revision: revision}}
+		r, err := e.BeginChange(spec.Name, harness.Change{Kind: fleet.BackupCluster, Options: at})
+		require.NoError(t, err)
+		return r.Await()
+	}
+	result, err := asked(end)
+	require.NoError(t, err)
+	made := *result.Backup
+	require.Equal(t, taken.Backup.ID, made.Base)
+	require.Equal(t, end, made.Revision)
+	require.Equal(t, len(all.Kvs), made.Keys)
+	m, err := vault.Manifest(t.Context(), spec.Name, uid, made.ID)
 	require.NoError(t, err)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "snapshot.db")
-	done, err := vault.Replay(t.Context(), entries[0].Manifest, reach, backup.Target{Revision: end}, file, nil)
-	require.NoError(t, err)
-	require.Equal(t, end, done.Revision)
+	require.NoError(t, vault.Fetch(t.Context(), m, file, nil))
 	values, err := harness.ReadSnapshot(t.Context(), file, dir)
 	require.NoError(t, err)
 	require.Len(t, values, len(all.Kvs))
 	for _, kv := range all.Kvs {
 		require.Equal(t, string(kv.Value), values[string(kv.Key)], "key %s", kv.Key)
 	}
+	_, err = asked(end + 1)
+	require.ErrorContains(t, err, "no backup and the changes behind it lead there")
 }

@@ -12,6 +12,8 @@ func backup(in Input) fleet.Decision {
 	case b == nil || b.Operation != in.Operation.ID:
 	case b.Damaged != "":
 		return blocked(fleet.Lost, "backup %s of %s does not count: %s; ask for another one", b.ID, cluster, b.Damaged)
+	case in.Operation.Options.At != nil: // it is no newer one that an older one could go for
+		return done("%s is backed up as it was at %s", cluster, in.Operation.Options.At)
 	case len(obs.ExpiredBackups) > 0 && in.failed(fleet.ExpireBackups, "") > 0:
 		return done("%s is backed up at revision %d; older ones could not be removed: %s", cluster, b.Revision, in.Failures[len(in.Failures)-1].Message)
 	case len(obs.ExpiredBackups) > 0:
@@ -21,6 +23,12 @@ func backup(in Input) fleet.Decision {
 	}
 	if f := in.fatal(); f != nil {
 		return failedFor(f)
+	}
+	if in.Operation.Options.At != nil { // what it is made of is stored already, and stays as it is
+		if len(in.Failures) > 0 {
+			return failedFor(&in.Failures[0])
+		}
+		return act(in.step(fleet.SaveBackup, ""))
 	}
 	running := false
 	for _, h := range obs.Hosts {

@@ -31,6 +31,11 @@ func (c *Client) beside(ctx context.Context, cluster string, kind fleet.Operatio
 	if view.Summary.Phase == fleet.PhaseGone {
 		return workflows.SubmitReply{}, fleet.Errorf(fleet.NotFound, cluster, "is decommissioned: there is nothing left of it")
 	}
+	if at := request.Options.At; at != nil {
+		if err := at.Check(); err != nil {
+			return workflows.SubmitReply{}, err
+		}
+	}
 	submit := c.submission(kind, request)
 	operation := inherit(fleet.Operation{Kind: kind, Cluster: cluster, Options: request.Options}, view)
 	id := fmt.Sprintf("%x", sha256.Sum256([]byte(operation.UID+"\x00"+submit.RequestID)))[:8]

@@ -34,6 +34,9 @@ func (c *cluster) checkOptions(r SubmitRequest) error {
 			return fleet.Errorf(fleet.Invalid, "request", "options.%s has no meaning for %s", option.name, r.Kind)
 		}
 	}
+	if o.At != nil {
+		return fleet.Errorf(fleet.Invalid, "request", "options.at has no meaning for %s", r.Kind) // a backup is not asked of the cluster
+	}
 	if err := o.Policy.Validate("options.policy").Err("request"); err != nil {
 		return err
 	}

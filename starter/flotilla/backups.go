@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,23 +18,63 @@ import (
 
 // backup stores a snapshot.
 func backup() *verb {
+	var revision int64
+	var moment string
 	return &verb{
 		kind: fleet.BackupCluster, use: "backup NAME", short: "Store a snapshot of a cluster",
 		long: `Store a snapshot of a cluster: streamed from a learner, else from the follower that is
 least busy, compressed and sealed on its way into the object store, and read back. It
 counts once all of that is right, and not before. The cluster is not changed, so this
-runs beside any other operation on it.`,
+runs beside any other operation on it.
+
+With --time or --revision it is of a point in time: made of an earlier backup and the
+changes that were recorded since (backup.changes in the spec). No member is asked, so it
+works when none is left. Such a backup is there to be restored, and is kept for a day.`,
 		example: `  flotilla backup orders
-  flotilla backup orders --no-wait`,
-		wish: func(*cobra.Command, []string) (wish, error) { return wish{}, nil },
+  flotilla backup orders --no-wait
+  flotilla backup orders --time 2026-03-14T02:15:00Z
+  flotilla backup orders --revision 4711`,
+		flags: func(cmd *cobra.Command) {
+			cmd.Flags().StringVar(&moment, "time", "", "as the cluster was at this `time`, as in 2026-03-14T02:15:00Z")
+			cmd.Flags().Int64Var(&revision, "revision", 0, "as the cluster was at this `revision`")
+		},
+		wish: func(cmd *cobra.Command, _ []string) (wish, error) {
+			at, err := pointInTime(moment, revision, cmd.Flags().Changed("revision"))
+			if err != nil {
+				return wish{}, usageError(cmd, err)
+			}
+			return wish{options: fleet.Options{At: at}}, nil
+		},
 		check: func(view workflows.ClusterView) (string, error) {
-			if view.Summary.Phase == fleet.PhaseStopped {
+			if view.Summary.Phase == fleet.PhaseStopped && moment == "" && revision == 0 {
 				return "", fleet.Errorf(fleet.Blocked, view.Summary.Name, "is stopped: no member can give a snapshot").
 					WithRemedy("start it first: flotilla start %s", view.Summary.Name)
 			}
 			return "", nil
 		},
 	}
+}
+
+// pointInTime reads the flags that say one; nil when none does.
+func pointInTime(moment string, revision int64, byRevision bool) (*fleet.PointInTime, error) {
+	switch {
+	case moment != "" && byRevision:
+		return nil, errors.New("--time and --revision say the same thing: give one of them")
+	case byRevision && revision < 1:
+		return nil, fmt.Errorf("there is no revision %d", revision)
+	case byRevision:
+		return &fleet.PointInTime{Revision: revision}, nil
+	case moment == "":
+		return nil, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, moment)
+	if err != nil {
+		return nil, fmt.Errorf("--time %s: write it as 2026-03-14T02:15:00Z", moment)
+	}
+	if t.After(time.Now()) {
+		return nil, fmt.Errorf("--time %s has not come yet", moment)
+	}
+	return &fleet.PointInTime{Time: t}, nil
 }
 
 // where says in which region backups are looked for, of a cluster that Temporal does

@@ -45,6 +45,9 @@ func resultText(o terminal.Output, ref starter.Ref, r workflows.OperationResult)
 	case fleet.BackupCluster:
 		if r.Backup != nil {
 			row("backup", takenText(*r.Backup))
+			if r.Backup.Base != "" {
+				row("restore", "flotilla restore "+ref.Cluster+" --backup "+r.Backup.ID+" --to NEW")
+			}
 		}
 	case fleet.StopCluster:
 		row("start it", "flotilla start "+ref.Cluster)

@@ -29,6 +29,9 @@ has. All its members are stopped, and their data is kept on their disks. What wa
 since the backup is lost, so it waits for flotilla approve before anything is stopped.
 --without says of a member that cannot be seen that it does not serve.
 
+To have it as it was at a point in time, have a backup made of that first: flotilla
+backup NAME --time or --revision.
+
 Either way the revision goes on a thousand million higher, and everything below is marked
 as compacted: clients that watch from before are told, and list anew.
 
@@ -105,7 +108,7 @@ func resolveRestore(ctx context.Context, a *app, client plane, view workflows.Cl
 func chooseBackup(cluster string, found []fleet.Backup, id string) (fleet.Backup, error) {
 	var best *fleet.Backup
 	for i, b := range found {
-		if id == "" && b.Damaged == "" || id != "" && (strings.HasPrefix(b.ID, id) || b.Operation == id) {
+		if id == "" && b.Damaged == "" && b.Base == "" || id != "" && (strings.HasPrefix(b.ID, id) || b.Operation == id) {
 			best = &found[i]
 		}
 	}
