@@ -12,7 +12,7 @@ type PointInTime struct {
 	Time     time.Time `json:"time,omitzero"`
 }
 
-// String says it as in "orders at revision 4711".
+// String says it for a person, as in "revision 4711".
 func (p PointInTime) String() string {
 	if p.Revision != 0 {
 		return fmt.Sprintf("revision %d", p.Revision)
