@@ -8,6 +8,10 @@ TOOLBOX := $(GO) -C tools run ./toolbox --out ../bin
 # The race detector needs cgo and a C compiler.
 RACE := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null && echo -race)
 
+# All is compiled in one way but for the tests with the race detector: compiling what
+# we depend on takes two cores some minutes each time.
+STATIC := CGO_ENABLED=0 GOFLAGS='$(strip $(shell $(GO) env GOFLAGS) -trimpath)'
+
 # Tests start real servers and clusters; more packages at a time than this only
 # makes each of them slow.
 PARALLEL ?= 2
@@ -24,7 +28,7 @@ build: programs ## build the programs, and what runs beside them
 	$(TOOLBOX) run
 
 programs: # flotilla-node must run on any host, so all of them are static
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ \
+	$(STATIC) $(GO) build -ldflags '$(LDFLAGS)' -o bin/ \
 		./starter/flotilla ./workers/flotilla-worker ./node/flotilla-node
 
 toolbox: ## build all that runs beside them in development and tests
@@ -44,30 +48,30 @@ test: programs test-tools ## all tests, with real Temporal, etcd and S3
 	parts=$$(printf '%s\n' $$packages | grep -Ev '$(WHOLE)' || true); \
 	whole=$$(printf '%s\n' $$packages | grep -E '$(WHOLE)' || true); \
 	[ -z "$$parts" ] || $(GO) test $(RACE) -timeout $(TIMEOUT) -p $(PARALLEL) $(if $(RUN),-run '$(RUN)') $$parts; \
-	[ -z "$$whole" ] || $(GO) test -timeout $(TIMEOUT) -p 1 $(if $(RUN),-run '$(RUN)') $$whole
+	[ -z "$$whole" ] || $(STATIC) $(GO) test -timeout $(TIMEOUT) -p 1 $(if $(RUN),-run '$(RUN)') $$whole
 
 test-short: ## the tests that start nothing
-	$(GO) test -short -timeout 5m $(if $(RUN),-run '$(RUN)') $(PACKAGES)
+	$(STATIC) $(GO) test -short -timeout 5m $(if $(RUN),-run '$(RUN)') $(PACKAGES)
 
 test-tools: # with the toolbox's own flags, so that what it compiled is used again
-	$(GO) -C tools test -trimpath ./...
+	$(STATIC) $(GO) -C tools test ./...
 	$(TOOLBOX) temporal-server
-	CGO_ENABLED=0 $(GO) -C tools/temporal test -trimpath -p 2 -timeout $(TIMEOUT) ./...
+	$(STATIC) $(GO) -C tools/temporal test -p 2 -timeout $(TIMEOUT) ./...
 
 lint: ## the rules that are held by a linter, not by goodwill
 	$(TOOLBOX) lint
-	"$$($(GO) -C tools run ./toolbox path lint)/golangci-lint" run --allow-parallel-runners ./...
-	"$$($(GO) -C tools run ./toolbox path lint)/workflowcheck" ./workflows/...
+	$(STATIC) "$$($(GO) -C tools run ./toolbox path lint)/golangci-lint" run --allow-parallel-runners ./...
+	$(STATIC) "$$($(GO) -C tools run ./toolbox path lint)/workflowcheck" ./workflows/...
 	@$(MAKE) --no-print-directory vulnerabilities
 
 # govulncheck ends with 3 when it finds something, and with 1 when it could not look.
 vulnerabilities:
-	@"$$($(GO) -C tools run ./toolbox path lint)/govulncheck" ./... || { code=$$?; \
+	@$(STATIC) "$$($(GO) -C tools run ./toolbox path lint)/govulncheck" ./... || { code=$$?; \
 		[ $$code -eq 3 ] && exit 1; echo "govulncheck: could not look (its database is not reachable); skipped"; }
 
 bench: ## what creating clusters takes, beside a plain script, and what it costs
 	@$(TOOLBOX) run
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./integration/bench
+	$(STATIC) $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./integration/bench
 
 clean: ## remove what was built here; the toolbox's cache stays
 	rm -rf bin

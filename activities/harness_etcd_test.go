@@ -30,7 +30,7 @@ var flotillaNode = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	builtIn = dir
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "flotilla-node"), "../node/flotilla-node")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, "flotilla-node"), "../node/flotilla-node")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)

@@ -55,7 +55,9 @@ func suiteElsewhere(t *testing.T, env func(string) string, patience time.Duratio
 // The same against our own region of AWS, started as a program.
 func TestElsewhereIsAProgram(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "flotilla-cloudsim")
-	out, err := exec.Command("go", "build", "-o", program, "../../integration/cloudsim/flotilla-cloudsim").CombinedOutput()
+	build := exec.Command("go", "build", "-trimpath", "-o", program, "../../integration/cloudsim/flotilla-cloudsim")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	cmd := exec.Command(program, "--cloud", "aws", "--region", region)
 	cmd.Stderr = os.Stderr

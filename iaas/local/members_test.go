@@ -35,7 +35,7 @@ type realHosts struct {
 func newRealHosts(t *testing.T) *realHosts {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "flotilla-node")
-	build := exec.Command("go", "build", "-o", binary, "../../node/flotilla-node")
+	build := exec.Command("go", "build", "-trimpath", "-o", binary, "../../node/flotilla-node")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -196,10 +195,18 @@ func Spec(name string, voters int, version string) fleet.Spec {
 	}.WithDefaults()
 }
 
-// Root is the root of the project.
+// Root is the root of the project: where the go.mod above the test's own directory is.
 func Root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	dir, err := os.Getwd()
+	if err != nil {
+		panic(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil || dir == filepath.Dir(dir) {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 // Binary is the path of one of our programs, which Build has built.
@@ -215,7 +222,7 @@ func Build() (func(), error) {
 		return nil, err
 	}
 	built = dir
-	build := exec.Command("go", "build", "-o", dir+"/", "./node/flotilla-node", "./workers/flotilla-worker",
+	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "./node/flotilla-node", "./workers/flotilla-worker",
 		"./starter/flotilla", "./integration/breakworker", "./integration/breaknode")
 	build.Dir = Root()
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
