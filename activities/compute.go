@@ -29,11 +29,11 @@ func (c *Compute) tags(op fleet.Operation, step fleet.Step) iaas.Tags {
 // typeOf is the machine type that a step is about, and sizeOf the size of its disk:
 // the spec's, unless the step says otherwise.
 func typeOf(op fleet.Operation, step fleet.Step) string {
-	return cmp.Or(step.Type, op.Spec.Machine.Type)
+	return cmp.Or(step.Type, op.Spec.MachineIn(step.Zone).Type)
 }
 
 func sizeOf(op fleet.Operation, step fleet.Step) fleet.Bytes {
-	return cmp.Or(step.Size, op.Spec.Machine.Disk.Size)
+	return cmp.Or(step.Size, op.Spec.MachineIn(step.Zone).Disk.Size)
 }
 
 // LaunchHost buys a member's host, or takes up the one that is there, and waits
@@ -86,7 +86,7 @@ func (c *Compute) AttachDisk(ctx context.Context, r fleet.StepRequest) (fleet.St
 	if id == "" {
 		disk, err := c.Provider.CreateDisk(ctx, iaas.CreateDiskRequest{
 			Token: r.Step.Token, Name: r.Step.Member, Zone: r.Step.Zone, Size: sizeOf(r.Operation, r.Step),
-			Category: r.Operation.Spec.Machine.Disk.Category, Tags: c.tags(r.Operation, r.Step),
+			Category: r.Operation.Spec.MachineIn(r.Step.Zone).Disk.Category, Tags: c.tags(r.Operation, r.Step),
 		})
 		if err != nil {
 			return note("", err)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/fleet"
-	"github.com/flotilla-etcd/flotilla/iaas"
 	"github.com/flotilla-etcd/flotilla/node"
 	"github.com/flotilla-etcd/flotilla/plan"
 )
@@ -74,31 +73,6 @@ func (r Region) observeOnce(ctx context.Context, op fleet.Operation) (fleet.Obse
 		if err := r.members(ctx, op, serving, &obs); err != nil {
 			return obs, err
 		}
-	}
-	return obs, nil
-}
-
-// resources lists what the cloud has of a cluster, in every region that it lies in.
-func (r Region) resources(ctx context.Context, op fleet.Operation) (fleet.Observation, error) {
-	obs := fleet.Observation{At: time.Now().UTC()}
-	regions, err := r.regions(op)
-	if err != nil {
-		return obs, err
-	}
-	tags := iaas.Tags{fleet.TagCluster: op.Cluster}
-	for _, region := range regions {
-		hosts, err := region.ListHosts(ctx, tags)
-		if err != nil {
-			return obs, err
-		}
-		for _, h := range hosts {
-			obs.Hosts = append(obs.Hosts, fleet.ObservedHost{Host: h})
-		}
-		disks, err := region.ListDisks(ctx, tags)
-		if err != nil {
-			return obs, err
-		}
-		obs.Disks = append(obs.Disks, disks...)
 	}
 	return obs, nil
 }

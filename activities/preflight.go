@@ -4,16 +4,23 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
 )
 
 // checkSpec checks the spec of a new cluster, and that the catalogue and the region
 // have what it asks for.
 func (p *Planner) checkSpec(ctx context.Context, spec fleet.Spec) (fleet.Problems, error) {
-	wanted := needs{types: []string{spec.Machine.Type}, zones: slices.Concat(spec.Zones, spec.Standby.Zones), categories: []string{spec.Machine.Disk.Category}}
+	var wanted needs
+	for _, zone := range slices.Concat(spec.Zones, spec.LearnerZones()) {
+		wares, machine := wanted.of(zone), spec.MachineIn(zone)
+		wares.zones = with(wares.zones, zone)
+		wares.types, wares.categories = with(wares.types, machine.Type), with(wares.categories, machine.Disk.Category)
+	}
 	if fleet.Minor(spec.Etcd.Version) != "" { // else it is wrong in itself
 		wanted.versions = []string{spec.Etcd.Version}
 	}
@@ -38,9 +45,26 @@ func (p *Planner) checkWaves(ctx context.Context, op fleet.Operation, obs fleet.
 
 // needs are what an operation buys and installs, each once.
 type needs struct {
-	types, zones, categories, versions []string
+	versions []string
+	// wares are what it buys, by place; the operation's own is the empty one.
+	wares map[fleet.Place]*wares
 	// platforms are what the cluster's hosts are, as in linux/amd64.
 	platforms []string
+}
+
+// wares are what an operation buys in one place, each once.
+type wares struct{ types, zones, categories []string }
+
+// of gives the wares of the place of a zone.
+func (n *needs) of(zone string) *wares {
+	place, _, _ := fleet.SplitPlace(zone)
+	if n.wares == nil {
+		n.wares = map[fleet.Place]*wares{}
+	}
+	if n.wares[place] == nil {
+		n.wares[place] = &wares{}
+	}
+	return n.wares[place]
 }
 
 // needsOf gives what waves buy and install.
@@ -49,15 +73,18 @@ func needsOf(op fleet.Operation, waves [][]fleet.Step) needs {
 	for _, step := range slices.Concat(waves...) {
 		switch {
 		case step.Kind == fleet.LaunchHost && step.HostID == "":
-			n.types = with(n.types, typeOf(op, step))
+			w := n.of(step.Zone)
+			w.types = with(w.types, typeOf(op, step))
 			// A failover goes to the zones that are left, and finds out which they are.
 			if op.Kind != fleet.FailoverMember {
-				n.zones = with(n.zones, step.Zone)
+				w.zones = with(w.zones, step.Zone)
 			}
 		case step.Kind == fleet.ResizeHost:
-			n.types = with(n.types, typeOf(op, step))
+			w := n.of(step.Zone)
+			w.types = with(w.types, typeOf(op, step))
 		case step.Kind == fleet.AttachDisk && step.DiskID == "":
-			n.categories = with(n.categories, op.Spec.Machine.Disk.Category)
+			w := n.of(step.Zone)
+			w.categories = with(w.categories, op.Spec.MachineIn(step.Zone).Disk.Category)
 		case step.Kind == fleet.PrepareHost:
 			n.versions = with(n.versions, versionOf(op, step))
 		}
@@ -90,8 +117,32 @@ func (p *Planner) missing(ctx context.Context, spec fleet.Spec, wanted needs) (f
 			problems = append(problems, unlisted(catalogue, version, wanted.platforms)...)
 		}
 	}
+	places := slices.SortedFunc(maps.Keys(wanted.wares), func(a, b fleet.Place) int { return strings.Compare(a.String(), b.String()) })
+	for _, place := range places {
+		var provider iaas.Provider = p.Provider
+		machine := "machine"
+		if place != (fleet.Place{}) {
+			there, err := p.span.Elsewhere(place)
+			if err != nil {
+				return nil, err
+			}
+			provider, machine = there, "standby.machine"
+		}
+		unsold, err := notSold(ctx, provider, spec, *wanted.wares[place], machine)
+		if err != nil {
+			return nil, err
+		}
+		problems = append(problems, unsold...)
+	}
+	return problems, nil
+}
+
+// notSold gives what a region does not have; machine is the field of the spec that says
+// what is bought there.
+func notSold(ctx context.Context, region iaas.Provider, spec fleet.Spec, wanted wares, machine string) (fleet.Problems, error) {
+	var problems fleet.Problems
 	if len(wanted.zones) > 0 {
-		zones, err := p.Provider.Zones(ctx)
+		zones, err := region.Zones(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -99,14 +150,14 @@ func (p *Planner) missing(ctx context.Context, spec fleet.Spec, wanted needs) (f
 			path := "zones"
 			if i := slices.Index(spec.Zones, zone); i >= 0 {
 				path = fmt.Sprintf("zones[%d]", i)
-			} else if i := slices.Index(spec.Standby.Zones, zone); i >= 0 {
+			} else if i := slices.Index(spec.LearnerZones(), zone); i >= 0 {
 				path = fmt.Sprintf("standby.zones[%d]", i)
 			}
 			unsold(&problems, path, zone, zones, "zones")
 		}
 	}
 	if len(wanted.types) > 0 {
-		types, err := p.Provider.MachineTypes(ctx)
+		types, err := region.MachineTypes(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -115,16 +166,16 @@ func (p *Planner) missing(ctx context.Context, spec fleet.Spec, wanted needs) (f
 			names[i] = t.Name
 		}
 		for _, name := range wanted.types {
-			unsold(&problems, "machine.type", name, names, "types")
+			unsold(&problems, machine+".type", name, names, "types")
 		}
 	}
 	if len(wanted.categories) > 0 {
-		categories, err := p.Provider.DiskCategories(ctx)
+		categories, err := region.DiskCategories(ctx)
 		if err != nil {
 			return nil, err
 		}
 		for _, category := range wanted.categories {
-			unsold(&problems, "machine.disk.category", category, categories, "categories")
+			unsold(&problems, machine+".disk.category", category, categories, "categories")
 		}
 	}
 	return problems, nil
@@ -147,6 +198,10 @@ func unlisted(catalogue fleet.Catalogue, version string, platforms []string) fle
 
 func unsold(problems *fleet.Problems, path, value string, sold []string, what string) {
 	if !slices.Contains(sold, value) {
+		value, sold = fleet.Unqualified(value), slices.Clone(sold)
+		for i := range sold {
+			sold[i] = fleet.Unqualified(sold[i])
+		}
 		*problems = append(*problems, fleet.Problem{Path: path, Message: fmt.Sprintf(
 			"the region has no %q; its %s are %s", value, what, strings.Join(sold, ", "))})
 	}

@@ -196,6 +196,10 @@ func byCloud(s *sighting, op fleet.Operation, obs fleet.Observation, err error, 
 	disk := slices.IndexFunc(obs.Disks, func(d fleet.Disk) bool { return d.Member() == name && d.Tags[fleet.TagUID] == op.UID })
 	s.DiskGone = disk < 0 || obs.Disks[disk].State == fleet.DiskDeleting || obs.Disks[disk].State == fleet.DiskDeleted
 	s.Cloud, s.CloudWords = fleet.SaysDead, "its host is in no list of the cloud's any more"
+	if len(obs.Unreached) > 0 { // it may be there
+		s.DiskGone = false
+		s.Cloud, s.CloudWords = fleet.SaysUnknown, fmt.Sprintf("no host of it is seen, and %s does not say what it has", obs.Unreached[0].Place)
+	}
 	for _, h := range obs.Hosts {
 		if h.Member() != name || h.Tags[fleet.TagUID] != op.UID {
 			continue
@@ -306,7 +310,7 @@ func (r Region) judgeZone(ctx context.Context, op fleet.Operation, member string
 	}
 	sells := false
 	if slices.Contains(zones, zone) {
-		sells, err = region.Available(ctx, zone, op.Spec.Machine.Type)
+		sells, err = region.Available(ctx, zone, op.Spec.MachineIn(zone).Type)
 	}
 	if err == nil && !sells {
 		e.DiskLost = true

@@ -16,7 +16,7 @@ func buys(op fleet.Operation, waves [][]fleet.Step) []string {
 		case step.Kind == fleet.LaunchHost && step.HostID == "":
 			hosts.add(typeOf(op, step))
 		case step.Kind == fleet.AttachDisk && step.DiskID == "":
-			disks.add(sizeOf(op, step).Human() + " " + op.Spec.Machine.Disk.Category)
+			disks.add(sizeOf(op, step).Human() + " " + op.Spec.MachineIn(step.Zone).Disk.Category)
 		case step.Kind == fleet.ResizeHost:
 			changes.add("host resized to " + typeOf(op, step))
 		case step.Kind == fleet.GrowDisk:

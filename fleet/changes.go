@@ -49,14 +49,17 @@ func Changes(before, after Spec) ([]Change, Problems) {
 		step(UpscaleCluster, machines)
 	}
 	step(MigrateByLearner, func(s *Spec) {
+		if moves || !slices.Equal(s.Zones, after.Zones) { // all go where they are to be, learners too
+			s.Standby = after.Standby.clone()
+		}
 		s.Zones, s.Class = slices.Clone(after.Zones), after.Class
 		if moves {
-			s.Provider, s.Region, s.Standby.Zones = after.Provider, after.Region, slices.Clone(after.Standby.Zones)
+			s.Provider, s.Region = after.Provider, after.Region
 			machines(s)
 		}
 	})
 	step(ScaleCluster, func(s *Spec) {
-		s.Voters, s.Learners, s.Standby.Zones = after.Voters, after.Learners, slices.Clone(after.Standby.Zones)
+		s.Voters, s.Learners, s.Standby = after.Voters, after.Learners, after.Standby.clone()
 	})
 	return all, nil
 }

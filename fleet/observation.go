@@ -49,6 +49,9 @@ type Observation struct {
 	Unanswered Unanswered `json:"unanswered,omitzero"`
 	// Data is what stopped members have on their disks. Only a recovery looks.
 	Data []DataReport `json:"data,omitempty"`
+	// Unreached are the places elsewhere whose cloud does not answer: what is there of the
+	// cluster, if anything, is not in Hosts and Disks.
+	Unreached []Unreached `json:"unreached,omitempty"`
 	// Unknowns are the things that could not be seen, each in words. What is in
 	// here is not evidence of absence: what would follow from absence waits.
 	Unknowns []string `json:"unknowns,omitempty"`
@@ -119,6 +122,12 @@ const MinLooks = 3
 func (e Evidence) Dead(over Duration) bool {
 	return e.Looks >= MinLooks && e.Over >= over && e.Client == SaysDead && e.Peers == SaysDead && e.Host != SaysAlive &&
 		(e.Host == SaysDead || e.Cloud == SaysDead)
+}
+
+// Unreached is a place whose cloud did not answer, and what came instead.
+type Unreached struct {
+	Place Place  `json:"place"`
+	Why   string `json:"why"`
 }
 
 // Unanswered is how often in a row, and over which time, nothing answered.

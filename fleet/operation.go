@@ -117,6 +117,9 @@ type Options struct {
 	Restore *Restore `json:"restore,omitempty"`
 	// At has a backup made of a point in time; nil means of now.
 	At *PointInTime `json:"at,omitempty"`
+	// ToStandby has a recovery make the standby's place the cluster's home, and its workers
+	// do it: what its own place has is out of reach, and may be for long.
+	ToStandby bool `json:"toStandby,omitempty"`
 	// AcceptLoss lets a recovery or a restore go on without a person's approval of what may be lost.
 	AcceptLoss bool `json:"acceptLoss,omitempty"`
 }
@@ -142,7 +145,7 @@ func (o Options) Equal(other Options) bool {
 	return o.SkipFinalSnapshot == other.SkipFinalSnapshot && slices.Equal(o.Members, other.Members) && o.Leave == other.Leave &&
 		o.AllowDowntime == other.AllowDowntime && o.Certificates == other.Certificates && o.AnyTime == other.AnyTime &&
 		o.Policy.Equal(other.Policy) && o.Adopt.equal(other.Adopt) &&
-		slices.Equal(o.Without, other.Without) && o.Survivor == other.Survivor && o.AcceptLoss == other.AcceptLoss &&
+		slices.Equal(o.Without, other.Without) && o.Survivor == other.Survivor && o.AcceptLoss == other.AcceptLoss && o.ToStandby == other.ToStandby &&
 		o.Restore.equal(other.Restore) && o.At.equal(other.At)
 }
 

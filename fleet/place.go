@@ -11,6 +11,14 @@ type Place struct {
 // Place is where the cluster is to be.
 func (s Spec) Place() Place { return Place{s.Provider, s.Region} }
 
+// Places are all places where the cluster is to be, its home first.
+func (s Spec) Places() []Place {
+	if s.StandbyElsewhere() {
+		return []Place{s.Place(), s.StandbyPlace()}
+	}
+	return []Place{s.Place()}
+}
+
 // String gives "aws/eu-central-1".
 func (p Place) String() string { return p.Provider + "/" + p.Region }
 

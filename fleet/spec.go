@@ -48,22 +48,6 @@ type Spec struct {
 	DeletionProtection bool `yaml:"deletionProtection,omitempty" json:"deletionProtection,omitempty"`
 }
 
-// StandbySpec makes the learners a hot standby: what is lost with the voters' zones is not
-// lost with them, and the cluster can be recovered from one (RecoverQuorum).
-type StandbySpec struct {
-	// Zones are where learners go, in turn; none of them is a voter's. Empty: learners go
-	// where voters do.
-	Zones []string `yaml:"zones,omitempty" json:"zones,omitempty"`
-}
-
-// LearnerZones are where learners go.
-func (s Spec) LearnerZones() []string {
-	if len(s.Standby.Zones) > 0 {
-		return s.Standby.Zones
-	}
-	return s.Zones
-}
-
 // EtcdSpec is which etcd runs, and how.
 type EtcdSpec struct {
 	// Version is a release in the catalogue, as in 3.7.3.
@@ -175,7 +159,7 @@ func orDefault[T comparable](field *T, value T) {
 
 // Clone returns a copy that shares nothing with s.
 func (s Spec) Clone() Spec {
-	s.Zones, s.Standby.Zones = slices.Clone(s.Zones), slices.Clone(s.Standby.Zones)
+	s.Zones, s.Standby = slices.Clone(s.Zones), s.Standby.clone()
 	s.Policy.Windows = slices.Clone(s.Policy.Windows)
 	s.Labels = maps.Clone(s.Labels)
 	return s
@@ -187,7 +171,7 @@ func (s Spec) Clone() Spec {
 //workflowcheck:ignore
 func (s Spec) Equal(other Spec) bool {
 	return s.Name == other.Name && s.Provider == other.Provider && s.Region == other.Region &&
-		slices.Equal(s.Zones, other.Zones) && slices.Equal(s.Standby.Zones, other.Standby.Zones) && s.Voters == other.Voters && s.Learners == other.Learners &&
+		slices.Equal(s.Zones, other.Zones) && s.Standby.equal(other.Standby) && s.Voters == other.Voters && s.Learners == other.Learners &&
 		s.Etcd == other.Etcd && s.Machine == other.Machine && s.Class == other.Class && s.Policy.Equal(other.Policy) && s.Backup == other.Backup && s.Clients == other.Clients &&
 		maps.Equal(s.Labels, other.Labels) && s.DeletionProtection == other.DeletionProtection
 }

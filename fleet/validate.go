@@ -63,7 +63,7 @@ func (s Spec) Validate() Problems {
 	if s.Machine.Disk.Category == "" {
 		ps.add("machine.disk.category", "is missing")
 	}
-	if need := Bytes(float64(s.Etcd.Quota) * DiskPerQuota); s.Machine.Disk.Size <= 0 {
+	if need := s.diskNeeded(); s.Machine.Disk.Size <= 0 {
 		ps.add("machine.disk.size", "%s is no disk", s.Machine.Disk.Size)
 	} else if s.Machine.Disk.Size < need {
 		ps.add("machine.disk.size", "%s is too small for a quota of %s: it needs %s (the store, room to defragment it, and the WAL)",
@@ -89,13 +89,53 @@ func (s Spec) validateZones(ps *Problems) {
 		ps.add("zones", "is missing: name at least one zone")
 	}
 	validateZones(ps, "zones", s.Zones)
-	validateZones(ps, "standby.zones", s.Standby.Zones)
-	for i, zone := range s.Standby.Zones {
-		if slices.Contains(s.Zones, zone) {
+	s.validateStandby(ps)
+}
+
+func (s Spec) validateStandby(ps *Problems) {
+	standby := s.Standby
+	if standby.Provider != "" {
+		oneOf(ps, "standby.provider", standby.Provider, providers)
+	}
+	if standby.Region != "" {
+		place(ps, "standby.region", standby.Region)
+	}
+	switch {
+	case len(standby.Zones) == 0 && !standby.equal(StandbySpec{}):
+		ps.add("standby.zones", "is missing: name at least one zone of the standby")
+	case standby.Provider != "" && standby.Provider != s.Provider && standby.Region == "":
+		ps.add("standby.region", "is missing: %s has regions of its own", standby.Provider)
+	case s.StandbyElsewhere():
+		s.validateStandbyMachine(ps)
+	case standby.Machine != (StandbyMachine{}):
+		ps.add("standby.machine", "is for a standby in another region: here, learners run on what voters run on")
+	}
+	validateZones(ps, "standby.zones", standby.Zones)
+	for i, zone := range standby.Zones {
+		if !s.StandbyElsewhere() && slices.Contains(s.Zones, zone) {
 			ps.add(fmt.Sprintf("standby.zones[%d]", i), "%q is a zone of the voters: what takes it away would take both", zone)
 		}
 	}
 }
+
+// validateStandbyMachine checks what members elsewhere run on.
+func (s Spec) validateStandbyMachine(ps *Problems) {
+	own := s.Standby.Machine
+	if s.Standby.Provider != "" && s.Standby.Provider != s.Provider {
+		if own.Type == "" {
+			ps.add("standby.machine.type", "is missing: %s has types of its own", s.Standby.Provider)
+		}
+		if own.Disk.Category == "" {
+			ps.add("standby.machine.disk.category", "is missing: %s has categories of its own", s.Standby.Provider)
+		}
+	}
+	if need := s.diskNeeded(); own.Disk.Size != 0 && own.Disk.Size < need {
+		ps.add("standby.machine.disk.size", "%s is too small for a quota of %s: it needs %s", own.Disk.Size, s.Etcd.Quota, need.Human())
+	}
+}
+
+// diskNeeded is the least size of a member's disk.
+func (s Spec) diskNeeded() Bytes { return Bytes(float64(s.Etcd.Quota) * DiskPerQuota) }
 
 func validateZones(ps *Problems, path string, zones []string) {
 	for i, zone := range zones {

@@ -91,7 +91,7 @@ func (r roster) restore(g goal) *fleet.Decision {
 	leaving, _ := r.leaving(g)
 	var doubt *fleet.Decision
 	for _, s := range r.members() {
-		if s.inSync() || g.isDead(s) || r.comesIn(s) || s.nameless() || s.name == leaving.name {
+		if s.inSync() || g.isDead(s) || r.comesIn(s) || s.nameless() || s.name == leaving.name || r.passedOver(s) {
 			continue
 		}
 		if i := slices.IndexFunc(r.in.Failures, func(f fleet.Failure) bool {
@@ -115,9 +115,9 @@ func (r roster) bringBack(s seat) fleet.Decision {
 		return act(r.step(fleet.AwaitInSync, s))
 	case h == nil:
 		return wait("%s does not answer, and no host of it is seen; if it is dead: flotilla failover %s %s", s.name, r.in.Operation.Cluster, s.name)
-	case h.State == fleet.HostStopped && h.Type != r.in.Operation.Spec.Machine.Type && r.resizes():
+	case h.State == fleet.HostStopped && h.Type != r.machineOf(s).Type && r.resizes():
 		step := r.step(fleet.ResizeHost, s)
-		step.Type = r.in.Operation.Spec.Machine.Type
+		step.Type = r.machineOf(s).Type
 		return act(step)
 	case h.State == fleet.HostStopped:
 		return act(r.step(fleet.StartHost, s))
@@ -139,7 +139,7 @@ func (r roster) bringBack(s seat) fleet.Decision {
 		return act(r.prepareStep(s))
 	case s.etcd != nil && len(s.etcd.PeerURLs) > 0 && !slices.Contains(s.etcd.PeerURLs, EndpointOf(h.Host).PeerURL()):
 		return act(r.step(fleet.UpdateMember, s))
-	case s.stopped() && h.Type != r.in.Operation.Spec.Machine.Type && r.resizes():
+	case s.stopped() && h.Type != r.machineOf(s).Type && r.resizes():
 		return act(r.step(fleet.StopHost, s))
 	case s.stopped():
 		return act(r.startAgain(s))
@@ -161,6 +161,18 @@ func isPrepared(s seat) bool {
 		return false
 	}
 	return slices.Contains(s.host.Report.Releases, m.Configured.Version)
+}
+
+// machineOf is what a member that has a host or a disk is to run on.
+func (r roster) machineOf(s seat) fleet.MachineSpec {
+	zone := ""
+	switch {
+	case s.host != nil:
+		zone = s.host.Zone
+	case s.disk != nil:
+		zone = s.disk.Zone
+	}
+	return r.in.Operation.Spec.MachineIn(zone)
 }
 
 // resizes says that machine types are changed where the hosts are.

@@ -118,10 +118,10 @@ func (in Input) launches(names []string) ([]fleet.Step, *fleet.Decision) {
 			if zone == "" {
 				zones, field, _ := in.placesOf(i)
 				d := blocked(fleet.OutOfCapacity, "no zone of %s has a %s left; "+
-					"try again later, or change machine.type or %s", sentence(zones), spec.Machine.Type, field)
+					"try again later, or change machine.type or %s", sentence(zones), spec.MachineIn(zones[0]).Type, field)
 				return nil, &d
 			}
-			step := in.purchase(fleet.LaunchHost, name, spec.Machine.Type+"/"+zone)
+			step := in.purchase(fleet.LaunchHost, name, spec.MachineIn(zone).Type+"/"+zone)
 			step.Zone = zone
 			wave = append(wave, step)
 		case host.State == fleet.HostUnknown:
@@ -164,7 +164,7 @@ func (in Input) zone(index int, member string) string {
 func (in Input) placesOf(index int) (zones []string, field string, turn int) {
 	spec := in.Operation.Spec
 	if len(spec.Standby.Zones) > 0 && index >= spec.Voters {
-		return spec.Standby.Zones, "standby.zones", index - spec.Voters
+		return spec.LearnerZones(), "standby.zones", index - spec.Voters
 	}
 	return spec.Zones, "zones", index
 }

@@ -114,9 +114,9 @@ func (r roster) revive(g goal, s seat) *fleet.Decision {
 	if s.host != nil { // it must never run again beside the new one
 		return answer(act(r.step(fleet.ReleaseHost, s)))
 	}
-	spec := r.in.Operation.Spec
-	step := r.in.purchase(fleet.LaunchHost, s.name, strings.Join([]string{spec.Machine.Type, s.disk.Zone, r.in.Operation.Generation}, "/"))
-	step.Zone, step.Type, step.DiskID = s.disk.Zone, spec.Machine.Type, s.disk.ID
+	machine := r.machineOf(s).Type
+	step := r.in.purchase(fleet.LaunchHost, s.name, strings.Join([]string{machine, s.disk.Zone, r.in.Operation.Generation}, "/"))
+	step.Zone, step.Type, step.DiskID = s.disk.Zone, machine, s.disk.ID
 	return answer(act(step))
 }
 

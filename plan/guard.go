@@ -33,7 +33,7 @@ func (r roster) guard(g goal) *fleet.Decision {
 	if len(obs.Members) == 0 || !obs.Quorum {
 		return answer(r.withoutQuorum())
 	}
-	return nil
+	return r.outOfReach(g)
 }
 
 // withoutQuorum is what may be done while no quorum answers, so that it is not known

@@ -253,11 +253,13 @@ func (r roster) buy(g goal, name string) fleet.Decision {
 	spec := r.in.Operation.Spec
 	zone := r.zoneFor(g, name)
 	if zone == "" {
+		zones := r.zonesOf(g, name)
 		return blocked(fleet.OutOfCapacity, "no zone of %s has a %s left; try again later, or change machine.type or zones",
-			sentence(r.zonesOf(g, name)), spec.Machine.Type)
+			sentence(zones), spec.MachineIn(zones[0]).Type)
 	}
-	step := r.in.purchase(fleet.LaunchHost, name, spec.Machine.Type+"/"+zone)
-	step.Zone, step.Type = zone, spec.Machine.Type
+	machine := spec.MachineIn(zone).Type
+	step := r.in.purchase(fleet.LaunchHost, name, machine+"/"+zone)
+	step.Zone, step.Type = zone, machine
 	return act(step)
 }
 

@@ -12,14 +12,16 @@ import (
 // says in place, need a new member.
 func upscale(in Input) fleet.Decision {
 	spec := in.Operation.Spec
-	want := spec.Machine
+	wanted := roster{in: in}.machineOf
 	return change(in, goal{
 		voters: spec.Voters, learners: spec.Learners,
 		replace: func(s seat) bool {
+			want := wanted(s)
 			return s.host != nil && s.host.Type != want.Type && want.Change != fleet.ResizeMachine ||
 				s.disk != nil && (s.disk.Category != want.Disk.Category || s.disk.Size > want.Disk.Size)
 		},
 		inPlace: func(r roster, s seat) (fleet.Decision, bool) {
+			want := wanted(s)
 			run, known := s.configured()
 			switch report := s.report(); {
 			case s.host == nil || s.disk == nil:
@@ -29,7 +31,7 @@ func upscale(in Input) fleet.Decision {
 				step.Size = want.Disk.Size
 				return act(step), true
 			case s.host.Type != want.Type:
-				return r.touch(s, nil, smaller(want.Type), r.step(fleet.StopMember, s)), true
+				return r.touch(s, nil, r.isOtherType, r.step(fleet.StopMember, s)), true
 			case !known:
 				return wait("it is not known how %s is configured: its host does not answer", s.name), true
 			case run.Settings.Quota != spec.Etcd.Quota && s.etcd.DBSize > spec.Etcd.Quota:
@@ -41,7 +43,7 @@ func upscale(in Input) fleet.Decision {
 			}
 			return fleet.Decision{}, false
 		},
-		done: fmt.Sprintf("all members are %s with %s %s", want.Type, want.Disk.Size.Human(), want.Disk.Category),
+		done: machineWords(spec),
 	})
 }
 
@@ -49,8 +51,16 @@ func upscale(in Input) fleet.Decision {
 // a part of it.
 func grown(disk fleet.Bytes) fleet.Bytes { return disk / 10 * 9 }
 
-func smaller(machine string) func(seat) bool {
-	return func(s seat) bool { return s.host == nil || s.host.Type != machine }
+// isOtherType says that a member is not on the type of host that it is to be on.
+func (r roster) isOtherType(s seat) bool { return s.host == nil || s.host.Type != r.machineOf(s).Type }
+
+// machineWords says what all members run on in the end.
+func machineWords(spec fleet.Spec) string {
+	words := fmt.Sprintf("all members are %s with %s %s", spec.Machine.Type, spec.Machine.Disk.Size.Human(), spec.Machine.Disk.Category)
+	if there := spec.MachineIn(spec.LearnerZones()[0]); spec.Learners > 0 && there != spec.Machine {
+		words += fmt.Sprintf(", those in %s %s with %s %s", spec.StandbyPlace(), there.Type, there.Disk.Size.Human(), there.Disk.Category)
+	}
+	return words
 }
 
 // restart restarts a member with another configuration.

@@ -28,7 +28,7 @@ func recoverQuorum(in Input) fleet.Decision {
 		return change(in, goal{
 			voters: op.Spec.Voters, learners: op.Spec.Learners,
 			dead: func(seat) bool { return false }, // who is to be gone is no member any more, and goes last
-			done: fmt.Sprintf("a quorum of %s serves, with all the members that it is to have", op.Cluster),
+			done: fmt.Sprintf("a quorum of %s serves, with all the members that it is to have%s", op.Cluster, r.leftThere()),
 		})
 	}
 	if d := twins(in.Observation); d != nil {

@@ -18,6 +18,7 @@ import (
 // Each file in testdata is a story of one cluster. The commands:
 //
 //	cluster voters=3 learners=0 zones=(a,b,c) standby=(d) version=3.7.3    begins with an empty world
+//	        standby-region=local-2 standby-type=medium                     the standby is elsewhere
 //	create | decommission [skip-final-snapshot]
 //	upscale type=large change=inPlace disk=40GiB category=essd quota=4GiB
 //	scale voters=5 learners=1
@@ -140,6 +141,10 @@ func (s *scenario) cluster(d *datadriven.TestData) (string, error) {
 			spec.Zones = arg.Vals
 		case "standby":
 			spec.Standby.Zones = arg.Vals
+		case "standby-region":
+			spec.Standby.Region = arg.Vals[0]
+		case "standby-type":
+			spec.Standby.Machine.Type = arg.Vals[0]
 		case "version":
 			spec.Etcd.Version = arg.Vals[0]
 		case "max-learners":

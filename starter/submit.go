@@ -75,6 +75,9 @@ func inherit(operation fleet.Operation, view workflows.ClusterView) fleet.Operat
 	if operation.Spec.Name == "" {
 		operation.Spec = view.Spec.Clone()
 	}
+	if operation.Options.ToStandby {
+		operation.Spec = view.Spec.AtStandby()
+	}
 	operation.ID, operation.Generation = forecast, forecast
 	operation.Since, operation.NextMember = view.NextMember, view.NextMember
 	operation.Elsewhere = slices.DeleteFunc(append(slices.Clone(view.Elsewhere), view.Spec.Place()),

@@ -80,7 +80,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringArrayVar(&c.HostNode, "host-node", nil, "clouds: flotilla-node that hosts fetch at their first boot, `ARCH=URL#sha256=HASH`, as in arm64=store:node/flotilla-node-arm64#sha256=…; store: is the object store; may be repeated")
 	c.AWS.flags(f)
 	c.Aliyun.flags(f)
-	f.StringSliceVar(&c.Reach, "reach", nil, "configuration `file` of a worker of another region, which clusters may move from or to; may be repeated")
+	f.StringSliceVar(&c.Reach, "reach", nil, "configuration `file` of a worker of another region, which clusters may move from or to, or have their standby in; may be repeated")
 	f.StringVar(&c.ObjectStore, "object-store", "", "file:///directory or s3://bucket/prefix?endpoint=https://host&region=…")
 	f.StringVar(&c.FleetKey, "fleet-key", "", "age identity file that seals authorities and snapshots (mode 0600)")
 	f.StringVar(&c.Releases, "releases", "", "catalogue of etcd releases (YAML)")

@@ -26,6 +26,7 @@ func (c *cluster) checkOptions(r SubmitRequest) error {
 		{"certificates", o.Certificates != "", []fleet.OperationKind{fleet.RollCluster}},
 		{"without", len(o.Without) > 0, []fleet.OperationKind{fleet.RecoverQuorum, fleet.RestoreCluster}},
 		{"survivor", o.Survivor != "", []fleet.OperationKind{fleet.RecoverQuorum}},
+		{"toStandby", o.ToStandby, []fleet.OperationKind{fleet.RecoverQuorum}},
 		{"acceptLoss", o.AcceptLoss, []fleet.OperationKind{fleet.RecoverQuorum, fleet.RestoreCluster}},
 		{"restore", o.Restore != nil, []fleet.OperationKind{fleet.CreateCluster, fleet.RestoreCluster}},
 		{"adopt", o.Adopt != nil, []fleet.OperationKind{fleet.AdoptCluster}},
@@ -48,6 +49,8 @@ func (c *cluster) checkOptions(r SubmitRequest) error {
 	switch {
 	case o.Survivor != "" && slices.Contains(o.Without, o.Survivor):
 		return fleet.Errorf(fleet.Invalid, "request", "options.survivor: %s is given up by options.without", o.Survivor)
+	case o.ToStandby && len(c.Spec.Standby.Zones) == 0:
+		return fleet.Errorf(fleet.Invalid, "request", "options.toStandby: %s has no standby (standby.zones in its spec)", c.Name)
 	case o.Leave != "" && len(o.Members) > 0:
 		return fleet.Errorf(fleet.Invalid, "request", "options.leave has no meaning where members names who is to lead")
 	case r.Kind == fleet.AdoptCluster:

@@ -58,6 +58,8 @@ func (c *cluster) target(r SubmitRequest) fleet.Spec {
 	switch {
 	case r.Resume:
 		return c.unfinished().Spec.Amended(*c.Spec)
+	case r.Options.ToStandby && c.Spec != nil:
+		return c.Spec.AtStandby()
 	case changes(r.Kind) && r.Spec != nil:
 		return r.Spec.WithDefaults()
 	}

@@ -26,6 +26,7 @@ type court struct {
 	cluster string
 	filler  judge.Filler
 	seed    uint64
+	record  string     // the file of the record that clients follow, if they do
 	run     *judge.Run // while something is heard
 }
 
@@ -63,7 +64,7 @@ func (c *court) endpoints(ctx context.Context) ([]string, error) {
 // hears has clients use the cluster while something is done to it, and gives the verdict.
 func (c *court) hears(what string, do func() error) judge.Verdict {
 	run, err := judge.Start(c.t.Context(), judge.Config{
-		Dial: c.dial, Endpoints: c.endpoints, Seed: c.seed, Filler: &c.filler, CatchUp: harness.Patience / 2,
+		Dial: c.dial, Endpoints: c.where, Seed: c.seed, Filler: &c.filler, CatchUp: harness.Patience / 2,
 	})
 	require.NoError(c.t, err)
 	c.run = run

@@ -118,7 +118,7 @@ func (w *World) launch(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		}
 	}
 	bought, replay := w.tokens[step.Token]
-	machine := cmp.Or(step.Type, op.Spec.Machine.Type)
+	machine := cmp.Or(step.Type, op.Spec.MachineIn(step.Zone).Type)
 	id, request := bought.id, hostRequest(step.Zone, machine)
 	switch {
 	case step.HostID != "":
@@ -153,7 +153,7 @@ func (w *World) attach(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		return nil, gone("host", step.HostID)
 	}
 	bought, replay := w.tokens[step.Token]
-	id, request := step.DiskID, diskRequest(step.Zone, op.Spec.Machine.Disk.Size)
+	id, request := step.DiskID, diskRequest(step.Zone, op.Spec.MachineIn(step.Zone).Disk.Size)
 	buy := func() {}
 	switch {
 	case id != "":
@@ -166,8 +166,8 @@ func (w *World) attach(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		buy = func() {
 			w.tokens[step.Token] = purchase{id, request}
 			w.disks[id] = &fleet.Disk{
-				ID: id, Name: step.Member, Zone: step.Zone, Size: op.Spec.Machine.Disk.Size,
-				Category: op.Spec.Machine.Disk.Category, State: fleet.DiskAvailable, Tags: tags(op, step),
+				ID: id, Name: step.Member, Zone: step.Zone, Size: op.Spec.MachineIn(step.Zone).Disk.Size,
+				Category: op.Spec.MachineIn(step.Zone).Disk.Category, State: fleet.DiskAvailable, Tags: tags(op, step),
 			}
 		}
 	}

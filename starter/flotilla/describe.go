@@ -88,7 +88,7 @@ func describeText(o terminal.Output, v described, clock terminal.Clock) string {
 	}
 	row("where", "%s %s, zones %s", v.Spec.Provider, v.Spec.Region, strings.Join(v.Spec.Zones, ", "))
 	if zones := v.Spec.Standby.Zones; len(zones) > 0 {
-		row("standby", "zones %s", strings.Join(zones, ", "))
+		row("standby", "%s", standbyText(v.Spec))
 	}
 	if record := v.Spec.Clients.Record; record != "" {
 		row("record", "%s", record)
@@ -122,6 +122,19 @@ func describeText(o terminal.Output, v described, clock terminal.Clock) string {
 		b.WriteString("\n" + operationsText(o, entries, clock))
 	}
 	return b.String()
+}
+
+// standbyText says where the standby is, and on what, where that is not as the voters are.
+func standbyText(s fleet.Spec) string {
+	zones := "zones " + strings.Join(s.Standby.Zones, ", ")
+	if !s.StandbyElsewhere() {
+		return zones
+	}
+	text := s.StandbyPlace().Provider + " " + s.StandbyPlace().Region + ", " + zones
+	if there := s.MachineIn(s.LearnerZones()[0]); there != s.Machine {
+		text += fmt.Sprintf(", %s with %s %s disk", there.Type, there.Disk.Size, there.Disk.Category)
+	}
+	return text
 }
 
 // heading names the first of several rows.

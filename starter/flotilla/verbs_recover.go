@@ -19,13 +19,20 @@ to its size. Before that it waits for flotilla approve, and says what may be los
 What cannot be seen is never taken for dead: it may serve. --without says of a member that
 it does not, and gives up what only it has.
 
+--to-standby is for when the cluster's own region is gone, with its cloud and its workers:
+the workers of the standby's region do it, whatever of the other one does not answer, and
+the standby's place becomes the cluster's home, where it grows. It has no standby then:
+flotilla apply of its document brings it home again.
+
 It asks for the name of the cluster on a terminal; elsewhere it wants --yes.`,
 		example: `  flotilla recover orders
   flotilla recover orders --without orders-2,orders-3
-  flotilla recover orders --without orders-2,orders-3 --yes --accept-loss`,
+  flotilla recover orders --without orders-2,orders-3 --yes --accept-loss
+  flotilla recover orders --to-standby --without orders-1,orders-2,orders-3`,
 		flags: func(cmd *cobra.Command) {
 			cmd.Flags().StringSliceVar(&options.Without, "without", nil, "members that cannot be seen, do not serve, and whose data is given up")
 			cmd.Flags().StringVar(&options.Survivor, "survivor", "", "the member to recover from (default the one that is furthest)")
+			cmd.Flags().BoolVar(&options.ToStandby, "to-standby", false, "make the standby's place the cluster's home, by the workers of that region")
 			cmd.Flags().BoolVar(&options.AcceptLoss, "accept-loss", false, "go on without approval of what may be lost")
 		},
 		wish: func(*cobra.Command, []string) (wish, error) { return wish{options: options}, nil },

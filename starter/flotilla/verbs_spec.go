@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/workflows"
 )
 
 // upscale changes what members run on, up or down.
@@ -156,6 +157,33 @@ that the cluster is in, and members of both must reach each other.`,
 				}
 			}
 			return w, nil
+		},
+	}
+}
+
+// switchover exchanges the places of the voters and of the standby.
+func switchover() *verb {
+	return &verb{
+		kind: fleet.MigrateByLearner, use: "switchover NAME", short: "Move the voters to where the standby is, and the standby to where they were",
+		long: `Exchange the places of the voters and of the standby, in zones of the same region or in
+regions of their own: what standby.zones says becomes the cluster's home, and its home
+becomes the standby's place. Members move as flotilla migrate moves them, one by one through
+learners on new hosts. Nothing that was acknowledged is lost, clients that follow the
+record are switched with it, and asking for it again brings the cluster home.
+
+It needs voters that serve. Where they are gone: flotilla recover.`,
+		example: `  flotilla switchover orders
+  flotilla plan switchover orders`,
+		fields: map[string]string{},
+		wish: func(*cobra.Command, []string) (wish, error) {
+			return wish{spec: func(s *fleet.Spec) { *s = s.SwitchedOver() }}, nil
+		},
+		check: func(view workflows.ClusterView) (string, error) {
+			if len(view.Spec.Standby.Zones) > 0 {
+				return "", nil
+			}
+			return "", fleet.Errorf(fleet.Invalid, view.Summary.Name, "has no standby").
+				WithRemedy("declare one in its document (standby.zones, learners: 1), and flotilla apply it")
 		},
 	}
 }

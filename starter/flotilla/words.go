@@ -34,16 +34,17 @@ var stepWords = map[fleet.StepKind]func(fleet.Step, fleet.Spec) string{
 		if s.HostID != "" {
 			return "wait until its host runs"
 		}
-		return "buy a " + cmp.Or(s.Type, spec.Machine.Type, "host")
+		return "buy a " + cmp.Or(s.Type, spec.MachineIn(s.Zone).Type, "host")
 	},
 	fleet.AttachDisk: func(s fleet.Step, spec fleet.Spec) string {
 		if s.DiskID != "" {
 			return "attach the disk that is there"
 		}
-		if spec.Machine.Disk.Size == 0 {
+		disk := spec.MachineIn(s.Zone).Disk
+		if disk.Size == 0 {
 			return "buy a disk"
 		}
-		return fmt.Sprintf("buy a disk, %s %s", spec.Machine.Disk.Size, spec.Machine.Disk.Category)
+		return fmt.Sprintf("buy a disk, %s %s", disk.Size, disk.Category)
 	},
 	fleet.PrepareHost: func(s fleet.Step, spec fleet.Spec) string {
 		if s.Version != "" {
