@@ -33,27 +33,26 @@ func busyWith(ctx context.Context, what string, written func() int64, say func(n
 		err = run()
 	}()
 	last, grew := int64(-1), time.Now()
-	perr := poll(ctx, func(context.Context) (bool, int, string, error) {
-		select {
-		case <-ended:
-			return true, 100, "", nil
-		default:
-		}
+	for pause := firstPoll; ; pause = min(pause*3/2, slowPoll) {
 		now := written()
 		if now != last {
 			last, grew = now, time.Now()
 		}
 		if time.Since(grew) > stalled {
-			return false, -1, "", fleet.Errorf(fleet.Unavailable, what, "has written nothing for %s, at %s", stalled, fleet.Bytes(now).Human())
+			<-ended // what it works on is not to be taken from under it
+			return fleet.Errorf(fleet.Unavailable, what, "has written nothing for %s, at %s", stalled, fleet.Bytes(now).Human())
 		}
 		percent, words := say(now)
-		return false, percent, words, nil
-	})
-	if perr != nil {
-		<-ended // run has the same context, and what it works on is not to be taken from under it
-		return perr
+		beat(ctx, percent, words)
+		select {
+		case <-ended:
+			return err
+		case <-ctx.Done():
+			<-ended // run has the same context
+			return ctx.Err()
+		case <-time.After(pause):
+		}
 	}
-	return err
 }
 
 // sizeBelow is how much there is in a directory, as far as it can be seen.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/flotilla-etcd/flotilla/backup/sealed"
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
@@ -41,9 +42,6 @@ func (v Vault) Save(ctx context.Context, about Manifest, stream io.Reader, scrat
 	}
 	m, err := v.store(ctx, about, stream, scratch, tell)
 	if err == nil {
-		err = v.ReadBack(ctx, m, tell)
-	}
-	if err == nil {
 		return v.commit(ctx, m)
 	}
 	v.drop(ctx, m)
@@ -51,7 +49,7 @@ func (v Vault) Save(ctx context.Context, about Manifest, stream io.Reader, scrat
 }
 
 // store sends the stream on its way: a copy into scratch, and compressed and sealed into
-// the store.
+// the store. Then it reads back what is stored, while it looks into the copy.
 func (v Vault) store(ctx context.Context, m Manifest, stream io.Reader, scratch string, tell Tell) (Manifest, error) {
 	m.Format, m.Recipient = formatVersion, v.Key.Recipient()
 	m.Objects = []Object{{Key: m.freshKey()}}
@@ -79,8 +77,14 @@ func (v Vault) store(ctx context.Context, m Manifest, stream io.Reader, scratch 
 		return m, noScratch(err)
 	}
 	tell.of("looking into it")(source.Size())
-	facts, err := etcdadmin.ReadSnapshot(ctx, file.Name())
-	if err != nil {
+	var facts etcdadmin.SnapshotFacts
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() (err error) {
+		facts, err = etcdadmin.ReadSnapshot(ctx, file.Name())
+		return err
+	})
+	both.Go(func() error { return v.ReadBack(ctx, m, tell) })
+	if err := both.Wait(); err != nil {
 		return m, err
 	}
 	m.Revision, m.Compacted, m.Keys, m.Hash = facts.Revision, facts.Compacted, facts.Keys, facts.Hash

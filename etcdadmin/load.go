@@ -9,8 +9,8 @@ import (
 )
 
 // loadOver is between the two looks at members' counters: long enough for a busy
-// member to show, and short for who waits for a backup to begin.
-const loadOver = time.Second
+// member to show in a clock of 10 ms, and short for who waits for a backup to begin.
+const loadOver = 400 * time.Millisecond
 
 // What shows how busy a member is. The first is of every process on Linux; the others
 // tell where it is missing.
@@ -20,7 +20,7 @@ const (
 	metricTaken     = "etcd_network_client_grpc_received_bytes_total"
 )
 
-// Load is how busy a member was for about a second.
+// Load is how busy a member was for a moment.
 type Load struct {
 	// Processors is how many it kept busy; Traffic the bytes per second from and to
 	// clients.

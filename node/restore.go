@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -166,12 +168,9 @@ func (n *Node) restoreFrom(ctx context.Context, m member, req RestoreRequest, be
 	if err != nil {
 		return nil, errors.Join(err, durable.Remove(work)) // it takes room, and is not whole
 	}
-	before, err := examineSnapshot(ctx, file, req.From)
-	if err != nil {
-		return nil, errors.Join(err, durable.Remove(work))
-	}
 	data := filepath.Join(work, "data")
-	if err := makeData(ctx, file, data, req); err != nil {
+	before, err := examineAndMake(ctx, file, data, req)
+	if err != nil {
 		return nil, errors.Join(onHost(resource, err), durable.Remove(work))
 	}
 	after, err := n.examine(ctx, m, data)
@@ -228,6 +227,17 @@ func (n *Node) endRestore(m member, done restored) error {
 		}
 	}
 	return onHost(resource, durable.Remove(work))
+}
+
+// examineAndMake examines a snapshot while data is made of it, beside where it is to be:
+// each of them reads all of it. What is wrong with the snapshot is said in any case.
+func examineAndMake(ctx context.Context, file, data string, req RestoreRequest) (before *fleet.DataReport, err error) {
+	var examined error
+	var examining sync.WaitGroup
+	examining.Go(func() { before, examined = examineSnapshot(ctx, file, req.From) })
+	made := makeData(ctx, file, data, req)
+	examining.Wait()
+	return before, cmp.Or(examined, made)
 }
 
 // examineSnapshot opens a snapshot that is there as a whole, and compares what it holds

@@ -19,7 +19,6 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/backup/sealed"
 	"github.com/flotilla-etcd/flotilla/fleet"
-	"github.com/flotilla-etcd/flotilla/node/internal/durable"
 	"github.com/flotilla-etcd/flotilla/pki"
 )
 
@@ -88,11 +87,23 @@ func (n *Node) fetchBackup(ctx context.Context, m member, from RestoreFrom, to s
 	}
 	defer r.Close()
 	source := &remember{r: r}
-	_, err = durable.WriteFrom(to, source, 0o600)
+	err = writeScratch(to, source)
 	if source.err != nil {
 		return "", source.err
 	}
 	return to, onHost("disk "+m.DiskID, err)
+}
+
+// writeScratch writes a new file, and does not wait until it is on the disk: it is read
+// once, and a restore that is cut short brings it again.
+func writeScratch(to string, r io.Reader) error {
+	const pieces = 256 << 10
+	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyBuffer(struct{ io.Writer }{f}, r, make([]byte, pieces))
+	return errors.Join(err, f.Close())
 }
 
 // transfer is an object on its way. What breaks it off is no damage.

@@ -14,9 +14,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
-	"google.golang.org/protobuf/proto"
-
-	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
@@ -126,14 +124,14 @@ func (c *storeContent) readKeys(ctx context.Context, tx *bolt.Tx) error {
 			return nil
 		}
 		c.revision = main
-		var kv mvccpb.KeyValue
-		if err := proto.Unmarshal(value, &kv); err != nil {
+		key, err := keyOf(value)
+		if err != nil {
 			return damaged("revision %d: %v", main, err)
 		}
 		if isTombstone(at) {
-			delete(newest, string(kv.GetKey()))
+			delete(newest, string(key))
 		} else {
-			newest[string(kv.GetKey())] = string(at)
+			newest[string(key)] = string(at)
 		}
 		return nil
 	})
@@ -166,6 +164,30 @@ func (c *storeContent) readKeys(ctx context.Context, tx *bolt.Tx) error {
 	})
 	c.hash = hash.Sum32()
 	return err
+}
+
+// keyOf gives the key of a stored mvccpb.KeyValue, in place: decoding it would copy each
+// value there is.
+func keyOf(stored []byte) (key []byte, err error) {
+	const keyField = 1 // of kv.proto
+	for len(stored) > 0 {
+		number, kind, n := protowire.ConsumeTag(stored)
+		if n < 0 {
+			return nil, protowire.ParseError(n)
+		}
+		stored = stored[n:]
+		if n = protowire.ConsumeFieldValue(number, kind, stored); n < 0 {
+			return nil, protowire.ParseError(n)
+		}
+		if number == keyField {
+			if kind != protowire.BytesType {
+				return nil, errors.New("its key is none")
+			}
+			key, _ = protowire.ConsumeBytes(stored)
+		}
+		stored = stored[n:]
+	}
+	return key, nil
 }
 
 // revisionLen is the length of a revision as it is stored (mvcc/revision.go): eight bytes
