@@ -51,7 +51,9 @@ type Region struct {
 	// Nil where there are no such workflows.
 	WantBackup    func(ctx context.Context, op fleet.Operation) error
 	RecordChanges func(ctx context.Context) error
-	Log           *zap.Logger
+	// Protection is told how old backups, rehearsals and changes are; nil tells nobody.
+	Protection Protection
+	Log        *zap.Logger
 
 	span *span.Provider // of Provider and Elsewhere
 }

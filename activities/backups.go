@@ -109,6 +109,7 @@ func (b *Backups) save(ctx context.Context, op fleet.Operation) (string, error) 
 			beat(ctx, -1, "failed from "+source.Name)
 			return "", err
 		}
+		b.protection().Backup(op.Cluster, m.Taken, time.Duration(op.Spec.Backup.Every))
 		text := fmt.Sprintf("revision %d, %d keys, %s from %s, stored as %s", m.Revision, m.Keys, m.Size.Human(), m.Member, m.StoredSize().Human())
 		if len(passed) > 0 {
 			text += "; NOT from others: " + errors.Join(passed...).Error()
@@ -272,6 +273,15 @@ func (b *Backups) list(ctx context.Context, r fleet.BackupsRequest) (all fleet.B
 			})
 			if err != nil {
 				return all, err
+			}
+			for _, e := range entries {
+				last, known := all.Rehearsed[uid]
+				if told := tell(e).Rehearsal; told != nil && (!known || told.When.After(last.When)) {
+					if all.Rehearsed == nil {
+						all.Rehearsed = map[string]fleet.Rehearsal{}
+					}
+					all.Rehearsed[uid] = *told
+				}
 			}
 			var segments []backup.SegmentEntry
 			if r.Latest {

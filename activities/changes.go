@@ -33,7 +33,7 @@ const (
 	// what a recorder of a busy cluster keeps in memory.
 	segmentBytes = 4 << 20
 	// quietFor is how often it is stored of a quiet cluster that nothing has changed.
-	quietFor = time.Hour
+	quietFor = fleet.ChangesQuiet
 	// recordPause is how long a recorder waits after it failed; it doubles up to the other.
 	recordPause, recordPauseMost = time.Second, time.Minute
 	// wantEvery is how often a backup is asked for at most, while one is needed.
@@ -214,7 +214,12 @@ func (c *Changes) follow(ctx context.Context, r *recorder, start chan struct{}) 
 		if !based {
 			c.want(ctx, r)
 		}
-		err := c.vault().Follow(ctx, client, recording, r.tell)
+		err := c.vault().Follow(ctx, client, recording, func(p backup.Progress) {
+			r.tell(p)
+			if until, known := storedUntil(p); known {
+				c.protection().Changes(op.Cluster, until)
+			}
+		})
 		var gone *etcdadmin.CompactedError
 		if !errors.As(err, &gone) {
 			return err

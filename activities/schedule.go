@@ -29,12 +29,12 @@ func (b *Backups) due(ctx context.Context, r fleet.DueRequest) (fleet.DueReply, 
 	if err != nil {
 		return answer, err
 	}
-	changes := false
+	changes, protected := false, map[string]bool{}
 	for _, s := range clusters {
 		if s.Provider != r.Provider || s.Region != r.Region || s.Phase != fleet.PhaseRunning || s.Backup == nil {
 			continue
 		}
-		changes = changes || s.Backup.Changes > 0
+		changes, protected[s.Name] = changes || s.Backup.Changes > 0, true
 		if slot, due := s.Backup.Due(s.UID, r.After, r.Until); due {
 			answer.Due = append(answer.Due, scheduled(s, slot))
 		}
@@ -44,6 +44,7 @@ func (b *Backups) due(ctx context.Context, r fleet.DueRequest) (fleet.DueReply, 
 			b.Log.Warn("the recording of changes cannot be begun", zap.Error(err))
 		}
 	}
+	b.protection().Only(protected)
 	if answer.Rehearse, err = b.rehearsals(ctx, r, clusters); err != nil {
 		return answer, err
 	}

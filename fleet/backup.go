@@ -98,6 +98,27 @@ type BackupsReply struct {
 	// Gaps are those between the clusters' changes; not looked for where only the newest
 	// backups were asked for.
 	Gaps []Gap `json:"gaps,omitempty"`
+	// Rehearsed is the last rehearsal of any backup of each cluster that has one, by UID.
+	Rehearsed map[string]Rehearsal `json:"rehearsed,omitempty"`
+}
+
+// Seen is what a reply says of one cluster.
+func (r BackupsReply) Seen(s Summary) BackupsSeen {
+	seen := BackupsSeen{Cluster: s.Name, Created: s.Created}
+	for _, b := range r.Backups {
+		if b.Cluster == s.Name && b.UID == s.UID {
+			seen.Backups = append(seen.Backups, b)
+		}
+	}
+	for _, g := range r.Gaps {
+		if g.Cluster == s.Name && g.UID == s.UID {
+			seen.Gaps = append(seen.Gaps, g)
+		}
+	}
+	if last, ok := r.Rehearsed[s.UID]; ok {
+		seen.Rehearsed = &last
+	}
+	return seen
 }
 
 // BackupRequest names one backup.

@@ -260,6 +260,9 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger, m *metrics)
 		Provider: provider, Elsewhere: elsewhere, Store: store, Key: key, Catalogue: c.Releases, Policy: c.Policy, Scratch: c.Scratch, Log: log,
 		BackupsAtOnce: c.Backups,
 	}
+	if region.Protection, err = m.watchProtection(); err != nil {
+		return activities.Region{}, err
+	}
 	if region.Endpoints, err = openPublisher(ctx, c.Publish); err != nil {
 		return activities.Region{}, err
 	}

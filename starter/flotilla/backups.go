@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,6 +113,8 @@ func (w where) find(ctx context.Context, client plane, cluster string) (workflow
 type backupList struct {
 	Backups []fleet.Backup `json:"backups"`
 	Gaps    []fleet.Gap    `json:"gaps,omitempty"`
+	// Findings are what is wrong with them, by the specs of the clusters.
+	Findings []fleet.BackupFinding `json:"findings,omitempty"`
 }
 
 func (a *app) backupsCommand() *cobra.Command {
@@ -122,7 +126,9 @@ more because something of them is missing or altered. That the bytes are right o
 flotilla verify and a rehearsal show.
 
 UP TO is the revision and the time that the changes recorded behind a backup lead to: the
-cluster can be had as it was at any in between. Gaps between changes are listed below.`,
+cluster can be had as it was at any in between. Gaps between changes are listed below,
+and so is what is wrong by the cluster's spec: a backup or a rehearsal that is overdue or
+failed, changes that are not recorded.`,
 		Example: "  flotilla backups orders\n  flotilla backups orders -o json", Args: oneArgument("the name of a cluster"),
 		ValidArgsFunction: a.completeCluster,
 	}
@@ -144,7 +150,12 @@ cluster can be had as it was at any in between. Gaps between changes are listed 
 		if err != nil {
 			return err
 		}
-		return a.printBackups(*output, backupList(found), "no backup of "+args[0]+" yet; flotilla backup "+args[0]+" takes one")
+		list := backupList{Backups: found.Backups, Gaps: found.Gaps}
+		// One that is forgotten has no spec, and a name that was used again has another's.
+		if view, err := client.Describe(cmd.Context(), at.Cluster); err == nil && (at.UID == "" || at.UID == view.Summary.UID) {
+			list.Findings = findingsOf(found, []fleet.Summary{summaryOf(view)}, a.clock().Now)
+		}
+		return a.printBackups(*output, list, "no backup of "+args[0]+" yet; flotilla backup "+args[0]+" takes one")
 	}
 	return cmd
 }
@@ -177,14 +188,14 @@ func (a *app) getBackupsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.printBackups(*output, backupList{Backups: found}, "no backups yet")
+		return a.printBackups(*output, backupList{Backups: found.Backups, Findings: findingsOf(found, list.Clusters, a.clock().Now)}, "no backups yet")
 	}
 	return cmd
 }
 
 // newest gives the newest backup of each cluster; one that has none is in it by its
 // name alone.
-func newest(ctx context.Context, client plane, clusters []fleet.Summary) ([]fleet.Backup, error) {
+func newest(ctx context.Context, client plane, clusters []fleet.Summary) (workflows.BackupsReply, error) {
 	requests := map[fleet.Place]*workflows.BackupsRequest{}
 	var places []fleet.Place
 	for _, s := range clusters {
@@ -195,36 +206,68 @@ func newest(ctx context.Context, client plane, clusters []fleet.Summary) ([]flee
 		}
 		requests[place].Clusters = append(requests[place].Clusters, fleet.BackupsOf{Cluster: s.Name, UID: s.UID})
 	}
-	all := map[string]fleet.Backup{}
+	all, reply := map[string]fleet.Backup{}, workflows.BackupsReply{Rehearsed: map[string]fleet.Rehearsal{}}
 	for _, place := range places {
 		found, err := client.Backups(ctx, *requests[place])
 		if err != nil {
-			return nil, err
+			return reply, err
 		}
+		maps.Copy(reply.Rehearsed, found.Rehearsed)
 		for _, b := range found.Backups {
 			all[b.Cluster] = b
 		}
 	}
-	list := make([]fleet.Backup, len(clusters))
+	reply.Backups = make([]fleet.Backup, len(clusters))
 	for i, s := range clusters {
-		list[i] = fleet.Backup{Cluster: s.Name, UID: s.UID}
+		reply.Backups[i] = fleet.Backup{Cluster: s.Name, UID: s.UID}
 		if b, ok := all[s.Name]; ok {
-			list[i] = b
+			reply.Backups[i] = b
 		}
 	}
-	return list, nil
+	return reply, nil
+}
+
+// summaryOf gives a cluster's summary with the policy that its spec has now.
+func summaryOf(view workflows.ClusterView) fleet.Summary {
+	s := view.Summary
+	s.Backup = &view.Spec.Backup
+	return s
+}
+
+// findingsOf says what is wrong with the backups of clusters that run.
+func findingsOf(found workflows.BackupsReply, clusters []fleet.Summary, now time.Time) (all []fleet.BackupFinding) {
+	found.Backups = slices.DeleteFunc(slices.Clone(found.Backups), func(b fleet.Backup) bool { return b.ID == "" })
+	for _, s := range clusters {
+		if s.Phase != fleet.PhaseRunning || s.Backup == nil {
+			continue
+		}
+		all = append(all, s.Backup.Findings(found.Seen(s), now)...)
+	}
+	return all
+}
+
+// findingsText lists findings, each with what to do.
+func findingsText(o terminal.Output, findings []fleet.BackupFinding) string {
+	var b strings.Builder
+	for _, f := range findings {
+		fmt.Fprintf(&b, "%s\n  %s\n", o.Paint(terminal.Red, f.Cluster+": "+f.Text), f.Remedy)
+	}
+	if len(findings) > 0 {
+		return "\n" + b.String()
+	}
+	return ""
 }
 
 func (a *app) printBackups(output format, found backupList, none string) error {
 	if found.Backups == nil {
 		found.Backups = []fleet.Backup{}
 	}
-	if len(found.Backups) == 0 && output == asTable {
+	if len(found.Backups)+len(found.Findings) == 0 && output == asTable {
 		a.say("%s", none)
 		return nil
 	}
 	return a.print(output, found, func() string {
-		return backupsText(a.out, found.Backups, a.clock()) + gapsText(a.out, found.Gaps, a.clock())
+		return backupsText(a.out, found.Backups, a.clock()) + gapsText(a.out, found.Gaps, a.clock()) + findingsText(a.out, found.Findings)
 	})
 }
 

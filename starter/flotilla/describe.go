@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -36,6 +38,7 @@ func (a *app) describeCommand() *cobra.Command {
 				all.Progress = &progress
 			}
 		}
+		all.Backups = a.lookAtBackups(cmd.Context(), client, view)
 		if err := a.print(*output, all, func() string { return describeText(a.out, all, a.clock()) }); err != nil {
 			return err
 		}
@@ -51,6 +54,60 @@ func (a *app) describeCommand() *cobra.Command {
 type described struct {
 	workflows.ClusterView
 	Progress *fleet.Progress `json:"progress,omitempty"`
+	// Backups is nil where the spec asks for none.
+	Backups *backupsGlance `json:"backups,omitempty"`
+}
+
+// backupsGlance is what describe says of backups.
+type backupsGlance struct {
+	// Newest is when the newest that counts was taken.
+	Newest   time.Time             `json:"newest,omitzero"`
+	Findings []fleet.BackupFinding `json:"findings,omitempty"`
+	// Error says why they could not be looked at.
+	Error string `json:"error,omitempty"`
+}
+
+// glancePatience is how long backups are waited for: the rest is worth showing without.
+const glancePatience = 10 * time.Second
+
+func (a *app) lookAtBackups(ctx context.Context, client plane, view workflows.ClusterView) *backupsGlance {
+	if view.Summary.Phase != fleet.PhaseRunning || view.Spec.Backup.Every == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, glancePatience)
+	defer cancel()
+	found, err := client.Backups(ctx, workflows.BackupsRequest{
+		Provider: view.Spec.Provider, Region: view.Spec.Region,
+		Clusters: []fleet.BackupsOf{{Cluster: view.Summary.Name, UID: view.Summary.UID}},
+	})
+	if err != nil {
+		return &backupsGlance{Error: err.Error()}
+	}
+	glance := &backupsGlance{Findings: findingsOf(found, []fleet.Summary{summaryOf(view)}, a.clock().Now)}
+	for _, b := range found.Backups {
+		if b.Damaged == "" && b.Base == "" && b.Taken.After(glance.Newest) {
+			glance.Newest = b.Taken
+		}
+	}
+	return glance
+}
+
+// backupsTexts gives what describe says of backups, a line each.
+func backupsTexts(o terminal.Output, g *backupsGlance, clock terminal.Clock) (texts []string) {
+	switch {
+	case g == nil:
+		return nil
+	case g.Error != "":
+		return []string{o.Paint(terminal.Yellow, "cannot be listed now: "+firstLine(g.Error))}
+	case g.Newest.IsZero():
+		texts = append(texts, "none yet")
+	default:
+		texts = append(texts, "newest taken "+clock.Ago(g.Newest))
+	}
+	for _, f := range g.Findings {
+		texts = append(texts, o.Paint(terminal.Red, f.Text), "  "+f.Remedy)
+	}
+	return texts
 }
 
 func describeText(o terminal.Output, v described, clock terminal.Clock) string {
@@ -97,6 +154,9 @@ func describeText(o terminal.Output, v described, clock terminal.Clock) string {
 	row("machine", "%s, %s %s disk", v.Spec.Machine.Type, v.Spec.Machine.Disk.Size, v.Spec.Machine.Disk.Category)
 	row("size", "%s, %s", terminal.Count(v.Spec.Voters, "voter"), terminal.Count(v.Spec.Learners, "learner"))
 	row("class", "%s", s.Class)
+	for i, text := range backupsTexts(o, v.Backups, clock) {
+		row(heading(i, "backups"), "%s", text)
+	}
 	for i, text := range policyTexts(v.Spec.Policy) {
 		row(heading(i, "policy"), "%s", text)
 	}

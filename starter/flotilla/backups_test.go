@@ -1,0 +1,46 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/starter/terminal"
+	"github.com/flotilla-etcd/flotilla/workflows"
+)
+
+// What is wrong with backups is shown wherever a person looks, with what to do.
+func TestBackupFindingsAreShown(t *testing.T) {
+	now := time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
+	cluster := fleet.Summary{
+		Name: "orders", UID: "u1", Phase: fleet.PhaseRunning, Created: now.Add(-1000 * time.Hour),
+		Backup: &fleet.BackupPolicy{Every: fleet.Duration(6 * time.Hour), Rehearse: fleet.Duration(24 * time.Hour)},
+	}
+	found := workflows.BackupsReply{
+		Backups: []fleet.Backup{
+			{ID: "b1", Cluster: "orders", UID: "u0", Taken: now.Add(-time.Hour)},
+			{ID: "b2", Cluster: "orders", UID: "u1", Taken: now.Add(-11 * time.Hour)},
+			{Cluster: "billing", UID: "u2"},
+		},
+		Rehearsed: map[string]fleet.Rehearsal{"u1": {When: now.Add(-time.Hour), Why: "its hash at revision 12 is another one"}},
+	}
+	stopped := cluster
+	stopped.Name, stopped.UID, stopped.Phase = "billing", "u2", fleet.PhaseStopped
+	findings := findingsOf(found, []fleet.Summary{cluster, stopped}, now)
+	require.Len(t, findings, 2, "a cluster that is stopped is not backed up")
+	text := findingsText(plain, findings)
+	require.Contains(t, text, "orders: the newest backup that counts is 11h0m0s old, and one is to be taken every 6h")
+	require.Contains(t, text, "flotilla backup orders takes one now")
+	require.Contains(t, text, "orders: the last rehearsal failed 1h0m0s ago: its hash at revision 12 is another one")
+
+	clock := terminal.Clock{Now: now}
+	require.Empty(t, backupsTexts(plain, nil, clock))
+	texts := backupsTexts(plain, &backupsGlance{Newest: now.Add(-11 * time.Hour), Findings: findings[:1]}, clock)
+	require.Len(t, texts, 3)
+	require.Contains(t, texts[0], "newest taken")
+	require.Equal(t, findings[0].Text, texts[1])
+	require.Contains(t, texts[2], findings[0].Remedy)
+	require.Contains(t, backupsTexts(plain, &backupsGlance{Error: "no worker serves local test"}, clock)[0], "no worker serves local test")
+}
