@@ -96,7 +96,7 @@ func (b *Backups) save(ctx context.Context, op fleet.Operation) (string, error) 
 	})
 	var passed []error
 	for _, source := range sources {
-		m, err := b.saveFrom(ctx, client, source, backup.Manifest{
+		m, took, err := b.saveFrom(ctx, client, source, backup.Manifest{
 			Cluster: op.Cluster, UID: op.UID, ID: backup.NewID(op.Asked, op.ID), History: strconv.FormatUint(now.Cluster, 16),
 			AskedBy: op.By, Operation: op.ID, Taken: taken, Member: source.Name, Learner: source.Learner, Etcd: source.Version,
 		})
@@ -110,7 +110,7 @@ func (b *Backups) save(ctx context.Context, op fleet.Operation) (string, error) 
 			return "", err
 		}
 		b.protection().Backup(op.Cluster, m.Taken, time.Duration(op.Spec.Backup.Every))
-		text := fmt.Sprintf("revision %d, %d keys, %s from %s, stored as %s", m.Revision, m.Keys, m.Size.Human(), m.Member, m.StoredSize().Human())
+		text := fmt.Sprintf("revision %d, %d keys, %s from %s, stored as %s%s", m.Revision, m.Keys, m.Size.Human(), m.Member, m.StoredSize().Human(), took)
 		if len(passed) > 0 {
 			text += "; NOT from others: " + errors.Join(passed...).Error()
 		}
@@ -174,11 +174,11 @@ func (b *Backups) sources(ctx context.Context, client *etcdadmin.Client, revisio
 	return fit, nil
 }
 
-// saveFrom stores a snapshot of one member.
-func (b *Backups) saveFrom(ctx context.Context, client *etcdadmin.Client, source fleet.ObservedMember, about backup.Manifest) (m backup.Manifest, err error) {
+// saveFrom stores a snapshot of one member, and says how long that took.
+func (b *Backups) saveFrom(ctx context.Context, client *etcdadmin.Client, source fleet.ObservedMember, about backup.Manifest) (m backup.Manifest, took string, err error) {
 	dir, err := b.workspace(about.Operation)
 	if err != nil {
-		return m, fleet.Errorf(fleet.Unavailable, "scratch directory of the worker", "%w", err)
+		return m, "", fleet.Errorf(fleet.Unavailable, "scratch directory of the worker", "%w", err)
 	}
 	defer os.RemoveAll(dir)
 	beat(ctx, -1, "asking "+source.Name+" for a snapshot")
@@ -186,7 +186,7 @@ func (b *Backups) saveFrom(ctx context.Context, client *etcdadmin.Client, source
 	defer cancel()
 	stream, err := client.Snapshot(ctx, source.Name)
 	if err != nil {
-		return m, err
+		return m, "", err
 	}
 	defer stream.Close()
 	var gauge progressGauge
@@ -194,7 +194,10 @@ func (b *Backups) saveFrom(ctx context.Context, client *etcdadmin.Client, source
 		m, err = b.vault().Save(ctx, about, stream, dir, gauge.tell)
 		return err
 	})
-	return m, err
+	if err == nil && gauge.steps() > 0 { // else another attempt had made it
+		took = " " + gauge.took()
+	}
+	return m, took, err
 }
 
 // workspace makes a directory for an attempt, and deletes those of attempts that died

@@ -3,6 +3,7 @@ package activities
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
@@ -13,11 +14,19 @@ type progressGauge struct {
 	doing string
 	bytes int64
 	count int64 // goes up with every word
+	// began is when the first word came, and stored when what is done behind "storing" did.
+	began, stored time.Time
 }
 
 func (g *progressGauge) tell(doing string, bytes int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.count == 0 {
+		g.began = time.Now()
+	}
+	if g.doing == "storing" && doing != g.doing {
+		g.stored = time.Now()
+	}
 	g.doing, g.bytes = doing, bytes
 	g.count++
 }
@@ -27,6 +36,14 @@ func (g *progressGauge) steps() int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.count
+}
+
+// took says how long the parts of a backup took that has just ended.
+func (g *progressGauge) took() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	const to = 100 * time.Millisecond
+	return fmt.Sprintf("in %s, checked in %s", g.stored.Sub(g.began).Round(to), time.Since(g.stored).Round(to))
 }
 
 // said is how storing what a member sends stands. Sending it is most of the work; what

@@ -226,15 +226,21 @@ func (m *managed) leaderHost() string {
 	return leader.ID
 }
 
+// benchMB is how much data is asked for, in MB.
+func benchMB(b *testing.B) int {
+	text := os.Getenv("FLOTILLA_BENCH_MB")
+	if text == "" {
+		return defaultMB
+	}
+	megabytes, err := strconv.Atoi(text)
+	require.NoError(b, err, "FLOTILLA_BENCH_MB")
+	return megabytes
+}
+
 // BenchmarkChanges changes two running clusters, one by Flotilla and one by a careful
 // plain script, by the same operations in turns, and says what their clients noticed.
 func BenchmarkChanges(b *testing.B) {
-	megabytes := defaultMB
-	if text := os.Getenv("FLOTILLA_BENCH_MB"); text != "" {
-		var err error
-		megabytes, err = strconv.Atoi(text)
-		require.NoError(b, err, "FLOTILLA_BENCH_MB")
-	}
+	megabytes := benchMB(b)
 	s := newStand(b)
 	out := newReport()
 	out.machine()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -23,6 +24,9 @@ type Filler struct {
 	Prefix string
 	// Seed of the values.
 	Seed uint64
+	// Hex has values of hexadecimal digits, which a compressor makes half as long. Nothing
+	// makes the others any smaller.
+	Hex bool
 }
 
 // fillTimeout ends a put of filler that gets no answer.
@@ -46,12 +50,15 @@ func (f Filler) Keys() int64 {
 
 func (f Filler) key(n int64) string { return fmt.Sprintf("%s%08d", f.Prefix, n) }
 
-// value is noise, so that nothing on the way makes it smaller.
+// value is noise, so that nothing on the way makes it smaller than it ought to become.
 func (f Filler) value(n int64) []byte {
 	var seed [32]byte
 	copy(seed[:], fmt.Sprintf("%x/%x", f.Seed, n))
 	value := make([]byte, f.ValueBytes)
 	_, _ = rand.NewChaCha8(seed).Read(value) // it cannot fail
+	if f.Hex {
+		return hex.AppendEncode(nil, value)[:f.ValueBytes]
+	}
 	return value
 }
 
