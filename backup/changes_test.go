@@ -44,9 +44,9 @@ type source struct {
 	leases  []clientv3.LeaseID
 }
 
-func startSource(t *testing.T, version string) *source {
+func startSource(t *testing.T, version string, flags ...string) *source {
 	t.Helper()
-	cluster := etcdtest.Start(t, version, 1)
+	cluster := etcdtest.Start(t, version, 1, flags...)
 	admin, err := etcdadmin.Connect(etcdadmin.Config{Endpoints: cluster.Endpoints(), TLS: cluster.TLS})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = admin.Close() })

@@ -15,10 +15,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -64,6 +66,8 @@ type Config struct {
 type Client struct {
 	cfg Config
 	web *http.Client // for metrics and versions
+	// answered is which endpoint answered last of those that are asked in turn.
+	answered atomic.Int64
 
 	mu      sync.Mutex
 	clients map[string]*clientv3.Client // by endpoint; nil after Close
@@ -133,6 +137,8 @@ func (c *Client) at(endpoint string) (*clientv3.Client, error) {
 		Logger:               c.cfg.Log,
 		DialKeepAliveTime:    keepAliveTime,
 		DialKeepAliveTimeout: keepAliveTimeout,
+		// How large a request may be is the member's to say.
+		MaxCallSendMsgSize: math.MaxInt32,
 		// One retry, for a connection that broke while it was idle.
 		MaxUnaryRetries: 2,
 		DialOptions:     dialOptions,

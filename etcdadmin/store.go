@@ -131,6 +131,27 @@ func (s *Store) grant(id lease.LeaseID, ttl time.Duration) error {
 	return nil
 }
 
+// Keys gives the keys of a range from one key up to another one, at most so many, in
+// order; where there are as many, there may be more. Errors: fleet.Invalid when etcd cannot read them.
+func (s *Store) Keys(ctx context.Context, from, end []byte, limit int64) (page Page, err error) {
+	defer s.guard(&err)()
+	txn := s.kv.Read(mvcc.ConcurrentReadTxMode, traceutil.TODO())
+	defer txn.End()
+	found, err := txn.Range(ctx, from, end, mvcc.RangeOptions{Limit: limit})
+	if err != nil {
+		return page, damaged(s.resource, err.Error())
+	}
+	return Page{Keys: found.KVs, More: int64(len(found.KVs)) == limit, Revision: found.Rev}, nil
+}
+
+// LeaseTTL gives the time that a lease was granted for; zero when there is none.
+func (s *Store) LeaseTTL(id int64) time.Duration {
+	if l := s.lessor.Lookup(lease.LeaseID(id)); l != nil {
+		return time.Duration(l.TTL()) * time.Second
+	}
+	return 0
+}
+
 // Compact removes history as a compaction of the cluster does, and waits until it is gone.
 func (s *Store) Compact(ctx context.Context, revision int64) (err error) {
 	defer s.guard(&err)()
