@@ -36,8 +36,7 @@ func (h *Hosts) restore(ctx context.Context, op fleet.Operation, step fleet.Step
 		return h.vault().Manifest(ctx, want.Cluster, want.UID, want.ID)
 	})
 	if fleet.Is(err, fleet.NotFound) {
-		return "", fleet.Errorf(fleet.Lost, "backup "+want.ID+" of "+want.Cluster, "it is not there (any more): %w", err).
-			WithRemedy("flotilla backups %s shows what there is", want.Cluster)
+		return "", missing(*want, err)
 	} else if err != nil {
 		return "", err
 	}

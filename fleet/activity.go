@@ -76,11 +76,15 @@ type StepRequest struct {
 	Operation Operation `json:"operation"`
 	Step      Step      `json:"step"`
 	Policy    Policy    `json:"policy,omitzero"`
+	// Keys is what was compared and put back before, for steps that go on from it.
+	Keys *KeyRestore `json:"keys,omitempty"`
 }
 
 // StepReply says what a step did, for a person.
 type StepReply struct {
 	Note string `json:"note,omitempty"`
+	// Keys is what keys were compared and put back, where the step does that.
+	Keys *KeyRestore `json:"keys,omitempty"`
 }
 
 // PlanRequest asks what an operation would do.

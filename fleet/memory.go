@@ -20,6 +20,10 @@ type Memory struct {
 	Dead []Evidence `json:"dead,omitempty"`
 	// Highest is the highest number of a member that was bought for.
 	Highest int `json:"highest,omitempty"`
+	// Verified says that the backup that is to be restored was read to its end.
+	Verified bool `json:"verified,omitempty"`
+	// Keys is what was compared and put back of single keys; nil before.
+	Keys *KeyRestore `json:"keys,omitempty"`
 }
 
 // Begin notes that a step of a cluster is about to be carried out.
@@ -33,9 +37,21 @@ func (m *Memory) Begin(cluster string, s Step) {
 	}
 }
 
-// Done notes that a step succeeded, which was decided by what was seen.
+// Done notes that a step succeeded, which was decided by what was seen. What it said
+// itself is noted by Told.
 func (m *Memory) Done(s Step, seen Observation) {
 	switch s.Kind {
+	case VerifyBackup:
+		m.Verified = true
+	case CompareKeys:
+		m.Keys = &KeyRestore{Unread: true}
+	case RestoreKeys:
+		var keys KeyRestore
+		if m.Keys != nil {
+			keys = *m.Keys
+		}
+		keys.Done.Whole = true
+		m.Keys = &keys
 	case ReleaseHost:
 		m.Dead = slices.DeleteFunc(slices.Clone(m.Dead), func(e Evidence) bool { return e.Member == s.Member })
 		if e := seen.EvidenceOn(s.Member); e != nil {
@@ -49,6 +65,13 @@ func (m *Memory) Done(s Step, seen Observation) {
 				m.Purchases[i].MemberID = s.MemberID
 			}
 		}
+	}
+}
+
+// Told notes what a step said that succeeded.
+func (m *Memory) Told(r StepReply) {
+	if r.Keys != nil {
+		m.Keys = r.Keys
 	}
 }
 

@@ -42,12 +42,15 @@ const (
 	RecoverQuorum OperationKind = "RecoverQuorum"
 	// RestoreCluster brings a cluster back to a backup, on the hosts and disks that it has.
 	RestoreCluster OperationKind = "RestoreCluster"
+	// RestorePrefixes puts the keys below some prefixes back into a running cluster, as a
+	// backup has them.
+	RestorePrefixes OperationKind = "RestorePrefixes"
 )
 
 // OperationKinds are all of them, in the order in which people meet them.
 var OperationKinds = []OperationKind{
 	CreateCluster, AdoptCluster, UpscaleCluster, ScaleCluster, MigrateByLearner, FailoverMember, UpgradeCluster,
-	RollCluster, ChangeLeader, BackupCluster, StopCluster, StartCluster, RecoverQuorum, RestoreCluster, DecommissionCluster,
+	RollCluster, ChangeLeader, BackupCluster, StopCluster, StartCluster, RecoverQuorum, RestoreCluster, RestorePrefixes, DecommissionCluster,
 }
 
 // Beside says whether an operation runs beside those that change the cluster, instead
@@ -113,7 +116,7 @@ type Options struct {
 	Without []string `json:"without,omitempty"`
 	// Survivor is the member to recover from, where it is not to be the one that is furthest.
 	Survivor string `json:"survivor,omitempty"`
-	// Restore is the backup that a cluster begins with, or is brought back to.
+	// Restore is the backup that a cluster begins with, is brought back to, or gets keys from.
 	Restore *Restore `json:"restore,omitempty"`
 	// At has a backup made of a point in time; nil means of now.
 	At *PointInTime `json:"at,omitempty"`
@@ -202,6 +205,8 @@ type Operation struct {
 	// Purchases are the hosts that were bought by those before it and are not members
 	// yet, as the steps that bought them.
 	Purchases []Step `json:"purchases,omitempty"`
+	// Keys is what those before it compared and put back, once that was begun.
+	Keys *KeyRestore `json:"keys,omitempty"`
 	// Asked is when it was asked for, where that is part of a name: of a backup.
 	Asked time.Time `json:"asked,omitzero"`
 }

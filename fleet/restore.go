@@ -2,7 +2,9 @@ package fleet
 
 import (
 	"fmt"
+	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // RevisionBump is how far a restore moves the revision on: beyond all that a client can
@@ -16,6 +18,10 @@ type Restore struct {
 	ID      string `json:"id"`
 	// Rehearsal keeps the revision as it is, so that all can be compared with the manifest.
 	Rehearsal bool `json:"rehearsal,omitempty"`
+	// Prefixes are those below which keys are put back into a running cluster; none for
+	// one that is restored as a whole. Exact deletes what the backup does not have there.
+	Prefixes []string `json:"prefixes,omitempty"`
+	Exact    bool     `json:"exact,omitempty"`
 	// What the manifest says, for checks before anything is begun, and for people. What
 	// is restored is compared with the manifest itself.
 	Taken    time.Time `json:"taken,omitzero"`
@@ -41,12 +47,33 @@ func (r *Restore) equal(other *Restore) bool {
 	if r == nil || other == nil {
 		return r == other
 	}
-	return r.Cluster == other.Cluster && r.UID == other.UID && r.ID == other.ID && r.Rehearsal == other.Rehearsal
+	return r.Cluster == other.Cluster && r.UID == other.UID && r.ID == other.ID && r.Rehearsal == other.Rehearsal &&
+		slices.Equal(r.Prefixes, other.Prefixes) && r.Exact == other.Exact
 }
 
 // RoomFor is what a disk must have free for a backup to be restored on it: the snapshot,
 // the store that is made of it, and logs.
 func RoomFor(size Bytes) Bytes { return 2*size + 256*MiB }
+
+// CheckPrefixes says what is wrong with what is to be put back. Errors: Invalid.
+func (r Restore) CheckPrefixes() error {
+	switch {
+	case r.Cluster == "" || r.UID == "" || r.ID == "":
+		return Errorf(Invalid, "request", "options.restore does not name a backup")
+	case len(r.Prefixes) == 0:
+		return Errorf(Invalid, "request", "options.restore.prefixes is missing: it says which keys")
+	}
+	for i, p := range r.Prefixes {
+		switch {
+		case p == "":
+			return Errorf(Invalid, "request", "options.restore.prefixes[%d] is empty, which is all keys", i).
+				WithRemedy("restore the cluster as a whole: flotilla restore NAME --in-place, or --to NEW")
+		case !utf8.ValidString(p):
+			return Errorf(Invalid, "request", "options.restore.prefixes[%d]: %q is no text (UTF-8)", i, p)
+		}
+	}
+	return nil
+}
 
 // Check says why a cluster of this spec cannot be restored from it. Errors: Invalid.
 func (r Restore) Check(spec Spec) error {
@@ -54,6 +81,8 @@ func (r Restore) Check(spec Spec) error {
 	switch free := spec.Machine.Disk.Size / 10 * 9; { // a file system takes a part
 	case r.Cluster == "" || r.UID == "" || r.ID == "":
 		return Errorf(Invalid, "request", "options.restore does not name a backup")
+	case len(r.Prefixes) > 0 || r.Exact:
+		return Errorf(Invalid, "request", "options.restore: prefixes and exact are of %s", RestorePrefixes)
 	case free < RoomFor(r.Size):
 		return Errorf(Invalid, resource, "to restore %s, a disk of %s is too small: %s are needed", r.Size.Human(), spec.Machine.Disk.Size.Human(), RoomFor(r.Size).Human()).
 			WithRemedy("give machine.disk.size more")

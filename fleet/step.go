@@ -109,8 +109,14 @@ const (
 const (
 	// RecoverMember makes a stopped member a cluster of its own, with all that it has.
 	RecoverMember StepKind = "RecoverMember"
+	// VerifyBackup reads the backup to its end, before anything is stopped for it.
+	VerifyBackup StepKind = "VerifyBackup"
 	// RestoreMember makes a stopped member's data from a backup.
 	RestoreMember StepKind = "RestoreMember"
+	// CompareKeys compares the keys below the operation's prefixes with the backup's.
+	CompareKeys StepKind = "CompareKeys"
+	// RestoreKeys puts them back. It may be stopped at any moment, and is gone on with.
+	RestoreKeys StepKind = "RestoreKeys"
 )
 
 // The steps that take over what something else created.
@@ -202,6 +208,13 @@ func (s Step) DisturbsMember() bool {
 	}
 	return false
 }
+
+// Looks says whether a step only looks at something, so that nobody needs to approve of it.
+func (s Step) Looks() bool { return s.Kind == VerifyBackup || s.Kind == CompareKeys }
+
+// Stoppable says whether a step may be stopped at any moment and gone on with later,
+// for a pause.
+func (s Step) Stoppable() bool { return s.Kind == RestoreKeys }
 
 // Destroys says whether a step gives up something that no later step brings back.
 func (s Step) Destroys() bool {

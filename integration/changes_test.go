@@ -88,4 +88,20 @@ func TestChanges(t *testing.T) {
 	}
 	_, err = asked(end + 1)
 	require.ErrorContains(t, err, "no backup and the changes behind it lead there")
+
+	// One command makes such a backup and puts keys of it back.
+	then := before.Revision + 100
+	was, err := w.access.Get(t.Context(), "small-1", clientv3.WithPrefix(), clientv3.WithRev(then))
+	require.NoError(t, err)
+	answer := e.CLI("restore", spec.Name, "--revision", fmt.Sprint(then), "--prefix", "small-1", "--exact", "--yes", "--accept-loss")
+	require.Zero(t, answer.Code, answer.Err)
+	is, err := w.access.Get(t.Context(), "small-1", clientv3.WithPrefix())
+	require.NoError(t, err)
+	require.Len(t, is.Kvs, len(was.Kvs))
+	for i, kv := range was.Kvs {
+		require.Equal(t, string(kv.Key)+"="+string(kv.Value), string(is.Kvs[i].Key)+"="+string(is.Kvs[i].Value))
+	}
+	answer = e.CLI("restore", spec.Name, "--revision", "1000000000000", "--in-place", "--yes", "--accept-loss")
+	require.Equal(t, 1, answer.Code, answer.Out)
+	require.Contains(t, answer.Err, "no backup and the changes recorded behind it lead there")
 }

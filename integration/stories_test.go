@@ -24,7 +24,7 @@ import (
 var stories = map[string]func(story){
 	"made": made, "failed": failed, "refused": refused, "cancelled": cancelled,
 	"scaled": scaled, "changed": changed, "asked": asked, "halted": halted, "adopted": adopted,
-	"saved": saved, "recovered": recovered, "restored": restored,
+	"saved": saved, "recovered": recovered, "restored": restored, "mended": mended,
 }
 
 // story is one cluster and what happens to it.
@@ -390,6 +390,38 @@ func restored(s story) {
 	r := s.begun(s.e.BeginChange(s.cluster, harness.Change{Kind: fleet.RestoreCluster, Options: fleet.Options{Restore: fleet.RestoreOf(found.Backups[0])}}))
 	waits(s.t, s.e, r.Ref, fleet.WaitApproval)
 	require.NoError(s.t, client.Approve(ctx, r.Ref, "it was deleted by mistake"))
+	s.done(r, nil)
+	s.with(fleet.DecommissionCluster, fleet.Options{SkipFinalSnapshot: true})
+}
+
+// mended gets keys of a backup back while it runs, once a person approved of what that loses.
+func mended(s story) {
+	ctx, client := s.t.Context(), s.e.Client
+	s.create(s.spec(1, newer))
+	a, err := s.e.Connect(ctx, s.cluster)
+	require.NoError(s.t, err)
+	defer a.Close()
+	_, err = a.Put(ctx, "shop/1", "right")
+	require.NoError(s.t, err)
+	s.with(fleet.BackupCluster, fleet.Options{})
+	_, err = a.Put(ctx, "shop/1", "wrong")
+	require.NoError(s.t, err)
+	view, err := client.Describe(ctx, s.cluster)
+	require.NoError(s.t, err)
+	found, err := client.Backups(ctx, workflows.BackupsRequest{
+		Provider: view.Spec.Provider, Region: view.Spec.Region, Clusters: []fleet.BackupsOf{{Cluster: s.cluster}},
+	})
+	require.NoError(s.t, err)
+	require.Len(s.t, found.Backups, 1)
+	restore := fleet.RestoreOf(found.Backups[0])
+	restore.Prefixes = []string{"shop/"}
+	operation := fleet.Operation{Kind: fleet.RestorePrefixes, Cluster: s.cluster, Options: fleet.Options{Restore: restore}}
+	keys, err := client.CompareKeys(ctx, operation)
+	require.NoError(s.t, err)
+	require.Equal(s.t, 1, keys.Change)
+	r := s.begun(s.e.BeginChange(s.cluster, harness.Change{Kind: operation.Kind, Options: operation.Options}))
+	waits(s.t, s.e, r.Ref, fleet.WaitApproval)
+	require.NoError(s.t, client.Approve(ctx, r.Ref, "it was written by mistake"))
 	s.done(r, nil)
 	s.with(fleet.DecommissionCluster, fleet.Options{SkipFinalSnapshot: true})
 }

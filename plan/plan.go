@@ -62,6 +62,8 @@ func Next(in Input) fleet.Decision {
 		return recoverQuorum(in)
 	case fleet.RestoreCluster:
 		return restoreInPlace(in)
+	case fleet.RestorePrefixes:
+		return restorePrefixes(in)
 	}
 	return blocked(fleet.Invalid, "there is no operation %q", in.Operation.Kind)
 }

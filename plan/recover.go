@@ -306,9 +306,12 @@ func (r roster) outside(best fleet.DataReport) *fleet.Decision {
 
 // Loss says in words what a recovery is about to go on from, and what may be lost by it.
 func Loss(in Input, d fleet.Decision) []string {
+	if in.Operation.Kind == fleet.RestorePrefixes && d.Verdict == fleet.VerdictAct {
+		return in.keysLoss(d.Wave)
+	}
 	if in.Operation.Kind == fleet.RestoreCluster && d.Verdict == fleet.VerdictAct {
 		in.Observation = own(in.Observation, in.Operation.UID)
-		return newRoster(in).restoreLoss()
+		return newRoster(in).restoreLoss(d.Wave)
 	}
 	if len(d.Wave) != 1 || d.Wave[0].Kind != fleet.RecoverMember {
 		return nil

@@ -11,11 +11,12 @@ import (
 // this order:
 //
 //  1. whatever cannot be seen has been given up by name
-//  2. nothing of it runs: what runs is stopped, and so are the hosts that do not answer
-//  3. the voters-to-be are made from the backup, all of them alike, and what they had is
+//  2. the backup is read to its end: one that is damaged costs nobody a moment
+//  3. nothing of it runs: what runs is stopped, and so are the hosts that do not answer
+//  4. the voters-to-be are made from the backup, all of them alike, and what they had is
 //     kept beside; no member is started before that
-//  4. they are started together, as a cluster that no former member can take part in
-//  5. it grows to its size, and what is left of the others is given up
+//  5. they are started together, as a cluster that no former member can take part in
+//  6. it grows to its size, and what is left of the others is given up
 //
 // All voters are made from the backup, instead of one that grows: so it serves as soon as
 // one would, with all its copies from the first write on, and nothing is bought.
@@ -59,7 +60,7 @@ func restoreInPlace(in Input) fleet.Decision {
 		}
 		return failedFor(f)
 	}
-	for _, next := range []func() *fleet.Decision{r.unseen, r.stopAll, r.reopen} {
+	for _, next := range []func() *fleet.Decision{r.unseen, r.verify(chosen), r.stopAll, r.reopen} {
 		if d := next(); d != nil {
 			return *d
 		}
@@ -142,6 +143,18 @@ func (r roster) toRestore() ([]seat, *fleet.Decision) {
 	return chosen, nil
 }
 
+// verify has the backup read to its end, unless some member was made from it already.
+func (r roster) verify(chosen []seat) func() *fleet.Decision {
+	return func() *fleet.Decision {
+		token := r.restoreToken()
+		if r.in.Verified || slices.ContainsFunc(chosen, func(s seat) bool { return s.restored(token) }) {
+			return nil
+		}
+		d := act(r.in.step(fleet.VerifyBackup, ""))
+		return &d
+	}
+}
+
 // stopAll stops whatever of the cluster runs.
 func (r roster) stopAll() *fleet.Decision {
 	var wave []fleet.Step
@@ -216,11 +229,12 @@ func (in Input) restores(voters []string) []fleet.Step {
 	return wave
 }
 
-// restoreLoss says what a restore in place loses, as long as it has not been done.
-func (r roster) restoreLoss() []string {
+// restoreLoss says what a restore in place loses, as long as it has not been done and the
+// wave does more than to look at the backup.
+func (r roster) restoreLoss(wave []fleet.Step) []string {
 	op := r.in.Operation
 	token := r.restoreToken()
-	if slices.ContainsFunc(r.seats, func(s seat) bool { return s.restored(token) }) {
+	if wave[0].Looks() || slices.ContainsFunc(r.seats, func(s seat) bool { return s.restored(token) }) {
 		return nil
 	}
 	return []string{

@@ -23,7 +23,7 @@ import (
 //	upscale type=large change=inPlace disk=40GiB category=essd quota=4GiB
 //	scale voters=5 learners=1
 //	failover | migrate | roll | move-leader [members=(orders-2)]
-//	backup | restore backup=b1 [without=(orders-2)] | create backup=b1
+//	backup | restore backup=b1 [without=(orders-2)] | create backup=b1 | put-back backup=b1
 //	migrate zones=(b,c) | move-leader leave=orders-1
 //	upgrade version=3.7.3
 //	roll snapshot-count=20000 max-learners=3 certificates=trust-new-ca
@@ -76,6 +76,7 @@ var beginnings = map[string]fleet.OperationKind{
 	"failover": fleet.FailoverMember, "migrate": fleet.MigrateByLearner, "upgrade": fleet.UpgradeCluster, "roll": fleet.RollCluster,
 	"move-leader": fleet.ChangeLeader, "stop": fleet.StopCluster, "start": fleet.StartCluster,
 	"backup": fleet.BackupCluster, "recover": fleet.RecoverQuorum, "restore": fleet.RestoreCluster,
+	"put-back": fleet.RestorePrefixes,
 }
 
 func (s *scenario) do(d *datadriven.TestData) (string, error) {
@@ -182,6 +183,9 @@ func (s *scenario) wanted(d *datadriven.TestData) (fleet.Spec, fleet.Options, er
 			options.Leave = value
 		case "backup":
 			options.Restore = &fleet.Restore{Cluster: "orders", UID: "u0", ID: value, Taken: time.Unix(0, 0), Revision: 4203, Keys: 1200}
+			if d.Cmd == "put-back" {
+				options.Restore.Prefixes = []string{"/shop/"}
+			}
 		case "certificates":
 			options.Certificates = fleet.CertificateChange(value)
 		case "type":

@@ -103,11 +103,30 @@ func (c *Client) RehearseBackup(ctx context.Context, request fleet.RehearseReque
 		region{request.Spec.Provider, request.Spec.Region}, 0) // one that is ended by a timeout would release nothing
 }
 
+// CompareKeys says what a RestorePrefixes would do to which keys, and changes nothing. All
+// of the backup is read for that. The errors are those of Plan and VerifyBackup. A
+// cancelled ctx ends the reading.
+func (c *Client) CompareKeys(ctx context.Context, operation fleet.Operation) (fleet.KeyComparison, error) {
+	view, err := c.Describe(ctx, operation.Cluster)
+	if err != nil {
+		return fleet.KeyComparison{}, err
+	}
+	operation = inherit(operation, view)
+	operation.ID = NewRequestID()[:8] // names a directory of its own
+	keys, err := awaitResult[fleet.KeyRestore](ctx, c, "comparison of keys of "+operation.Cluster, "compare/"+operation.Cluster+"/"+operation.ID,
+		workflows.CompareKeysType, operation, region{operation.Spec.Provider, operation.Spec.Region}, verifyPatience)
+	return keys.Compared, err
+}
+
 // awaitBackup runs a workflow that does something with a backup to its end.
 func (c *Client) awaitBackup(ctx context.Context, resource, workflowID, kind string, request any, at region, within time.Duration) (fleet.Backup, error) {
-	var b fleet.Backup
+	return awaitResult[fleet.Backup](ctx, c, resource, workflowID, kind, request, at, within)
+}
+
+// awaitResult runs a workflow that may take long to its end. A cancelled ctx ends it.
+func awaitResult[T any](ctx context.Context, c *Client, resource, workflowID, kind string, request any, at region, within time.Duration) (b T, err error) {
 	var id string
-	err := c.ask(ctx, resource, func(ctx context.Context) error {
+	err = c.ask(ctx, resource, func(ctx context.Context) error {
 		run, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 			ID: workflowID, TaskQueue: workflows.TaskQueue, WorkflowExecutionTimeout: within,
 		}, kind, request)

@@ -83,7 +83,7 @@ func inherit(operation fleet.Operation, view workflows.ClusterView) fleet.Operat
 	operation.Elsewhere = slices.DeleteFunc(append(slices.Clone(view.Elsewhere), view.Spec.Place()),
 		func(place fleet.Place) bool { return place == operation.Spec.Place() })
 	if left := Continues(operation, view); left != nil {
-		operation.Generation, operation.Since, operation.Purchases = left.Generation, left.Since, left.Purchases
+		operation.Generation, operation.Since, operation.Purchases, operation.Keys = left.Generation, left.Since, left.Purchases, left.Keys
 	}
 	return operation
 }

@@ -82,7 +82,7 @@ func TestEveryOperationIsRegistered(t *testing.T) {
 	kinds := constants(t, "OperationKind")
 	others := []string{workflows.ClusterType, workflows.PlanType, workflows.SurveyType, workflows.CertificateType, workflows.RecipientType,
 		workflows.BackupsType, workflows.VerifyBackupType, workflows.ScheduleType, workflows.ChangesType, workflows.RehearseType,
-		workflows.ExamineType, workflows.InventoryType, workflows.RemoveType}
+		workflows.ExamineType, workflows.InventoryType, workflows.RemoveType, workflows.CompareKeysType}
 	for _, name := range append(kinds, others...) {
 		require.Contains(t, registered, name)
 	}

@@ -27,8 +27,8 @@ func (c *cluster) checkOptions(r SubmitRequest) error {
 		{"without", len(o.Without) > 0, []fleet.OperationKind{fleet.RecoverQuorum, fleet.RestoreCluster}},
 		{"survivor", o.Survivor != "", []fleet.OperationKind{fleet.RecoverQuorum}},
 		{"toStandby", o.ToStandby, []fleet.OperationKind{fleet.RecoverQuorum}},
-		{"acceptLoss", o.AcceptLoss, []fleet.OperationKind{fleet.RecoverQuorum, fleet.RestoreCluster}},
-		{"restore", o.Restore != nil, []fleet.OperationKind{fleet.CreateCluster, fleet.RestoreCluster}},
+		{"acceptLoss", o.AcceptLoss, []fleet.OperationKind{fleet.RecoverQuorum, fleet.RestoreCluster, fleet.RestorePrefixes}},
+		{"restore", o.Restore != nil, []fleet.OperationKind{fleet.CreateCluster, fleet.RestoreCluster, fleet.RestorePrefixes}},
 		{"adopt", o.Adopt != nil, []fleet.OperationKind{fleet.AdoptCluster}},
 	} {
 		if option.set && !slices.Contains(option.kinds, r.Kind) {
@@ -55,8 +55,10 @@ func (c *cluster) checkOptions(r SubmitRequest) error {
 		return fleet.Errorf(fleet.Invalid, "request", "options.leave has no meaning where members names who is to lead")
 	case r.Kind == fleet.AdoptCluster:
 		return checkAdoption(r)
-	case r.Kind == fleet.RestoreCluster && o.Restore == nil:
+	case (r.Kind == fleet.RestoreCluster || r.Kind == fleet.RestorePrefixes) && o.Restore == nil:
 		return fleet.Errorf(fleet.Invalid, "request", "options.restore is missing: it says which backup")
+	case r.Kind == fleet.RestorePrefixes:
+		return o.Restore.CheckPrefixes()
 	case o.Restore != nil:
 		return o.Restore.Check(c.specFor(r))
 	}

@@ -73,10 +73,14 @@ func (o *operation) validatePause(workflow.Context, MarkRequest) error {
 	return nil
 }
 
-// pause has the operation wait once the steps in hand have ended.
+// pause has the operation wait once the steps in hand have ended. One that can be stopped
+// and gone on with is.
 func (o *operation) pause(ctx workflow.Context, r MarkRequest) error {
 	if o.paused == nil {
 		o.paused = o.mark(ctx, fleet.MarkPaused, r)
+	}
+	if o.stop != nil {
+		o.stop()
 	}
 	return nil
 }

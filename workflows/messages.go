@@ -41,6 +41,8 @@ const (
 	BackupsType = "ListBackups"
 	// VerifyBackupType reads one to its last byte: BackupRequest → fleet.Backup.
 	VerifyBackupType = "VerifyBackup"
+	// CompareKeysType says what putting keys back would do: fleet.Operation → fleet.KeyRestore.
+	CompareKeysType = "CompareKeys"
 	// RehearseType restores one for real: fleet.RehearseRequest → fleet.Backup.
 	RehearseType = "RehearseBackup"
 	// ScheduleType takes the backups of a region that specs ask for: ScheduleState.
@@ -275,6 +277,8 @@ type OperationResult struct {
 	// Purchases are the hosts that it bought and did not release, as the steps that
 	// bought them: for the operation that resumes it.
 	Purchases []fleet.Step `json:"purchases,omitempty"`
+	// Keys is what keys were compared and put back.
+	Keys *fleet.KeyRestore `json:"keys,omitempty"`
 	// HighestMember is the highest number of a member that it saw or bought for.
 	HighestMember int `json:"highestMember,omitempty"`
 	// Elsewhere are the places other than the operation's where something of the cluster

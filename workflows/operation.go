@@ -36,6 +36,8 @@ type operation struct {
 	resumed         bool
 	// shown is what may be lost, as it was shown to whoever had to approve of it.
 	shown string
+	// stop stops the steps in hand for a pause; nil while there are none that can be.
+	stop workflow.CancelFunc
 	// ending says that no wave runs any more.
 	ending bool
 }
@@ -45,7 +47,7 @@ type operation struct {
 func runOperation(ctx workflow.Context, op fleet.Operation) (OperationResult, error) {
 	o := &operation{
 		op:     op,
-		memory: fleet.Memory{Purchases: slices.Clone(op.Purchases), Highest: max(0, op.NextMember-1)},
+		memory: fleet.Memory{Purchases: slices.Clone(op.Purchases), Highest: max(0, op.NextMember-1), Keys: op.Keys},
 		progress: fleet.Progress{
 			Operation: op.ID, Kind: op.Kind, Cluster: op.Cluster, By: op.By, State: fleet.OperationRunning, Started: workflow.Now(ctx),
 		},
@@ -104,7 +106,8 @@ func (o *operation) look(ctx workflow.Context) error {
 }
 
 func (o *operation) question() fleet.LookRequest {
-	return fleet.LookRequest{Operation: o.op, Memory: o.memory, First: o.progress.Wave == 0}
+	acted := slices.ContainsFunc(o.progress.Steps, func(p fleet.StepProgress) bool { return !p.Step.Looks() })
+	return fleet.LookRequest{Operation: o.op, Memory: o.memory, First: !acted}
 }
 
 func (o *operation) saw(look fleet.Look) {
@@ -165,7 +168,14 @@ func (o *operation) wave(ctx workflow.Context, steps []fleet.Step) error {
 			id = fmt.Sprintf("%s/%d", id, twins[id])
 		}
 		ctx := workflow.WithActivityOptions(ctx, stepOptions(o.op, step, o.last.Policy, id))
-		futures[i] = workflow.ExecuteActivity(ctx, string(step.Kind), fleet.StepRequest{Operation: o.op, Step: step, Policy: o.last.Policy})
+		if step.Stoppable() {
+			ctx, o.stop = workflow.WithCancel(ctx)
+		}
+		request := fleet.StepRequest{Operation: o.op, Step: step, Policy: o.last.Policy}
+		if step.Kind == fleet.RestoreKeys {
+			request.Keys = o.memory.Keys
+		}
+		futures[i] = workflow.ExecuteActivity(ctx, string(step.Kind), request)
 	}
 	if err := o.publish(ctx); err != nil {
 		return err
@@ -177,6 +187,7 @@ func (o *operation) wave(ctx workflow.Context, steps []fleet.Step) error {
 	for range futures {
 		waiting.Select(ctx)
 	}
+	o.stop = nil
 	return ctx.Err()
 }
 
@@ -190,6 +201,7 @@ func (o *operation) settle(ctx workflow.Context, future workflow.Future, index i
 	case err == nil:
 		p.State, p.Note = fleet.StepDone, reply.Note
 		o.memory.Done(p.Step, o.last.Observation)
+		o.memory.Told(reply)
 	case temporal.IsCanceledError(err):
 		p.State, p.Error = fleet.StepFailed, "cancelled"
 	default:

@@ -41,6 +41,8 @@ const (
 	// recoverTimeout covers 16 GiB at 20 MB/s: read, copied, served once and read again; or
 	// fetched, made into a store, and read again.
 	recoverTimeout = 60 * time.Minute
+	// keysTimeout covers sixteen million small keys at a thousand a second, which is slow.
+	keysTimeout = 6 * time.Hour
 	// growTimeout: clouds lay out a larger disk within minutes, and say so late when
 	// they are busy; the file system takes seconds.
 	growTimeout = 60 * time.Minute
@@ -86,10 +88,12 @@ func stepTimeout(kind fleet.StepKind, policy fleet.Policy) (timeout time.Duratio
 		return time.Duration(policy.ReadyWithin) + restartMargin, true
 	case fleet.TakeRaftSnapshot:
 		return raftSnapshotTimeout, true
-	case fleet.SaveBackup, fleet.ExpireBackups, fleet.SaveFinalSnapshot:
+	case fleet.SaveBackup, fleet.ExpireBackups, fleet.SaveFinalSnapshot, fleet.VerifyBackup, fleet.CompareKeys:
 		return snapshotTimeout, true
 	case fleet.RecoverMember, fleet.RestoreMember:
 		return recoverTimeout, true
+	case fleet.RestoreKeys:
+		return keysTimeout, true
 	case fleet.GrowDisk:
 		return growTimeout, true
 	case fleet.CreateAuthority, fleet.ExtendAuthority, fleet.SwitchAuthority, fleet.RetireAuthority, fleet.DestroyAuthority,

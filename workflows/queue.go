@@ -75,7 +75,7 @@ func (c *cluster) operation(r SubmitRequest) fleet.Operation {
 	}
 	op = c.complete(op, c.operationID(r.RequestID))
 	if u != nil {
-		op.Generation, op.Since, op.Purchases = u.Generation, u.Since, slices.Clone(u.Purchases)
+		op.Generation, op.Since, op.Purchases, op.Keys = u.Generation, u.Since, slices.Clone(u.Purchases), u.Keys
 	}
 	return op
 }

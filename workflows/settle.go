@@ -74,7 +74,7 @@ func (c *cluster) keepSpec(op *inHand, record *OperationRecord, result Operation
 	case c.Unfinished == nil || c.Unfinished.Generation == op.Generation || result.touched():
 		unfinished := op.Operation
 		if !result.silent() {
-			unfinished.Purchases = result.Purchases
+			unfinished.Purchases, unfinished.Keys = result.Purchases, result.Keys
 		}
 		c.Unfinished = &unfinished
 	}
@@ -170,7 +170,7 @@ func isTwin(err error) bool {
 // ends. One that did not say what it did may have done everything.
 func (r OperationResult) touched() bool {
 	return r.silent() || slices.ContainsFunc(r.Progress.Steps, func(p fleet.StepProgress) bool {
-		return p.Step.Kind != fleet.SaveFinalSnapshot
+		return p.Step.Kind != fleet.SaveFinalSnapshot && !p.Step.Looks()
 	})
 }
 

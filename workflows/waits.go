@@ -18,7 +18,10 @@ func (o *operation) awaitLeave(ctx workflow.Context) (bool, error) {
 	switch {
 	case o.paused != nil:
 		return true, o.awaitResumption(ctx)
+	case !slices.ContainsFunc(o.last.Decision.Wave, func(s fleet.Step) bool { return !s.Looks() }):
+		return false, nil // there is nothing to approve of yet
 	case o.decided == nil && o.needsApproval():
+		o.shown = o.mayLose()
 		return true, o.awaitApproval(ctx)
 	case o.mayLose() != "" && o.mayLose() != o.shown:
 		o.decided, o.shown = nil, o.mayLose() // whatever was approved of before, this was not
@@ -31,7 +34,12 @@ func (o *operation) awaitLeave(ctx workflow.Context) (bool, error) {
 
 // mayLose says what the wave may lose of the data, where a person has to say that it may.
 func (o *operation) mayLose() string {
-	if o.op.Kind != fleet.RecoverQuorum && o.op.Kind != fleet.RestoreCluster || o.op.Options.AcceptLoss {
+	switch o.op.Kind {
+	case fleet.RecoverQuorum, fleet.RestoreCluster, fleet.RestorePrefixes:
+	default:
+		return ""
+	}
+	if o.op.Options.AcceptLoss {
 		return ""
 	}
 	return strings.Join(o.last.Loss, "; ")

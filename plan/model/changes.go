@@ -75,6 +75,13 @@ func (w *World) changes(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		return w.recover(step)
 	case fleet.RestoreMember:
 		return w.restore(op, step)
+	case fleet.VerifyBackup:
+		return nil, nil // nothing of the cluster is looked at
+	case fleet.CompareKeys, fleet.RestoreKeys:
+		if !w.quorum(w.answers) {
+			return nil, noQuorum(op)
+		}
+		return nil, nil // keys are not in the model
 	}
 	return nil, fmt.Errorf("model: no effects for step %q", step.Kind)
 }

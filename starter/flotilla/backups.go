@@ -37,8 +37,7 @@ works when none is left. Such a backup is there to be restored, and is kept for 
   flotilla backup orders --time 2026-03-14T02:15:00Z
   flotilla backup orders --revision 4711`,
 		flags: func(cmd *cobra.Command) {
-			cmd.Flags().StringVar(&moment, "time", "", "as the cluster was at this `time`, as in 2026-03-14T02:15:00Z")
-			cmd.Flags().Int64Var(&revision, "revision", 0, "as the cluster was at this `revision`")
+			pointInTimeFlags(cmd, &moment, &revision)
 		},
 		wish: func(cmd *cobra.Command, _ []string) (wish, error) {
 			at, err := pointInTime(moment, revision, cmd.Flags().Changed("revision"))
@@ -55,6 +54,11 @@ works when none is left. Such a backup is there to be restored, and is kept for 
 			return "", nil
 		},
 	}
+}
+
+func pointInTimeFlags(cmd *cobra.Command, moment *string, revision *int64) {
+	cmd.Flags().StringVar(moment, "time", "", "as the cluster was at this `time`, as in 2026-03-14T02:15:00Z")
+	cmd.Flags().Int64Var(revision, "revision", 0, "as the cluster was at this `revision`")
 }
 
 // pointInTime reads the flags that say one; nil when none does.

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/starter"
 	"github.com/flotilla-etcd/flotilla/workflows"
 )
@@ -22,6 +24,11 @@ func (a *app) completeCluster(cmd *cobra.Command, args []string, prefix string) 
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
+	return a.completeSource(cmd, nil, prefix)
+}
+
+// completeSource completes a flag that names a cluster.
+func (a *app) completeSource(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	return a.suggest(cmd, prefix, func(ctx context.Context, client plane) ([]string, error) {
 		list, err := client.Clusters(ctx, starter.Filter{NoLive: true})
 		if err != nil {
@@ -51,6 +58,34 @@ func (a *app) completeMember(cmd *cobra.Command, args []string, prefix string) (
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return a.suggestMembers(cmd, args[0], nil, prefix)
+}
+
+// completeBackup completes a flag that names a backup of the cluster, or of the one that
+// --from names.
+func (a *app) completeBackup(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.suggest(cmd, prefix, func(ctx context.Context, client plane) ([]string, error) {
+		view, err := client.Describe(ctx, args[0])
+		if err != nil {
+			return nil, err
+		}
+		of := fleet.BackupsOf{Cluster: args[0], UID: view.Summary.UID}
+		if from := cmd.Flags().Lookup("from"); from != nil && from.Value.String() != "" {
+			if of, err = sourceOf(ctx, client, from.Value.String(), ""); err != nil {
+				return nil, err
+			}
+		}
+		found, err := client.Backups(ctx, workflows.BackupsRequest{Provider: view.Spec.Provider, Region: view.Spec.Region, Clusters: []fleet.BackupsOf{of}})
+		var ids []string
+		for _, b := range found.Backups {
+			if b.Damaged == "" {
+				ids = append(ids, fmt.Sprintf("%s\trevision %d, taken %s", b.ID, b.Revision, stamp(b.Taken)))
+			}
+		}
+		return ids, err
+	})
 }
 
 func (a *app) suggestMembers(cmd *cobra.Command, cluster string, taken []string, prefix string) ([]string, cobra.ShellCompDirective) {

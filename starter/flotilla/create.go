@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -26,23 +27,35 @@ func (a *app) createCommand() *cobra.Command {
 	var files []string
 	var options fleet.Options
 	var w waiting
+	var from, uid string
 	cmd := &cobra.Command{
 		Use:   "create -f FILE",
 		Short: "Create clusters from their specs",
 		Long: `Create clusters from their specs. A creation that stopped half way continues when
 it is asked for again; nothing is bought twice.
 
+--from-backup has a cluster begin with a backup, also of one that is decommissioned or that
+Temporal has forgotten: the newest of it that counts, or CLUSTER/BACKUP. The workers of the
+document's region look for it, in their object store.
+
 ` + exampleSpec,
 		Example: `  flotilla create -f orders.yaml
   flotilla create -f orders.yaml --wait=false --request-id deploy-42
-  cat *.yaml | flotilla create -f -`,
+  cat *.yaml | flotilla create -f -
+  flotilla create -f orders.yaml --from-backup orders-old`,
 		Args: noArguments,
 	}
 	fileFlag(cmd, &files)
+	cmd.Flags().StringVar(&from, "from-backup", "", "begin with a backup of this `cluster`; with /BACKUP, with that one")
+	cmd.Flags().StringVar(&uid, "uid", "", "of a name that was used several times: the `uid` of the one that --from-backup means")
+	_ = cmd.RegisterFlagCompletionFunc("from-backup", a.completeSource)
 	policyFlags(cmd, &options, false)
 	waitFlags(cmd, &w)
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if uid != "" && from == "" {
+			return usageError(cmd, errors.New("--uid is for --from-backup"))
+		}
 		if err := mistaken(cmd, inFlags(options.Policy.Validate("policy"), policyFields)); err != nil {
 			return err
 		}
@@ -58,9 +71,17 @@ it is asked for again; nothing is bought twice.
 			return err
 		}
 		defer client.Close()
+		if from != "" {
+			if len(specs) != 1 {
+				return usageError(cmd, errors.New("--from-backup is for one cluster"))
+			}
+			if options.Restore, err = beginning(cmd.Context(), client, specs[0], from, uid); err != nil {
+				return err
+			}
+		}
 		plans := make([]workflows.PlanReply, len(specs))
 		for i, spec := range specs {
-			if plans[i], err = a.planCreate(cmd.Context(), client, spec); err != nil {
+			if plans[i], err = a.planCreate(cmd.Context(), client, spec, options); err != nil {
 				return err
 			}
 		}
@@ -77,9 +98,24 @@ func oneRequest(cmd *cobra.Command, clusters int, w waiting) error {
 	return nil
 }
 
+// beginning finds the backup that a cluster is to begin with, by CLUSTER or CLUSTER/BACKUP.
+func beginning(ctx context.Context, client plane, spec sourced, from, uid string) (*fleet.Restore, error) {
+	name, id, _ := strings.Cut(from, "/")
+	of, err := sourceOf(ctx, client, name, uid)
+	if err != nil {
+		return nil, err
+	}
+	b, err := backupOf(ctx, client, spec.Place(), of, &wish{backup: id})
+	if err != nil {
+		return nil, err
+	}
+	restore := fleet.RestoreOf(b)
+	return restore, restore.Check(spec.Spec)
+}
+
 // planCreate asks for everything that is wrong with a spec before anything is begun.
-func (a *app) planCreate(ctx context.Context, client plane, spec sourced) (workflows.PlanReply, error) {
-	reply, err := client.Plan(ctx, fleet.Operation{Kind: fleet.CreateCluster, Cluster: spec.Name, Spec: spec.Spec})
+func (a *app) planCreate(ctx context.Context, client plane, spec sourced, options fleet.Options) (workflows.PlanReply, error) {
+	reply, err := client.Plan(ctx, fleet.Operation{Kind: fleet.CreateCluster, Cluster: spec.Name, Spec: spec.Spec, Options: options})
 	if err != nil {
 		return reply, err
 	}

@@ -37,6 +37,9 @@ type fake struct {
 	strays starter.Strays
 
 	planned  []fleet.Operation
+	compared []fleet.Operation
+	keys     fleet.KeyComparison
+	begins   []*fleet.Restore
 	swept    []starter.Stray
 	created  []fleet.Spec
 	changed  []change
@@ -78,7 +81,7 @@ func (f *fake) FindOperation(_ context.Context, name string) (starter.Ref, error
 
 func (f *fake) Backups(context.Context, workflows.BackupsRequest) (workflows.BackupsReply, error) {
 	return workflows.BackupsReply{Backups: []fleet.Backup{
-		{ID: "b1", Cluster: "orders", UID: "u1", Etcd: "3.7.3"}, {ID: "b2", Cluster: "orders", UID: "u1", Etcd: "3.7.3"},
+		{ID: "b1", Cluster: "orders", UID: "u1", Etcd: "3.7.3", Revision: 100, Reach: &fleet.Reach{Revision: 150}}, {ID: "b2", Cluster: "orders", UID: "u1", Etcd: "3.7.3"},
 		{ID: "b3", Cluster: "orders", UID: "u1", Damaged: "it is cut short"},
 	}}, nil
 }
@@ -92,8 +95,13 @@ func (f *fake) Plan(_ context.Context, operation fleet.Operation) (workflows.Pla
 	return f.reply, f.blind
 }
 
-func (f *fake) Create(_ context.Context, spec fleet.Spec, _ starter.Request) (workflows.SubmitReply, error) {
-	f.created = append(f.created, spec)
+func (f *fake) CompareKeys(_ context.Context, operation fleet.Operation) (fleet.KeyComparison, error) {
+	f.compared = append(f.compared, operation)
+	return f.keys, nil
+}
+
+func (f *fake) Create(_ context.Context, spec fleet.Spec, request starter.Request) (workflows.SubmitReply, error) {
+	f.created, f.begins = append(f.created, spec), append(f.begins, request.Options.Restore)
 	return workflows.SubmitReply{Operation: "c0de", Kind: fleet.CreateCluster, WorkflowID: "w/c0de"}, nil
 }
 
@@ -218,6 +226,7 @@ func running() *fake {
 		views: map[string]workflows.ClusterView{"orders": view},
 		lists: starter.List{Clusters: []fleet.Summary{orders}},
 		reply: workflows.PlanReply{Exists: true, Waves: [][]fleet.Step{{step(fleet.AwaitSettled, "")}}, Members: []string{"orders-1", "orders-2", "orders-3"}},
+		keys:  fleet.KeyComparison{Revision: 900, Create: 3, Change: 2, Same: 5, Stay: 1},
 		result: workflows.OperationResult{Summary: orders, Endpoints: view.Endpoints,
 			Progress: fleet.Progress{Operation: "7f3a", Started: begun0, Ended: begun0.Add(time.Minute)}},
 	}

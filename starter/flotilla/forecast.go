@@ -30,6 +30,10 @@ type forecast struct {
 	options fleet.Options
 	// reply is what it would do.
 	reply workflows.PlanReply
+	// at is the point in time that a backup is made of first, from the one that options name.
+	at *fleet.PointInTime
+	// keys is what it would do to which keys, where that was looked at.
+	keys *fleet.KeyComparison
 }
 
 // ask has the control plane say what would happen.
@@ -40,6 +44,20 @@ func (f *forecast) ask(ctx context.Context, client plane) error {
 	reply.Problems = inFlags(reply.Problems, f.fields)
 	f.reply = reply
 	return err
+}
+
+// compareKeys has the control plane say how many keys would be put back.
+func (f *forecast) compareKeys(ctx context.Context, client plane) error {
+	operation := f.operation
+	operation.Before = nil
+	compared, err := client.CompareKeys(ctx, operation)
+	if err != nil {
+		return err
+	}
+	if f.keys = &compared; compared.Todo() == 0 {
+		f.reply.Waves = nil
+	}
+	return nil
 }
 
 // nothing says that the cluster is as it is asked for, and that its spec and its phase
@@ -91,6 +109,9 @@ func (f *forecast) waits(now time.Time) []string {
 	if op.Kind.Beside() { // as the workers see it
 		policy.Approval = f.options.Policy.Approval
 	}
+	if op.Kind == fleet.RestorePrefixes && f.keys != nil && f.keys.Change+f.keys.Delete > 0 && !f.options.AcceptLoss {
+		notes = append(notes, "it waits for approval: keys lose what they have now (--accept-loss does not wait)")
+	}
 	destroys := slices.ContainsFunc(slices.Concat(f.reply.Waves...), fleet.Step.Destroys)
 	if policy.Approval == fleet.ApprovalAlways || policy.Approval == fleet.ApprovalDestructive && (destroys || op.Kind == fleet.StopCluster) {
 		notes = append(notes, "it waits for approval (policy: "+string(policy.Approval)+")")
@@ -108,6 +129,10 @@ type planned struct {
 	Kind        fleet.OperationKind  `json:"kind,omitempty"`
 	Differences []starter.Difference `json:"differences,omitempty"`
 	workflows.PlanReply
+	// At is the point in time that a backup is made of first.
+	At *fleet.PointInTime `json:"at,omitempty"`
+	// Keys is what it would do to which keys.
+	Keys *fleet.KeyComparison `json:"keys,omitempty"`
 	// Waits say what it will wait for before it acts.
 	Waits []string `json:"waits,omitempty"`
 	// Then are the operations that follow.
@@ -123,7 +148,7 @@ type plannedNext struct {
 
 func (f *forecast) shown(now time.Time) planned {
 	p := planned{
-		Cluster: f.operation.Cluster, Kind: f.operation.Kind, Differences: f.differences(), PlanReply: f.reply, Waits: f.waits(now),
+		Cluster: f.operation.Cluster, Kind: f.operation.Kind, Differences: f.differences(), PlanReply: f.reply, At: f.at, Keys: f.keys, Waits: f.waits(now),
 	}
 	for _, next := range f.later() {
 		p.Then = append(p.Then, plannedNext{next.Kind, starter.Differences(*next.Before, next.Spec)})
@@ -150,6 +175,35 @@ func (a *app) showPlan(output format, f forecast) error {
 		return err
 	}
 	return refused
+}
+
+// makeBackup has the backup of a point in time made that a restore begins with, if it
+// begins with one, and has it restored. It is waited for in any case.
+func (a *app) makeBackup(ctx context.Context, client plane, f *forecast, w waiting) error {
+	if f.at == nil {
+		return nil
+	}
+	of := f.options.Restore
+	request := starter.Request{Options: fleet.Options{At: f.at}}
+	if w.requestID != "" {
+		request.ID = w.requestID + "/backup"
+	}
+	reply, err := client.Change(ctx, of.Cluster, fleet.BackupCluster, nil, request)
+	if err != nil {
+		return err
+	}
+	result, err := a.follow(ctx, client, starter.RefOf(of.Cluster, reply), job{}, w)
+	if err != nil {
+		return err
+	}
+	if result.Backup == nil {
+		return fmt.Errorf("the backup of %s as it was at %s ended without a word on what it is", of.Cluster, f.at)
+	}
+	made := fleet.RestoreOf(*result.Backup)
+	made.Prefixes, made.Exact = of.Prefixes, of.Exact
+	f.options.Restore, f.operation.Options.Restore = made, made
+	a.say("made %s", made)
+	return nil
 }
 
 // carryOut asks for all that a forecast is about and follows it to its end.

@@ -18,6 +18,7 @@ type plane interface {
 	FindOperation(ctx context.Context, name string) (starter.Ref, error)
 	Backups(ctx context.Context, request workflows.BackupsRequest) (workflows.BackupsReply, error)
 	RehearseBackup(ctx context.Context, request fleet.RehearseRequest) (fleet.Backup, error)
+	CompareKeys(ctx context.Context, operation fleet.Operation) (fleet.KeyComparison, error)
 	VerifyBackup(ctx context.Context, request workflows.BackupRequest) (fleet.Backup, error)
 	Endpoints(ctx context.Context, cluster string) ([]fleet.Endpoint, error)
 	Recipient(ctx context.Context, provider, region string) (string, error)

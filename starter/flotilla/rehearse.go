@@ -25,6 +25,7 @@ Without --backup it is the newest backup that counts. The exit code is 0 when al
 		ValidArgsFunction: a.completeCluster,
 	}
 	cmd.Flags().StringVar(&id, "backup", "", "the `ID` of the backup, or its beginning (default the newest that counts)")
+	_ = cmd.RegisterFlagCompletionFunc("backup", a.completeBackup)
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		client, err := a.reach(cmd.Context())

@@ -16,11 +16,17 @@ import (
 // is bought and destroyed, what it will wait for, and what follows.
 func planText(o terminal.Output, f forecast, now time.Time) string {
 	var b strings.Builder
+	if f.at != nil {
+		fmt.Fprintf(&b, "First a backup of %s as it was at %s is made, of %s and the changes behind it.\n", f.options.Restore.Cluster, f.at, f.options.Restore.ID)
+	}
 	b.WriteString(planHeadline(f))
 	b.WriteString(differencesText(o, f.differences()))
 	if len(f.reply.Waves) > 0 {
 		b.WriteString(wavesText(o, f.operation, f.reply.Waves))
 		b.WriteString(planCosts(f.reply) + "\n")
+	}
+	if f.keys != nil {
+		b.WriteString(f.keys.String() + "\n")
 	}
 	for _, note := range f.waits(now) {
 		b.WriteString(o.Paint(terminal.Yellow, note) + "\n")
@@ -78,6 +84,8 @@ func aim(operation fleet.Operation) string {
 		return "recover " + cluster
 	case fleet.RestoreCluster:
 		return "bring " + cluster + " back to a backup"
+	case fleet.RestorePrefixes:
+		return "put keys of " + cluster + " back from a backup"
 	case fleet.UpgradeCluster:
 		return "change the etcd of " + cluster
 	case fleet.RollCluster:
@@ -125,6 +133,8 @@ func planHeadline(f forecast) string {
 		return "nothing is left of " + name + ": there is nothing to do\n"
 	case nothing && kind == fleet.FailoverMember:
 		return "no member of " + name + " is known to be dead: there is nothing to do\n"
+	case nothing && kind == fleet.RestorePrefixes:
+		return "the keys of " + name + " are as in the backup: there is nothing to do\n"
 	case nothing && len(f.differences()) > 0:
 		return name + " runs so already; its spec is told:\n"
 	case nothing:

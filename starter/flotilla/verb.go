@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,17 @@ type wish struct {
 	// backup is the beginning of the ID of a backup, and to the new cluster that is to
 	// begin with it.
 	backup, to string
+	// prefixes are those below which keys are put back, exactly or not; from and uid name
+	// the cluster that the backup is of, where that is another one.
+	prefixes  []string
+	exact     bool
+	from, uid string
+	// at is the point in time that a backup is to be made of first.
+	at *fleet.PointInTime
+	// kind is the operation, where it is not the verb's own; preview has it say what it
+	// would do as exactly as can be told, which may take a while.
+	kind    fleet.OperationKind
+	preview bool
 	// leave says that the present leader is to lead no more.
 	leave bool
 }
@@ -78,8 +90,10 @@ func (v *verb) command(a *app, options *fleet.Options) *cobra.Command {
 		v.flags(cmd)
 	}
 	policyFlags(cmd, options, v.fields != nil)
-	if cmd.Flags().Lookup("member") != nil {
-		_ = cmd.RegisterFlagCompletionFunc("member", a.completeMember)
+	for flag, complete := range map[string]completion{"member": a.completeMember, "from": a.completeSource, "backup": a.completeBackup} {
+		if cmd.Flags().Lookup(flag) != nil {
+			_ = cmd.RegisterFlagCompletionFunc(flag, complete)
+		}
 	}
 	return cmd
 }
@@ -155,6 +169,7 @@ func (a *app) changeCommand(v *verb) *cobra.Command {
 			return err
 		}
 		defer client.Close()
+		asked.preview = dryRun || !yes
 		f, err := a.prepare(ctx, client, v, name, asked)
 		if f != nil && err != nil && yes && !dryRun && ctx.Err() == nil {
 			err = nil // only the preview is missing; the operation looks for itself
@@ -180,6 +195,9 @@ func (a *app) changeCommand(v *verb) *cobra.Command {
 				return err
 			}
 		}
+		if err := a.makeBackup(ctx, client, f, w); err != nil {
+			return err
+		}
 		return a.carryOut(ctx, client, *f, w, *output)
 	}
 	return cmd
@@ -203,6 +221,7 @@ func (a *app) planVerbCommand(v *verb) *cobra.Command {
 			return err
 		}
 		defer client.Close()
+		asked.preview = true
 		f, err := a.prepare(cmd.Context(), client, v, args[0], asked)
 		if err != nil || f == nil {
 			return err
@@ -253,6 +272,11 @@ func (a *app) prepare(ctx context.Context, client plane, v *verb, name string, a
 	if err := f.ask(ctx, client); err != nil {
 		return f, err
 	}
+	if asked.preview && f.operation.Kind == fleet.RestorePrefixes && f.at == nil && len(f.reply.Waves) > 0 {
+		if err := f.compareKeys(ctx, client); err != nil {
+			return nil, err
+		}
+	}
 	return f, f.listed()
 }
 
@@ -266,7 +290,7 @@ func (v *verb) order(view workflows.ClusterView, asked wish) (*forecast, error) 
 			return nil, err
 		}
 	}
-	f := &forecast{view: view, options: asked.options, fields: v.fields}
+	f := &forecast{view: view, options: asked.options, fields: v.fields, at: asked.at}
 	if amended := before.Amended(after); !amended.Equal(before) {
 		f.amend = &amended
 		before = amended
@@ -279,7 +303,7 @@ func (v *verb) order(view workflows.ClusterView, asked wish) (*forecast, error) 
 		f.changes = changes
 	}
 	if len(f.changes) == 0 {
-		f.changes = []fleet.Change{{Kind: v.kind, Spec: after}}
+		f.changes = []fleet.Change{{Kind: cmp.Or(asked.kind, v.kind), Spec: after}}
 	}
 	f.operation = fleet.Operation{
 		Kind: f.changes[0].Kind, Cluster: view.Summary.Name, Spec: f.changes[0].Spec, Before: &view.Spec, Options: asked.options,

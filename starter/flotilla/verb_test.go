@@ -60,6 +60,12 @@ var asks = []struct {
 		options: fleet.Options{Without: []string{"orders-2"}, AcceptLoss: true, Restore: &fleet.Restore{Cluster: "orders", UID: "u1", ID: "b2"}}},
 	{args: "restore orders --in-place --backup b1", kind: fleet.RestoreCluster,
 		options: fleet.Options{Restore: &fleet.Restore{Cluster: "orders", UID: "u1", ID: "b1"}}},
+	{args: "restore orders --prefix /b/ --prefix /a/ --prefix /a/x --exact --accept-loss", kind: fleet.RestorePrefixes,
+		options: fleet.Options{AcceptLoss: true, Restore: &fleet.Restore{Cluster: "orders", UID: "u1", ID: "b2", Prefixes: []string{"/a/", "/b/"}, Exact: true}}},
+	{args: "restore orders --prefix /a/ --from old --uid u1 --backup b1", kind: fleet.RestorePrefixes,
+		options: fleet.Options{Restore: &fleet.Restore{Cluster: "orders", UID: "u1", ID: "b1", Prefixes: []string{"/a/"}}}},
+	{args: "restore orders --in-place --revision 100", kind: fleet.RestoreCluster, // which a backup is of already
+		options: fleet.Options{Restore: &fleet.Restore{Cluster: "orders", UID: "u1", ID: "b1"}}},
 	{args: "decommission orders --skip-final-snapshot", kind: fleet.DecommissionCluster, options: fleet.Options{SkipFinalSnapshot: true}},
 	{args: "migrate orders --any-time --soak 30s --approval always --on-failure ask --allow-downtime", kind: fleet.MigrateByLearner,
 		options: fleet.Options{AnyTime: true, AllowDowntime: true, Policy: fleet.Policy{
@@ -81,7 +87,7 @@ func TestFlagsBecomeRequests(t *testing.T) {
 		t.Run(ask.args, func(t *testing.T) {
 			f := running()
 			args := append(strings.Fields(ask.args), "--request-id", "r1")
-			if ask.kind == fleet.StopCluster || ask.kind == fleet.RecoverQuorum || ask.kind == fleet.RestoreCluster || ask.kind == fleet.DecommissionCluster {
+			if ask.kind == fleet.StopCluster || ask.kind == fleet.RecoverQuorum || ask.kind == fleet.RestoreCluster || ask.kind == fleet.RestorePrefixes || ask.kind == fleet.DecommissionCluster {
 				args = append(args, "--yes")
 			}
 			got := do(t, f, false, "", args...)
@@ -121,7 +127,7 @@ func TestPlansAreOfWhatWouldBeAskedFor(t *testing.T) {
 			args := strings.Fields(ask.args)
 			require.Equal(t, exitDone, do(t, plan, false, "", append([]string{"plan"}, args...)...).code)
 			require.Equal(t, exitDone, do(t, dry, false, "", append(args, "--dry-run")...).code)
-			if ask.kind == fleet.StopCluster || ask.kind == fleet.RecoverQuorum || ask.kind == fleet.RestoreCluster || ask.kind == fleet.DecommissionCluster {
+			if ask.kind == fleet.StopCluster || ask.kind == fleet.RecoverQuorum || ask.kind == fleet.RestoreCluster || ask.kind == fleet.RestorePrefixes || ask.kind == fleet.DecommissionCluster {
 				args = append(args, "--yes")
 			}
 			require.Equal(t, exitDone, do(t, done, false, "", args...).code)
@@ -185,6 +191,14 @@ func TestMistakesAreSaidBeforeAnythingIsAsked(t *testing.T) {
 		"failover orders orders-1 orders-1":                         "member orders-1 is named twice",
 		"reject orders":                                             "a rejection needs --why",
 		"apply":                                                     "no spec is given",
+		"restore orders":                                            "say where to: --to NEW, --in-place, or --prefix PREFIX",
+		"restore orders --to a --prefix /b/":                        "say where to",
+		"restore orders --in-place --exact":                         "--exact, --from and --uid are for --prefix",
+		"restore orders --prefix /a/ --uid u1":                      "--uid is for --from",
+		"restore orders --prefix= --from b":                         "an empty --prefix means all keys",
+		"restore orders --prefix /a/ --without orders-1":            "--without is for --in-place",
+		"restore orders --to a --backup b1 --revision 7":            "give one of them",
+		"restore orders --to a --time yesterday":                    "write it as 2026-03-14T02:15:00Z",
 	} {
 		for _, prefix := range []string{"", "plan "} {
 			if prefix != "" && (strings.HasPrefix(args, "reject") || args == "apply") {

@@ -116,6 +116,9 @@ var stepWords = map[fleet.StepKind]func(fleet.Step, fleet.Spec) string{
 	fleet.AdoptHost:       fixed("tag its host and disk as ours"),
 	fleet.AdoptMember:     fixed("take it over from what runs it"),
 
+	fleet.VerifyBackup:  fixed("read the backup to its end"),
+	fleet.CompareKeys:   fixed("read the backup to its end, compare its keys with those that there are"),
+	fleet.RestoreKeys:   fixed("put keys back, a few at a time"),
 	fleet.RestoreMember: fixed("make its data from the backup; what it had is kept beside"),
 	fleet.RecoverMember: fixed("make it a cluster of one, with all that it has"),
 }
