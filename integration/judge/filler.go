@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -24,9 +23,9 @@ type Filler struct {
 	Prefix string
 	// Seed of the values.
 	Seed uint64
-	// Hex has values of hexadecimal digits, which a compressor makes half as long. Nothing
-	// makes the others any smaller.
-	Hex bool
+	// Objects has values like those of Kubernetes, JSON with names and identifiers of their
+	// own, which a compressor makes several times smaller. It makes the others no smaller.
+	Objects bool
 }
 
 // fillTimeout ends a put of filler that gets no answer.
@@ -50,16 +49,23 @@ func (f Filler) Keys() int64 {
 
 func (f Filler) key(n int64) string { return fmt.Sprintf("%s%08d", f.Prefix, n) }
 
-// value is noise, so that nothing on the way makes it smaller than it ought to become.
+// value is what belongs to a key: noise, or objects made of it.
 func (f Filler) value(n int64) []byte {
 	var seed [32]byte
 	copy(seed[:], fmt.Sprintf("%x/%x", f.Seed, n))
 	value := make([]byte, f.ValueBytes)
-	_, _ = rand.NewChaCha8(seed).Read(value) // it cannot fail
-	if f.Hex {
-		return hex.AppendEncode(nil, value)[:f.ValueBytes]
+	noise := rand.NewChaCha8(seed)
+	if !f.Objects {
+		_, _ = noise.Read(value) // it cannot fail
+		return value
 	}
-	return value
+	for value = value[:0]; len(value) < int(f.ValueBytes); {
+		a, b := noise.Uint64(), noise.Uint64()
+		value = fmt.Appendf(value, `{"kind":"Pod","metadata":{"name":"web-%08x","namespace":"team-%02x","uid":"%016x%016x","labels":{"app":"web","tier":"front"}},`+
+			`"spec":{"nodeName":"node-%04x","containers":[{"name":"main","image":"registry.example/web:1.%d"}]},"status":{"phase":"Running","podIP":"10.0.%d.%d"}}`+"\n",
+			uint32(a), uint8(b), a, b, uint16(b>>8), uint8(a)%16, uint8(b>>24), uint8(b>>32))
+	}
+	return value[:f.ValueBytes]
 }
 
 // Fill writes a filler. A put without an answer is tried again: what it writes is
