@@ -43,10 +43,18 @@ func suiteElsewhere(t *testing.T, env func(string) string, patience time.Duratio
 	if id := env("AWS_ACCESS_KEY_ID"); id != "" {
 		c.Credentials = staticCredentials(id, env("AWS_SECRET_ACCESS_KEY"))
 	}
+	var lacks []iaastest.Ability
+	for name := range strings.SplitSeq(env(elsewhere+"LACKS"), ",") {
+		if name == "" {
+			continue
+		}
+		require.Contains(t, iaastest.Abilities(), iaastest.Ability(name), "%sLACKS names what the suite does not ask for", elsewhere)
+		lacks = append(lacks, iaastest.Ability(name))
+	}
 	p := open(t, c)
 	iaastest.Run(t, func(*testing.T) iaastest.Env {
 		return iaastest.Env{
-			Provider: p, Patience: patience, Poll: 200 * time.Millisecond, NoCommands: true,
+			Provider: p, Patience: patience, Poll: 200 * time.Millisecond, NoCommands: true, Lacks: lacks,
 			AbsentHost: "i-0fffffffffffffff1", AbsentDisk: "vol-0fffffffffffffff1",
 		}
 	})

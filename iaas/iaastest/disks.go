@@ -10,6 +10,7 @@ import (
 )
 
 func testCreateIsIdempotent(t *testing.T, s *suite) {
+	s.needs(RemembersTokens)
 	req := s.createRequest("m1")
 	d := s.create(req)
 	again, err := s.Provider.CreateDisk(s.ctx, req)
@@ -32,6 +33,7 @@ func testCreateIsIdempotent(t *testing.T, s *suite) {
 }
 
 func testCreateConcurrently(t *testing.T, s *suite) {
+	s.needs(RemembersTokens)
 	req := s.createRequest("m1")
 	ids := concurrently(t, func() (string, error) {
 		d, err := s.Provider.CreateDisk(s.ctx, req)
@@ -50,12 +52,15 @@ func testCreateRefused(t *testing.T, s *suite) {
 		"no size":          func(r *iaas.CreateDiskRequest) { r.Size = 0 },
 		"no token":         func(r *iaas.CreateDiskRequest) { r.Token = "" },
 	}
+	needs := map[string]Ability{"unknown zone": KnowsWhatItSells, "unknown category": KnowsWhatItSells}
 	for name, change := range cases {
-		req := s.createRequest("refused")
-		change(&req)
-		s.refused(fleet.Invalid, name, func() error {
-			_, err := s.Provider.CreateDisk(s.ctx, req)
-			return err
+		s.needing(needs[name], name, func(s *suite) {
+			req := s.createRequest("refused")
+			change(&req)
+			s.refused(fleet.Invalid, name, func() error {
+				_, err := s.Provider.CreateDisk(s.ctx, req)
+				return err
+			})
 		})
 	}
 	disks, err := s.Provider.ListDisks(s.ctx, s.tags(""))
@@ -87,7 +92,9 @@ func testDiskLifecycle(t *testing.T, s *suite) {
 	s.succeeds("grow to the size it has", func() error { return s.Provider.GrowDisk(s.ctx, d.ID, larger) })
 	s.refused(fleet.Invalid, "shrink", func() error { return s.Provider.GrowDisk(s.ctx, d.ID, req.Size) })
 
-	s.succeeds("detach of what is not attached", func() error { return s.Provider.DetachDisk(s.ctx, d.ID) })
+	s.needing(DetachesByDisk, "detach of what is not attached", func(s *suite) {
+		s.succeeds("detach of what is not attached", func() error { return s.Provider.DetachDisk(s.ctx, d.ID) })
+	})
 	s.succeeds("delete", func() error { return s.Provider.DeleteDisk(s.ctx, d.ID) })
 	s.succeeds("delete again", func() error { return s.Provider.DeleteDisk(s.ctx, d.ID) })
 	s.awaitDiskGone(d.ID)
@@ -135,14 +142,17 @@ func testDiskIsTagged(t *testing.T, s *suite) {
 		return s.passing(err) && err == nil && len(disks) == 0
 	})
 	require.Equal(t, s.run+"/m1/disk", s.awaitDisk(d.ID, fleet.DiskAvailable).Tags[fleet.TagToken], "other tags stay")
-	s.refused(fleet.Invalid, "a tag without a key", func() error {
-		return s.Provider.TagDisk(s.ctx, d.ID, iaas.Tags{"": "x"})
+	s.needing(ChecksTags, "a tag without a key", func(s *suite) {
+		s.refused(fleet.Invalid, "a tag without a key", func() error {
+			return s.Provider.TagDisk(s.ctx, d.ID, iaas.Tags{"": "x"})
+		})
 	})
 }
 
 func testAbsentDisk(t *testing.T, s *suite) {
 	id := s.AbsentDisk
 	require.NoError(t, s.Provider.DeleteDisk(s.ctx, id), "what does not exist is deleted")
+	needs := map[string]Ability{"tag": ChecksTags}
 	for name, call := range map[string]func() error{
 		"look":   func() error { _, err := s.Provider.Disk(s.ctx, id); return err },
 		"grow":   func() error { return s.Provider.GrowDisk(s.ctx, id, fleet.TiB) },
@@ -150,7 +160,9 @@ func testAbsentDisk(t *testing.T, s *suite) {
 		"detach": func() error { return s.Provider.DetachDisk(s.ctx, id) },
 		"attach": func() error { return s.Provider.AttachDisk(s.ctx, id, s.AbsentHost) },
 	} {
-		require.Equal(t, fleet.NotFound, fleet.KindOf(call()), "%s of an absent disk", name)
+		s.needing(needs[name], name, func(s *suite) {
+			require.Equal(s.t, fleet.NotFound, fleet.KindOf(call()), "%s of an absent disk", name)
+		})
 	}
 }
 
@@ -172,17 +184,19 @@ func testAttach(t *testing.T, s *suite) {
 	s.succeeds("grow in use", func() error { return p.GrowDisk(s.ctx, d.ID, larger) })
 	s.eventually("disk has its new size", func() bool { return s.awaitDisk(d.ID, fleet.DiskInUse).Size == larger })
 
-	s.succeeds("detach", func() error { return p.DetachDisk(s.ctx, d.ID) })
-	require.Empty(t, s.awaitDisk(d.ID, fleet.DiskAvailable).HostID)
-	s.succeeds("detach again", func() error { return p.DetachDisk(s.ctx, d.ID) })
+	s.needing(DetachesByDisk, "to another host", func(s *suite) {
+		s.succeeds("detach", func() error { return p.DetachDisk(s.ctx, d.ID) })
+		require.Empty(s.t, s.awaitDisk(d.ID, fleet.DiskAvailable).HostID)
+		s.succeeds("detach again", func() error { return p.DetachDisk(s.ctx, d.ID) })
 
-	s.succeeds("stop", func() error { return p.StopHost(s.ctx, two.ID) })
-	s.awaitHost(two.ID, fleet.HostStopped)
-	s.succeeds("attach to a stopped host", func() error { return p.AttachDisk(s.ctx, d.ID, two.ID) })
-	require.Equal(t, two.ID, s.awaitDisk(d.ID, fleet.DiskInUse).HostID)
-	s.succeeds("start", func() error { return p.StartHost(s.ctx, two.ID) })
-	s.awaitHost(two.ID, fleet.HostRunning)
-	require.Equal(t, two.ID, s.awaitDisk(d.ID, fleet.DiskInUse).HostID, "a disk stays attached over stop and start")
+		s.succeeds("stop", func() error { return p.StopHost(s.ctx, two.ID) })
+		s.awaitHost(two.ID, fleet.HostStopped)
+		s.succeeds("attach to a stopped host", func() error { return p.AttachDisk(s.ctx, d.ID, two.ID) })
+		require.Equal(s.t, two.ID, s.awaitDisk(d.ID, fleet.DiskInUse).HostID)
+		s.succeeds("start", func() error { return p.StartHost(s.ctx, two.ID) })
+		s.awaitHost(two.ID, fleet.HostRunning)
+		require.Equal(s.t, two.ID, s.awaitDisk(d.ID, fleet.DiskInUse).HostID, "a disk stays attached over stop and start")
+	})
 }
 
 func testAttachAcrossZones(t *testing.T, s *suite) {

@@ -29,6 +29,7 @@ func testCapacity(t *testing.T, s *suite) {
 }
 
 func testLaunchIsIdempotent(t *testing.T, s *suite) {
+	s.needs(RemembersTokens)
 	req := s.launchRequest("m1")
 	h := s.launch(req)
 
@@ -61,6 +62,7 @@ func testLaunchIsIdempotent(t *testing.T, s *suite) {
 }
 
 func testLaunchConcurrently(t *testing.T, s *suite) {
+	s.needs(RemembersTokens)
 	req := s.launchRequest("m1")
 	ids := concurrently(t, func() (string, error) {
 		h, err := s.Provider.LaunchHost(s.ctx, req)
@@ -97,12 +99,15 @@ func testLaunchRefused(t *testing.T, s *suite) {
 		"no token":         func(r *iaas.LaunchHostRequest) { r.Token = "" },
 		"too long a token": func(r *iaas.LaunchHostRequest) { r.Token = strings.Repeat("x", 65) },
 	}
+	needs := map[string]Ability{"unknown type": KnowsWhatItSells}
 	for name, change := range cases {
-		req := s.launchRequest("refused")
-		change(&req)
-		s.refused(fleet.Invalid, name, func() error {
-			_, err := s.Provider.LaunchHost(s.ctx, req)
-			return err
+		s.needing(needs[name], name, func(s *suite) {
+			req := s.launchRequest("refused")
+			change(&req)
+			s.refused(fleet.Invalid, name, func() error {
+				_, err := s.Provider.LaunchHost(s.ctx, req)
+				return err
+			})
 		})
 	}
 	hosts, err := s.Provider.ListHosts(s.ctx, s.tags(""))
@@ -134,7 +139,9 @@ func testHostLifecycle(t *testing.T, s *suite) {
 	s.awaitHost(h.ID, fleet.HostStopped)
 	s.succeeds("stop of a stopped host", func() error { return s.Provider.StopHost(s.ctx, h.ID) })
 
-	s.refused(fleet.Invalid, "resize to no type", func() error { return s.Provider.ResizeHost(s.ctx, h.ID, "no-such-type") })
+	s.needing(KnowsWhatItSells, "resize to no type", func(s *suite) {
+		s.refused(fleet.Invalid, "resize to no type", func() error { return s.Provider.ResizeHost(s.ctx, h.ID, "no-such-type") })
+	})
 	s.succeeds("resize", func() error { return s.Provider.ResizeHost(s.ctx, h.ID, large) })
 	s.succeeds("resize again", func() error { return s.Provider.ResizeHost(s.ctx, h.ID, large) })
 	s.eventually("host has its new type", func() bool { return s.awaitHost(h.ID, fleet.HostStopped).Type == large })
@@ -142,9 +149,11 @@ func testHostLifecycle(t *testing.T, s *suite) {
 	s.succeeds("start", func() error { return s.Provider.StartHost(s.ctx, h.ID) })
 	h = s.awaitHost(h.ID, fleet.HostRunning)
 	require.Equal(t, large, h.Type)
-	again, err := s.Provider.LaunchHost(s.ctx, req)
-	require.NoError(t, err, "the token is that of the request, not of what became of the host")
-	require.Equal(t, h.ID, again.ID)
+	s.needing(RemembersTokens, "its token again", func(s *suite) {
+		again, err := s.Provider.LaunchHost(s.ctx, req)
+		require.NoError(s.t, err, "the token is that of the request, not of what became of the host")
+		require.Equal(s.t, h.ID, again.ID)
+	})
 
 	s.succeeds("terminate", func() error { return s.Provider.TerminateHost(s.ctx, h.ID) })
 	s.succeeds("terminate again", func() error { return s.Provider.TerminateHost(s.ctx, h.ID) })
@@ -202,11 +211,15 @@ func testHostIsTagged(t *testing.T, s *suite) {
 		return s.passing(err) && err == nil && len(hosts) == 0
 	})
 	require.Equal(t, req.Token, s.awaitHost(h.ID, fleet.HostRunning).Tags[fleet.TagToken], "other tags stay")
-	again, err := s.Provider.LaunchHost(s.ctx, req)
-	require.NoError(t, err, "the token is that of the request, not of the tags")
-	require.Equal(t, h.ID, again.ID)
-	s.refused(fleet.Invalid, "a tag without a key", func() error {
-		return s.Provider.TagHost(s.ctx, h.ID, iaas.Tags{"": "x"})
+	s.needing(RemembersTokens, "its token again", func(s *suite) {
+		again, err := s.Provider.LaunchHost(s.ctx, req)
+		require.NoError(s.t, err, "the token is that of the request, not of the tags")
+		require.Equal(s.t, h.ID, again.ID)
+	})
+	s.needing(ChecksTags, "a tag without a key", func(s *suite) {
+		s.refused(fleet.Invalid, "a tag without a key", func() error {
+			return s.Provider.TagHost(s.ctx, h.ID, iaas.Tags{"": "x"})
+		})
 	})
 }
 
@@ -237,8 +250,11 @@ func testAbsentHost(t *testing.T, s *suite) {
 	if s.NoCommands {
 		delete(calls, "command")
 	}
+	needs := map[string]Ability{"tag": ChecksTags}
 	for name, call := range calls {
-		require.Equal(t, fleet.NotFound, fleet.KindOf(call()), "%s of an absent host", name)
+		s.needing(needs[name], name, func(s *suite) {
+			require.Equal(s.t, fleet.NotFound, fleet.KindOf(call()), "%s of an absent host", name)
+		})
 	}
 }
 

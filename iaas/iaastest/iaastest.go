@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,8 +28,31 @@ type Env struct {
 	Poll time.Duration
 	// NoCommands leaves out what needs hosts that run commands.
 	NoCommands bool
+	// Lacks names what an emulator does not do that the cloud does. What needs it is
+	// skipped by its name; the rest of its group is tested.
+	Lacks []Ability
 	// AbsentHost and AbsentDisk are well-formed IDs of what never existed.
 	AbsentHost, AbsentDisk string
+}
+
+// Ability is what a cloud does and an emulator of it may not.
+type Ability string
+
+// The abilities that emulators may lack.
+const (
+	// RemembersTokens: what was bought with a token is given again.
+	RemembersTokens Ability = "tokens"
+	// KnowsWhatItSells: types, zones and categories that there are none of are refused.
+	KnowsWhatItSells Ability = "catalogue"
+	// ChecksTags: what does not exist, and a tag without a key, are refused.
+	ChecksTags Ability = "tags"
+	// DetachesByDisk: a disk is detached without naming the host that has it.
+	DetachesByDisk Ability = "detach"
+)
+
+// Abilities are all of them.
+func Abilities() []Ability {
+	return []Ability{RemembersTokens, KnowsWhatItSells, ChecksTags, DetachesByDisk}
 }
 
 // Run holds a provider to its promises. open is called for each group of tests
@@ -103,6 +127,24 @@ func (s *suite) within(t *testing.T) *suite {
 	inner := *s
 	inner.t, inner.ctx = t, t.Context()
 	return &inner
+}
+
+// needs skips what is under way where the ability is lacked.
+func (s *suite) needs(a Ability) {
+	s.t.Helper()
+	if slices.Contains(s.Lacks, a) {
+		s.t.Skipf("the endpoint lacks %q", a)
+	}
+}
+
+// needing makes a test inside the group, of what needs an ability; none if empty.
+func (s *suite) needing(a Ability, name string, test func(s *suite)) {
+	s.t.Helper()
+	s.t.Run(name, func(t *testing.T) {
+		inner := s.within(t)
+		inner.needs(a)
+		test(inner)
+	})
 }
 
 func random() string {
