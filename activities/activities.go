@@ -94,6 +94,7 @@ func Register(registry Registry, r Region) {
 		string(fleet.StartHost):         compute.StartHost,
 		string(fleet.ResizeHost):        compute.ResizeHost,
 		string(fleet.GrowDisk):          compute.GrowDisk,
+		string(fleet.RetypeDisk):        compute.RetypeDisk,
 		string(fleet.AdoptHost):         compute.AdoptHost,
 		string(fleet.PrepareHost):       hosts.PrepareHost,
 		string(fleet.RenewCertificates): hosts.RenewCertificates,

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -129,4 +130,26 @@ func (c *Compute) grow(ctx context.Context, r fleet.StepRequest) (string, error)
 		return "", err
 	}
 	return fmt.Sprintf("%s, the file system has %s", disk.Size.Human(), member.DiskSize.Human()), nil
+}
+
+// RetypeDisk makes a data disk one of another category where it is. The member goes on
+// running meanwhile; a larger file system comes with the next step.
+func (c *Compute) RetypeDisk(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	size, was, wanted := sizeOf(r.Operation, r.Step), "", r.Step.Category
+	err := poll(ctx, func(ctx context.Context) (bool, int, string, error) {
+		disk, err := c.Provider.Disk(ctx, r.Step.DiskID)
+		switch {
+		case fleet.Is(err, fleet.NotFound):
+			return false, -1, "", fleet.Errorf(fleet.Lost, "disk of "+r.Step.Member, "%s does not exist any more", r.Step.DiskID)
+		case err != nil || disk.Category == wanted && disk.Size >= size:
+			return err == nil, -1, "", err
+		}
+		was = cmp.Or(was, disk.Category)
+		err = c.Provider.RetypeDisk(ctx, disk.ID, wanted, size)
+		return false, -1, fmt.Sprintf("is %s %s, becoming %s %s", disk.Size.Human(), disk.Category, size.Human(), wanted), ignore(err, fleet.Conflict)
+	})
+	if was == "" {
+		return note("is "+wanted, c.orEnded(ctx, r.Step, err))
+	}
+	return note(fmt.Sprintf("%s instead of %s", wanted, was), c.orEnded(ctx, r.Step, err))
 }

@@ -83,6 +83,34 @@ func TestHostThatEndedIsLost(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A disk becomes of another category, and larger, where it is; one that is so stays.
+func TestDiskBecomesAnotherCategory(t *testing.T) {
+	c := &Compute{hosted(t)}
+	_, err := as(t, func(ctx context.Context) error {
+		host, disk := bought(ctx, t, c, "orders-1")
+		retype := fleet.StepRequest{Operation: operation(), Step: fleet.Step{
+			Member: "orders-1", HostID: host.ID, DiskID: disk.ID, Category: "hdd", Size: disk.Size + 10*fleet.GiB,
+		}}
+		for _, note := range []string{"hdd instead of ssd", "is hdd"} {
+			reply, err := c.RetypeDisk(ctx, retype)
+			require.NoError(t, err)
+			require.Equal(t, note, reply.Note)
+		}
+		now, err := c.Provider.Disk(ctx, disk.ID)
+		require.NoError(t, err)
+		require.Equal(t, []any{"hdd", disk.Size + 10*fleet.GiB, host.ID, []string{"ssd"}}, []any{now.Category, now.Size, now.HostID, now.Retypes})
+
+		retype.Step.Category = "tape"
+		_, err = c.RetypeDisk(ctx, retype)
+		require.Contains(t, kindAndFinality(t, err), "invalid, final")
+		retype.Step.DiskID = "d-none"
+		_, err = c.RetypeDisk(ctx, retype)
+		require.Contains(t, kindAndFinality(t, err), "lost, final")
+		return nil
+	})
+	require.NoError(t, err)
+}
+
 // A disk that outlives its host goes to the next one, with what is on it.
 func TestDiskMovesToAnotherHost(t *testing.T) {
 	c := &Compute{hosted(t)}

@@ -166,6 +166,10 @@ func (p patient) GrowDisk(ctx context.Context, id string, size fleet.Bytes) erro
 	return againErr(ctx, func(ctx context.Context) error { return p.Provider.GrowDisk(ctx, id, size) })
 }
 
+func (p patient) RetypeDisk(ctx context.Context, id, category string, size fleet.Bytes) error {
+	return againErr(ctx, func(ctx context.Context) error { return p.Provider.RetypeDisk(ctx, id, category, size) })
+}
+
 func (p patient) TagDisk(ctx context.Context, id string, tags iaas.Tags) error {
 	return againErr(ctx, func(ctx context.Context) error { return p.Provider.TagDisk(ctx, id, tags) })
 }

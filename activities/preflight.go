@@ -85,6 +85,9 @@ func needsOf(op fleet.Operation, waves [][]fleet.Step) needs {
 		case step.Kind == fleet.AttachDisk && step.DiskID == "":
 			w := n.of(step.Zone)
 			w.categories = with(w.categories, op.Spec.MachineIn(step.Zone).Disk.Category)
+		case step.Kind == fleet.RetypeDisk:
+			w := n.of(step.Zone)
+			w.categories = with(w.categories, step.Category)
 		case step.Kind == fleet.PrepareHost:
 			n.versions = with(n.versions, versionOf(op, step))
 		}

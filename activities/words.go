@@ -21,6 +21,8 @@ func buys(op fleet.Operation, waves [][]fleet.Step) []string {
 			changes.add("host resized to " + typeOf(op, step))
 		case step.Kind == fleet.GrowDisk:
 			changes.add("disk grown to " + sizeOf(op, step).Human())
+		case step.Kind == fleet.RetypeDisk:
+			changes.add("disk made " + step.Category + " where it is")
 		}
 	}
 	return slices.Concat(hosts.words(), disks.words(), changes.words())

@@ -1,6 +1,9 @@
 package fleet
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // HostState is where a host is in its life. Clouds move hosts through these
 // states asynchronously; whoever asks for a change looks until it has happened.
@@ -82,6 +85,14 @@ type Disk struct {
 	HostID   string            `json:"hostId,omitempty"` // what it is attached to
 	Tags     map[string]string `json:"tags,omitempty"`
 	Created  time.Time         `json:"created"`
+	// Retypes are the categories on offer that the provider makes it where it is, in use or
+	// not. Those of what it has to be replaced for are not among them.
+	Retypes []string `json:"retypes,omitempty"`
+}
+
+// Becomes says whether the disk has a category, or can have it where it is.
+func (d Disk) Becomes(category string) bool {
+	return d.Category == category || slices.Contains(d.Retypes, category)
 }
 
 // Member gives the name of the member that the disk was bought for.

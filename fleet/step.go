@@ -61,6 +61,9 @@ const (
 	ResizeHost StepKind = "ResizeHost"
 	// GrowDisk makes a data disk larger, and then the file system on it.
 	GrowDisk StepKind = "GrowDisk"
+	// RetypeDisk makes a data disk one of Step.Category where it is, and no smaller than
+	// Step.Size.
+	RetypeDisk StepKind = "RetypeDisk"
 	// RenewCertificates signs a member's certificates anew; it serves them without a restart.
 	RenewCertificates StepKind = "RenewCertificates"
 )
@@ -156,6 +159,8 @@ type Step struct {
 	// Type is the machine type that a host is to have, and Size its disk's size.
 	Type string `json:"type,omitempty"`
 	Size Bytes  `json:"size,omitempty"`
+	// Category is what a disk is to become.
+	Category string `json:"category,omitempty"`
 	// Version is a release of etcd, where the step is about one.
 	Version string `json:"version,omitempty"`
 	// Token is the step's idempotency token, at most MaxToken characters.

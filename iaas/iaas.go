@@ -108,6 +108,11 @@ type Disks interface {
 	DetachDisk(ctx context.Context, diskID string) error
 	// GrowDisk makes it larger; fleet.Invalid if size is smaller than it is.
 	GrowDisk(ctx context.Context, diskID string, size fleet.Bytes) error
+	// RetypeDisk makes it one of another category where it is, attached or not, and no
+	// smaller than size. It may have to be asked again for the second of the two.
+	// fleet.Invalid for a category that is not among its Retypes, or that does not take
+	// the size; fleet.Conflict while another change of it is under way.
+	RetypeDisk(ctx context.Context, diskID, category string, size fleet.Bytes) error
 	// TagDisk adds tags to a disk, as TagHost does to a host.
 	TagDisk(ctx context.Context, diskID string, tags Tags) error
 	// DeleteDisk ends a disk that is not attached (fleet.Conflict if it is). A

@@ -8,8 +8,9 @@ import (
 )
 
 // upscale gives members another machine type, disk or quota. A larger disk grows
-// where it is; a smaller one, another category, and another type unless the spec
-// says in place, need a new member.
+// where it is, and becomes one of another category there if the provider can do that
+// (fleet.Disk.Retypes); a smaller one, other categories, and another type unless the
+// spec says in place, need a new member.
 func upscale(in Input) fleet.Decision {
 	spec := in.Operation.Spec
 	wanted := roster{in: in}.machineOf
@@ -18,7 +19,7 @@ func upscale(in Input) fleet.Decision {
 		replace: func(s seat) bool {
 			want := wanted(s)
 			return s.host != nil && s.host.Type != want.Type && want.Change != fleet.ResizeMachine ||
-				s.disk != nil && (s.disk.Category != want.Disk.Category || s.disk.Size > want.Disk.Size)
+				s.disk != nil && (!s.disk.Becomes(want.Disk.Category) || s.disk.Size > want.Disk.Size)
 		},
 		inPlace: func(r roster, s seat) (fleet.Decision, bool) {
 			want := wanted(s)
@@ -26,6 +27,10 @@ func upscale(in Input) fleet.Decision {
 			switch report := s.report(); {
 			case s.host == nil || s.disk == nil:
 				return wait("host and disk of %s are not both seen", s.name), true
+			case s.disk.Category != want.Disk.Category:
+				step := r.step(fleet.RetypeDisk, s)
+				step.Category, step.Size = want.Disk.Category, want.Disk.Size
+				return act(step), true
 			case s.disk.Size < want.Disk.Size || report != nil && report.DiskSize < grown(want.Disk.Size):
 				step := r.step(fleet.GrowDisk, s)
 				step.Size = want.Disk.Size

@@ -150,6 +150,8 @@ func (s *scenario) cluster(d *datadriven.TestData) (string, error) {
 			spec.Etcd.Version = arg.Vals[0]
 		case "max-learners":
 			spec.Etcd.MaxLearners, err = strconv.Atoi(arg.Vals[0])
+		case "retypes":
+			s.world.Retyping(arg.Vals...)
 		default:
 			err = fmt.Errorf("cluster has no %q", arg.Key)
 		}

@@ -50,6 +50,9 @@ func newWalk(choose chooser, next planner, tally *tally) *walk {
 	if fleet.Minor(spec.Etcd.Version) == "3.5" {
 		spec.Learners = min(1, spec.Learners)
 	}
+	if spec.Learners == 1 { // in some lives disks can change where they are
+		w.world.Retyping("ssd", "essd")
+	}
 	w.entity = newEntity(spec.WithDefaults())
 	return w
 }

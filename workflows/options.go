@@ -94,7 +94,7 @@ func stepTimeout(kind fleet.StepKind, policy fleet.Policy) (timeout time.Duratio
 		return recoverTimeout, true
 	case fleet.RestoreKeys:
 		return keysTimeout, true
-	case fleet.GrowDisk:
+	case fleet.GrowDisk, fleet.RetypeDisk:
 		return growTimeout, true
 	case fleet.CreateAuthority, fleet.ExtendAuthority, fleet.SwitchAuthority, fleet.RetireAuthority, fleet.DestroyAuthority,
 		fleet.ImportAuthority, fleet.RenewCertificates, fleet.MoveLeader, fleet.EnableDowngrade, fleet.CancelDowngrade,

@@ -110,7 +110,7 @@ func (p *Provider) Disk(ctx context.Context, id string) (fleet.Disk, error) {
 	}
 	for _, d := range out.Disks.Disk {
 		if d.DiskId == id {
-			return diskOf(d), nil
+			return p.diskOf(d), nil
 		}
 	}
 	return fleet.Disk{}, fleet.Errorf(fleet.NotFound, resource, "there is none")
@@ -131,7 +131,7 @@ func (p *Provider) ListDisks(ctx context.Context, tags iaas.Tags) ([]fleet.Disk,
 			return nil, err
 		}
 		for _, found := range out.Disks.Disk {
-			if d := diskOf(found); ours(d.Tags, tags) {
+			if d := p.diskOf(found); ours(d.Tags, tags) {
 				disks = append(disks, d)
 			}
 		}
@@ -235,6 +235,32 @@ func (p *Provider) GrowDisk(ctx context.Context, diskID string, size fleet.Bytes
 	return err
 }
 
+// RetypeDisk gives an ESSD another performance level, once it has the size: each level
+// has a least one (ModifyDiskSpec).
+func (p *Provider) RetypeDisk(ctx context.Context, diskID, category string, size fleet.Bytes) error {
+	d, err := p.Disk(ctx, diskID)
+	if err != nil {
+		return err
+	}
+	resource := cloud.Label("disk", d.Name, diskID)
+	switch {
+	case !d.Becomes(category):
+		return fleet.Errorf(fleet.Invalid, resource, "it is %s, and does not become %s where it is", d.Category, category)
+	case d.Size < size:
+		return p.GrowDisk(ctx, diskID, size)
+	case d.Category == category:
+		return nil
+	}
+	_, level, err := parseCategory(category)
+	if err != nil {
+		return err
+	}
+	in := ecs.CreateModifyDiskSpecRequest()
+	in.DiskId, in.PerformanceLevel = diskID, level
+	_, err = call(ctx, p, resource, (*ecs.Client).ModifyDiskSpec, in)
+	return err
+}
+
 // TagDisk adds tags to a disk.
 func (p *Provider) TagDisk(ctx context.Context, diskID string, tags iaas.Tags) error {
 	if len(tags) == 0 {
@@ -256,7 +282,7 @@ func (p *Provider) DeleteDisk(ctx context.Context, diskID string) error {
 }
 
 // diskOf gives a disk in our words.
-func diskOf(d ecs.Disk) fleet.Disk {
+func (p *Provider) diskOf(d ecs.Disk) fleet.Disk {
 	disk := fleet.Disk{
 		ID: d.DiskId, Zone: d.ZoneId, Size: fleet.Bytes(d.Size) * fleet.GiB, Category: categoryOf(d.Category, d.PerformanceLevel),
 		Created: parseTime(d.CreationTime), State: fleet.DiskUnknown, HostID: d.InstanceId,
@@ -264,6 +290,13 @@ func diskOf(d ecs.Disk) fleet.Disk {
 	disk.Tags, disk.Name = unlisted(d.Tags.Tag, d.DiskName)
 	if state, ok := diskStates[d.Status]; ok {
 		disk.State = state
+	}
+	if d.Category == essd {
+		for _, category := range p.cfg.Categories {
+			if family, _, err := parseCategory(category); err == nil && family == essd && category != disk.Category {
+				disk.Retypes = append(disk.Retypes, category)
+			}
+		}
 	}
 	return disk
 }

@@ -76,6 +76,9 @@ func (e *examination) rights(ctx context.Context) {
 	grow := ecs.CreateResizeDiskRequest()
 	grow.DiskId, grow.NewSize = noDisk, requests.NewInteger(20)
 	try(ctx, e, "ResizeDisk", false, (*ecs.Client).ResizeDisk, grow)
+	retype := ecs.CreateModifyDiskSpecRequest()
+	retype.DiskId, retype.PerformanceLevel = noDisk, defaultLevel
+	try(ctx, e, "ModifyDiskSpec", false, (*ecs.Client).ModifyDiskSpec, retype)
 	remove := ecs.CreateDeleteDiskRequest()
 	remove.DiskId = noDisk
 	try(ctx, e, "DeleteDisk", false, (*ecs.Client).DeleteDisk, remove)

@@ -41,7 +41,7 @@ func (p *Provider) CreateDisk(ctx context.Context, req iaas.CreateDiskRequest) (
 	if err != nil {
 		return fleet.Disk{}, translate(resource, err)
 	}
-	return disk(types.Volume{
+	return p.disk(types.Volume{
 		VolumeId: out.VolumeId, AvailabilityZone: out.AvailabilityZone, Size: out.Size, VolumeType: out.VolumeType, State: out.State,
 		Tags: out.Tags, CreateTime: out.CreateTime, Attachments: out.Attachments,
 	}), nil
@@ -71,7 +71,7 @@ func (p *Provider) Disk(ctx context.Context, id string) (fleet.Disk, error) {
 	}
 	for _, v := range out.Volumes {
 		if aws.ToString(v.VolumeId) == id {
-			return disk(v), nil
+			return p.disk(v), nil
 		}
 	}
 	return fleet.Disk{}, fleet.Errorf(fleet.NotFound, resource, "there is none")
@@ -89,7 +89,7 @@ func (p *Provider) ListDisks(ctx context.Context, tags iaas.Tags) ([]fleet.Disk,
 			return nil, translate("list of disks", err)
 		}
 		for _, v := range out.Volumes {
-			if d := disk(v); cloud.Matches(d.Tags, tags) && d.State != fleet.DiskDeleted {
+			if d := p.disk(v); cloud.Matches(d.Tags, tags) && d.State != fleet.DiskDeleted {
 				disks = append(disks, d)
 			}
 		}
@@ -210,31 +210,69 @@ func (p *Provider) GrowDisk(ctx context.Context, diskID string, size fleet.Bytes
 	call, cancel := bounded(ctx)
 	defer cancel()
 	_, err = p.ec2.ModifyVolume(call, &ec2.ModifyVolumeInput{VolumeId: aws.String(diskID), Size: gib(size)})
-	if is(err, "IncorrectModificationState") {
-		target, looked := p.modifiedTo(ctx, diskID)
-		if looked == nil && target >= size {
-			return nil // asked for before
-		}
-		return fleet.Errorf(fleet.Conflict, resource, "its last modification is not completed; EBS takes the next one after that")
-	}
-	return translate(resource, err)
+	return p.refusedModification(ctx, resource, d, "", size, err)
 }
 
-// modifiedTo gives the size that a volume's last modification makes it.
-func (p *Provider) modifiedTo(ctx context.Context, diskID string) (fleet.Bytes, error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	out, err := p.ec2.DescribeVolumesModifications(ctx, &ec2.DescribeVolumesModificationsInput{VolumeIds: []string{diskID}})
-	if err != nil {
-		return 0, translate(cloud.Label("disk", "", diskID), err)
+// retypes gives the volume types that one becomes where it is ("Requirements for volume
+// modifications"). Those that want a figure of IOPS are not among them: none is configured.
+func (p *Provider) retypes(now types.VolumeType) []string {
+	if now == types.VolumeTypeStandard {
+		return nil
 	}
-	var largest fleet.Bytes
-	for _, m := range out.VolumesModifications {
-		if m.ModificationState != types.VolumeModificationStateFailed {
-			largest = max(largest, fleet.Bytes(aws.ToInt32(m.TargetSize))*fleet.GiB)
+	var others []string
+	for _, category := range p.cfg.Categories {
+		if t := types.VolumeType(category); t != now && (t == types.VolumeTypeGp3 || t == types.VolumeTypeGp2) {
+			others = append(others, category)
 		}
 	}
-	return largest, nil
+	return others
+}
+
+// RetypeDisk modifies a volume's type and size in one, as EBS takes the next
+// modification only after this one is completed, which may take hours.
+func (p *Provider) RetypeDisk(ctx context.Context, diskID, category string, size fleet.Bytes) error {
+	d, err := p.Disk(ctx, diskID)
+	if err != nil {
+		return err
+	}
+	resource := cloud.Label("disk", d.Name, diskID)
+	switch {
+	case d.State == fleet.DiskDeleting || d.State == fleet.DiskDeleted:
+		return fleet.Errorf(fleet.NotFound, resource, "it was deleted")
+	case d.Category == category:
+		return p.GrowDisk(ctx, diskID, max(size, d.Size))
+	case !d.Becomes(category):
+		return fleet.Errorf(fleet.Invalid, resource, "it is %s, and does not become %s where it is", d.Category, category)
+	}
+	in := &ec2.ModifyVolumeInput{VolumeId: aws.String(diskID), VolumeType: types.VolumeType(category)}
+	if size > d.Size {
+		in.Size = gib(size)
+	}
+	if in.VolumeType == types.VolumeTypeGp3 {
+		in.Iops, in.Throughput = positive(p.cfg.IOPS), positive(p.cfg.Throughput)
+	}
+	call, cancel := bounded(ctx)
+	defer cancel()
+	_, err = p.ec2.ModifyVolume(call, in)
+	return p.refusedModification(ctx, resource, d, category, size, err)
+}
+
+// refusedModification tells a modification that was asked for before from another one
+// that goes before it. It is about a category, if that is not empty, and a size.
+func (p *Provider) refusedModification(ctx context.Context, resource string, d fleet.Disk, category string, size fleet.Bytes, err error) error {
+	if !is(err, "IncorrectModificationState") {
+		return translate(resource, err)
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	out, looked := p.ec2.DescribeVolumesModifications(ctx, &ec2.DescribeVolumesModificationsInput{VolumeIds: []string{d.ID}})
+	if looked == nil && slices.ContainsFunc(out.VolumesModifications, func(m types.VolumeModification) bool {
+		return m.ModificationState != types.VolumeModificationStateFailed && fleet.Bytes(aws.ToInt32(m.TargetSize))*fleet.GiB >= size &&
+			(category == "" || m.TargetVolumeType == types.VolumeType(category))
+	}) {
+		return nil // asked for before
+	}
+	return fleet.Errorf(fleet.Conflict, resource, "its last modification is not completed; EBS takes the next one after that")
 }
 
 // TagDisk adds tags to a volume.
@@ -259,12 +297,13 @@ func (p *Provider) DeleteDisk(ctx context.Context, diskID string) error {
 }
 
 // disk gives a volume in our words.
-func disk(v types.Volume) fleet.Disk {
+func (p *Provider) disk(v types.Volume) fleet.Disk {
 	d := fleet.Disk{
 		ID: aws.ToString(v.VolumeId), Zone: aws.ToString(v.AvailabilityZone), Size: fleet.Bytes(aws.ToInt32(v.Size)) * fleet.GiB,
 		Category: string(v.VolumeType), Created: aws.ToTime(v.CreateTime), State: fleet.DiskUnknown,
 	}
 	d.Tags, d.Name = unlisted(v.Tags)
+	d.Retypes = p.retypes(v.VolumeType)
 	switch v.State {
 	case types.VolumeStateCreating:
 		d.State = fleet.DiskCreating

@@ -32,7 +32,7 @@ func serve(t *testing.T, w *cloudsim.World, cfg ec2sim.Config) string {
 func config(endpoint string, cfg ec2sim.Config) aws.Config {
 	c := aws.Config{
 		Region: region, Subnets: map[string]string{}, Image: cfg.Images[0].ID, SecurityGroups: []string{cfg.Groups[0].ID},
-		InstanceProfile: cfg.Profiles[0], Types: []string{"m7g.medium", "m7g.large"},
+		InstanceProfile: cfg.Profiles[0], Types: []string{"m7g.medium", "m7g.large"}, Categories: []string{"gp3", "gp2"},
 		EC2Endpoint: endpoint, SSMEndpoint: endpoint, QuotasEndpoint: endpoint,
 	}
 	for _, s := range cfg.Subnets {

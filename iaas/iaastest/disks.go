@@ -104,6 +104,38 @@ func testDiskLifecycle(t *testing.T, s *suite) {
 	})
 }
 
+func testDiskRetype(t *testing.T, s *suite) {
+	d := s.create(s.createRequest("m1"))
+	s.refused(fleet.Invalid, "no such category", func() error { return s.Provider.RetypeDisk(s.ctx, d.ID, "no-such-category", d.Size) })
+	s.refused(fleet.NotFound, "retype of an absent disk", func() error {
+		return s.Provider.RetypeDisk(s.ctx, s.AbsentDisk, d.Category, d.Size)
+	})
+	if len(d.Retypes) == 0 {
+		t.Skipf("a disk of category %s does not become another one where it is", d.Category)
+	}
+	categories, err := s.Provider.DiskCategories(s.ctx)
+	require.NoError(t, err)
+	require.Subset(t, categories, d.Retypes)
+	require.NotContains(t, d.Retypes, d.Category)
+
+	// becomes asks until it is so, as the last change may not be over.
+	becomes := func(category string, size fleet.Bytes, state fleet.DiskState) {
+		s.eventually("disk "+d.ID+" is "+category, func() bool {
+			err := s.Provider.RetypeDisk(s.ctx, d.ID, category, size)
+			now := s.awaitDisk(d.ID, state)
+			return (fleet.Is(err, fleet.Conflict) || s.passing(err)) && now.Category == category && now.Size == size && now.Becomes(d.Category)
+		})
+	}
+	larger := d.Size + 10*fleet.GiB
+	becomes(d.Retypes[0], larger, fleet.DiskAvailable)
+
+	h := s.launched(s.launchRequest("m1"))
+	s.succeeds("attach", func() error { return s.Provider.AttachDisk(s.ctx, d.ID, h.ID) })
+	s.awaitDisk(d.ID, fleet.DiskInUse)
+	becomes(d.Category, larger, fleet.DiskInUse)
+	s.succeeds("retype to the category it has", func() error { return s.Provider.RetypeDisk(s.ctx, d.ID, d.Category, larger) })
+}
+
 func testDiskTags(t *testing.T, s *suite) {
 	one, two := s.create(s.createRequest("m1")), s.create(s.createRequest("m2"))
 	cases := map[string]struct {

@@ -75,6 +75,7 @@ func Run(t *testing.T, open func(t *testing.T) Env) {
 		{"CreateConcurrently", testCreateConcurrently},
 		{"CreateRefused", testCreateRefused},
 		{"DiskLifecycle", testDiskLifecycle},
+		{"DiskRetype", testDiskRetype},
 		{"DiskTags", testDiskTags},
 		{"DiskIsTagged", testDiskIsTagged},
 		{"AbsentDisk", testAbsentDisk},

@@ -61,7 +61,7 @@ func (p *Provider) CreateDisk(ctx context.Context, req iaas.CreateDiskRequest) (
 		return fleet.Disk{}, err
 	}
 	r, err = p.stepDisk(r)
-	return r.Disk, err
+	return p.shown(r.Disk), err
 }
 
 func sameCreate(a, b iaas.CreateDiskRequest) bool {
@@ -210,6 +210,23 @@ func (p *Provider) GrowDisk(ctx context.Context, diskID string, size fleet.Bytes
 	})
 }
 
+// RetypeDisk makes a disk one of another category: here they are names alone.
+func (p *Provider) RetypeDisk(ctx context.Context, diskID, category string, size fleet.Bytes) error {
+	if !slices.Contains(p.categories, category) {
+		return fleet.Errorf(fleet.Invalid, "disk "+diskID, "there is no disk category %q", category)
+	}
+	return p.changeDisk(ctx, diskID, func(r *diskRecord, f Faults) error {
+		switch {
+		case r.State == fleet.DiskDeleted || r.State == fleet.DiskDeleting:
+			return noDisk(*r)
+		case f.zoneFailed(r.Zone):
+			return zoneDown(r.label(), r.Zone)
+		}
+		r.Category, r.Size = category, max(r.Size, size)
+		return nil
+	})
+}
+
 // TagDisk adds tags to a disk.
 func (p *Provider) TagDisk(ctx context.Context, diskID string, tags iaas.Tags) error {
 	return p.changeDisk(ctx, diskID, func(r *diskRecord, _ Faults) error {
@@ -277,7 +294,7 @@ func (p *Provider) tellDisk(ctx context.Context, id string, f Faults, tell func(
 	if err := tell(&r, f); err != nil {
 		return err
 	}
-	if r.State != was.State || r.Size != was.Size {
+	if r.State != was.State || r.Size != was.Size || r.Category != was.Category {
 		if err := p.writeDisk(r); err != nil {
 			return err
 		}

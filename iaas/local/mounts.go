@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -22,6 +23,17 @@ func (p *Provider) diskData(id string) string { return filepath.Join(p.diskDir(i
 
 // lookAtDisk gives a disk as it is now, after doing what its record still asks for.
 func (p *Provider) lookAtDisk(r diskRecord) (fleet.Disk, error) {
+	d, err := p.settledDisk(r)
+	return p.shown(d), err
+}
+
+// shown adds what a disk can become: of any category, as these are names alone.
+func (p *Provider) shown(d fleet.Disk) fleet.Disk {
+	d.Retypes = slices.DeleteFunc(slices.Clone(p.categories), func(c string) bool { return c == d.Category })
+	return d
+}
+
+func (p *Provider) settledDisk(r diskRecord) (fleet.Disk, error) {
 	if p.steadyDisk(r) {
 		return r.Disk, nil
 	}

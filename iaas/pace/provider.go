@@ -131,6 +131,11 @@ func (p *Provider) GrowDisk(ctx context.Context, diskID string, size fleet.Bytes
 	return change(ctx, p, func() error { return p.provider.GrowDisk(ctx, diskID, size) })
 }
 
+// RetypeDisk makes a disk one of another category.
+func (p *Provider) RetypeDisk(ctx context.Context, diskID, category string, size fleet.Bytes) error {
+	return change(ctx, p, func() error { return p.provider.RetypeDisk(ctx, diskID, category, size) })
+}
+
 // TagDisk adds tags to a disk.
 func (p *Provider) TagDisk(ctx context.Context, diskID string, tags iaas.Tags) error {
 	return change(ctx, p, func() error { return p.provider.TagDisk(ctx, diskID, tags) })

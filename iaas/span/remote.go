@@ -110,6 +110,11 @@ func (r *Remote) GrowDisk(ctx context.Context, diskID string, size fleet.Bytes) 
 	return r.provider.GrowDisk(ctx, fleet.Unqualified(diskID), size)
 }
 
+// RetypeDisk makes a disk one of another category.
+func (r *Remote) RetypeDisk(ctx context.Context, diskID, category string, size fleet.Bytes) error {
+	return r.provider.RetypeDisk(ctx, fleet.Unqualified(diskID), category, size)
+}
+
 // TagDisk adds tags to a disk.
 func (r *Remote) TagDisk(ctx context.Context, diskID string, tags iaas.Tags) error {
 	return r.provider.TagDisk(ctx, fleet.Unqualified(diskID), tags)

@@ -147,6 +147,11 @@ func (p *Provider) GrowDisk(ctx context.Context, diskID string, size fleet.Bytes
 	return callErr(p, diskID, func(r iaas.Provider) error { return r.GrowDisk(ctx, diskID, size) })
 }
 
+// RetypeDisk makes a disk one of another category.
+func (p *Provider) RetypeDisk(ctx context.Context, diskID, category string, size fleet.Bytes) error {
+	return callErr(p, diskID, func(r iaas.Provider) error { return r.RetypeDisk(ctx, diskID, category, size) })
+}
+
 // TagDisk adds tags to a disk.
 func (p *Provider) TagDisk(ctx context.Context, diskID string, tags iaas.Tags) error {
 	return callErr(p, diskID, func(r iaas.Provider) error { return r.TagDisk(ctx, diskID, tags) })

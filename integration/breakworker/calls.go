@@ -61,6 +61,11 @@ func (p provider) DetachDisk(ctx context.Context, id string) error {
 	return p.Provider.DetachDisk(ctx, id)
 }
 
+func (p provider) RetypeDisk(ctx context.Context, id, category string, size fleet.Bytes) error {
+	defer p.points.call(ctx, "RetypeDisk")
+	return p.Provider.RetypeDisk(ctx, id, category, size)
+}
+
 func (p provider) DeleteDisk(ctx context.Context, id string) error {
 	defer p.points.call(ctx, "DeleteDisk")
 	return p.Provider.DeleteDisk(ctx, id)

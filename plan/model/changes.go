@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
@@ -32,6 +33,8 @@ func (w *World) changes(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		return w.power(step)
 	case fleet.GrowDisk:
 		return w.grow(step)
+	case fleet.RetypeDisk:
+		return w.retype(step)
 	case fleet.RenewCertificates:
 		n, err := w.node(step.HostID)
 		if err != nil {
@@ -310,6 +313,27 @@ func (w *World) grow(step fleet.Step) ([]func(), error) {
 	return effects(func() { d.Size = max(d.Size, step.Size) }, func() {
 		if s := w.stores[d.ID]; s != nil {
 			s.size = d.Size
+		}
+	}), nil
+}
+
+// retype makes a disk one of another category, and its old one what it can become.
+func (w *World) retype(step fleet.Step) ([]func(), error) {
+	d := w.disks[step.DiskID]
+	switch {
+	case d == nil:
+		return nil, gone("disk", step.DiskID)
+	case w.down[d.Zone]:
+		return nil, fleet.Errorf(fleet.Unavailable, "zone "+d.Zone, "does not answer")
+	case !d.Becomes(step.Category):
+		return nil, fleet.Errorf(fleet.Invalid, "disk "+d.ID, "is %s and does not become %s where it is", d.Category, step.Category)
+	}
+	return effects(func() {
+		d.Size = max(d.Size, step.Size)
+		if d.Category != step.Category {
+			retypes := slices.DeleteFunc(slices.Clone(d.Retypes), func(c string) bool { return c == step.Category })
+			d.Retypes = append(retypes, d.Category)
+			d.Category = step.Category
 		}
 	}), nil
 }

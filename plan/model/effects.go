@@ -168,6 +168,7 @@ func (w *World) attach(op fleet.Operation, step fleet.Step) ([]func(), error) {
 			w.disks[id] = &fleet.Disk{
 				ID: id, Name: step.Member, Zone: step.Zone, Size: op.Spec.MachineIn(step.Zone).Disk.Size,
 				Category: op.Spec.MachineIn(step.Zone).Disk.Category, State: fleet.DiskAvailable, Tags: tags(op, step),
+				Retypes: slices.DeleteFunc(slices.Clone(w.retypes), func(c string) bool { return c == op.Spec.MachineIn(step.Zone).Disk.Category }),
 			}
 		}
 	}

@@ -44,8 +44,16 @@ type World struct {
 	bad       map[string]bool // releases whose members never serve
 	candid    bool            // hosts say that members are ready only where a quorum serves
 	lost      bool            // a recovery lost what was acknowledged
+	// retypes are the categories that disks become where they are.
+	retypes []string
 	// seen is what was looked at on disks, in a forecast.
 	seen []fleet.DataReport
+}
+
+// Retyping has disks that are bought from now on become any of these categories where they are.
+func (w *World) Retyping(categories ...string) *World {
+	w.retypes = categories
+	return w
 }
 
 // purchase is what a token stands for: the cloud gives it again, also when it has

@@ -57,6 +57,7 @@ func TestWordsSayWhatTheStepSays(t *testing.T) {
 		{fleet.Step{Kind: fleet.RollBackMember, Run: &fleet.MemberConfig{Version: "3.6.16"}}, "restart it as before, with etcd 3.6.16"},
 		{fleet.Step{Kind: fleet.ResizeHost, Type: "medium"}, "make its host a medium"},
 		{fleet.Step{Kind: fleet.GrowDisk, Size: 40 * fleet.GiB}, "grow its disk to 40GiB"},
+		{fleet.Step{Kind: fleet.RetypeDisk, Category: "hdd"}, "make its disk hdd where it is"},
 		{fleet.Step{Kind: fleet.EnableDowngrade, Version: "3.6.16"}, "let etcd go back to 3.6"},
 		{fleet.Step{Kind: "Later"}, ""},
 	} {

@@ -20,10 +20,11 @@ func upscale() *verb {
 	return &verb{
 		kind: fleet.UpscaleCluster, use: "upscale NAME", short: "Change machine type, disk and quota, up or down",
 		long: `Change machine type, disk and quota, up or down, one member at a time and the
-leader last, moved away first. A disk grows where it is; for another type or
-category, or a smaller disk, a new member joins as a learner, catches up, gets its
-vote, and only then the old one leaves. With --in-place the host is stopped, its
-type changed, and started again.
+leader last, moved away first. A disk grows where it is, and becomes one of another
+category there if the provider can do that; for another type, other categories, or a
+smaller disk, a new member joins as a learner, catches up, gets its vote, and only
+then the old one leaves. With --in-place the host is stopped, its type changed, and
+started again.
 
 The quota follows the disk, unless --quota is given.`,
 		example: `  flotilla upscale orders --type medium

@@ -91,6 +91,9 @@ var stepWords = map[fleet.StepKind]func(fleet.Step, fleet.Spec) string{
 		}
 		return "grow its disk"
 	},
+	fleet.RetypeDisk: func(s fleet.Step, spec fleet.Spec) string {
+		return "make its disk " + cmp.Or(s.Category, spec.Machine.Disk.Category, "another category") + " where it is"
+	},
 	fleet.RenewCertificates: fixed("sign its certificates anew, no restart"),
 
 	fleet.TakeRaftSnapshot: fixed("leave no log of the older minor behind"),
