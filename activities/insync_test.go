@@ -106,25 +106,24 @@ func TestLowered(t *testing.T) {
 	require.Equal(t, "orders-3 does not answer", words)
 }
 
+// TestRaftSnapshotsAreJudged also holds that clocks of hosts do not matter: that of the
+// second is a day ahead in the first case, and its MinorSince says nothing about the others.
 func TestRaftSnapshotsAreJudged(t *testing.T) {
-	minute := func(n int) time.Time {
-		if n < 0 {
-			return time.Time{}
-		}
-		return noon.Add(time.Duration(n) * time.Minute)
-	}
-	report := func(version string, since, snapshot int, count int64) fleet.MemberReport {
-		return fleet.MemberReport{
+	report := func(version string, ahead time.Duration, first, newest uint64, count int64) *fleet.MemberReport {
+		return &fleet.MemberReport{
 			Configured: &fleet.MemberConfig{Version: version, Settings: fleet.EtcdSettings{SnapshotCount: count}},
-			MinorSince: minute(since), RaftSnapshot: minute(snapshot),
+			MinorSince: noon.Add(ahead), MinorSnapshot: first, RaftSnapshot: newest,
 		}
 	}
-	s := judgeSnapshots([]fleet.MemberReport{report("3.6.16", 1, 9, 0), report("3.6.16", 5, 4, 1000), report("3.6.16", 3, -1, 500)})
-	require.Equal(t, minute(5), s.since, "when the last one left the minor before")
-	require.Equal(t, 2, s.old)
+	s := judgeSnapshots([]*fleet.MemberReport{report("3.6.16", 0, 120, 300, 0), report("3.6.16", 24*time.Hour, 250, 350, 1000), report("3.6.16", -time.Hour, 200, 200, 500)})
+	require.EqualValues(t, 250, s.since, "what each of them wrote before ends before its first one; the last of those counts")
+	require.Equal(t, 1, s.old, "the third has what others wrote before 250")
 	require.Equal(t, 10101, s.count, "as many as the most patient member takes, and some more")
-	s = judgeSnapshots([]fleet.MemberReport{report("3.6.16", 1, 4, 1000), report("3.7.3", 8, -1, 1000)})
-	require.Equal(t, minute(1), s.since)
+	s = judgeSnapshots([]*fleet.MemberReport{report("3.6.16", 0, 120, 300, 1000), report("3.6.16", -time.Hour, 0, 900, 1000)})
+	require.Zero(t, s.since)
+	require.Equal(t, 1, s.old, "one that has only snapshots of the minor before has not passed, and nobody knows where it ends")
+	s = judgeSnapshots([]*fleet.MemberReport{report("3.6.16", 0, 4, 4, 1000), report("3.7.3", time.Hour, 0, 2, 1000)})
+	require.EqualValues(t, 4, s.since)
 	require.Zero(t, s.old, "who runs 3.7 already has passed")
 	require.Equal(t, 1011, s.count)
 }

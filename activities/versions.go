@@ -62,8 +62,8 @@ func (v *Versions) CancelDowngrade(ctx context.Context, r fleet.StepRequest) (fl
 	return note("", insist(ctx, client.CancelDowngrade))
 }
 
-// TakeRaftSnapshot has every member write a raft snapshot that is newer than the last
-// member's move to the minor that it runs. A quiet cluster never does by itself; so
+// TakeRaftSnapshot has every member write a raft snapshot of after the last member's move
+// to the minor that it runs. A quiet cluster never does by itself; so
 // entries are made that change nothing, as many as members wait for.
 func (v *Versions) TakeRaftSnapshot(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
 	return note(v.takeRaftSnapshot(ctx, r.Operation))
@@ -86,7 +86,7 @@ func (v *Versions) takeRaftSnapshot(ctx context.Context, op fleet.Operation) (st
 			return "", err
 		}
 		if seen.old == 0 {
-			return fmt.Sprintf("every member has one of after %s", seen.since.Format(time.DateTime)), nil
+			return fmt.Sprintf("every member has one of entry %d or later", seen.since), nil
 		}
 		if made >= seen.count { // they have enough: what is left is that they write it
 			if seen, err = v.awaitRaftSnapshots(ctx, op, client); err != nil {
@@ -120,9 +120,9 @@ func (v *Versions) awaitRaftSnapshots(ctx context.Context, op fleet.Operation, c
 
 // raftSnapshots is how far a cluster is from having new raft snapshots.
 type raftSnapshots struct {
-	since time.Time // what they must be newer than
-	old   int       // members without one
-	count int       // after how many entries each member writes one
+	since uint64 // the entry that they must have come to
+	old   int    // members without one
+	count int    // after how many entries each member writes one
 }
 
 func (v *Versions) raftSnapshots(ctx context.Context, op fleet.Operation, client *etcdadmin.Client) (raftSnapshots, error) {
@@ -135,35 +135,33 @@ func (v *Versions) raftSnapshots(ctx context.Context, op fleet.Operation, client
 	if err != nil {
 		return raftSnapshots{}, err
 	}
-	var reports []fleet.MemberReport
+	var reports []*fleet.MemberReport
 	for _, m := range members {
 		var report *fleet.MemberReport
 		if host := obs.Host(m.Name); host != nil {
 			report = host.Report.Find(m.Name)
 		}
-		if report == nil || report.Configured == nil || report.MinorSince.IsZero() {
-			return raftSnapshots{}, fleet.Errorf(fleet.Unavailable, "raft snapshot of "+m.Name, "its host does not say when it was taken")
+		if report == nil || report.Configured == nil {
+			return raftSnapshots{}, fleet.Errorf(fleet.Unavailable, "raft snapshot of "+m.Name, "its host does not say which one it is")
 		}
-		reports = append(reports, *report)
+		reports = append(reports, report)
 	}
 	return judgeSnapshots(reports), nil
 }
 
 // judgeSnapshots says what is missing, by the reports on all members. Those that run
 // 3.7 already have passed.
-func judgeSnapshots(reports []fleet.MemberReport) raftSnapshots {
+func judgeSnapshots(reports []*fleet.MemberReport) raftSnapshots {
 	var s raftSnapshots
+	var below []*fleet.MemberReport
 	for _, m := range reports {
-		if fleet.Minor(m.Configured.Version) != "3.7" && m.MinorSince.After(s.since) {
-			s.since = m.MinorSince
+		if fleet.Minor(m.Configured.Version) != "3.7" {
+			below = append(below, m)
 		}
 		count := int(cmp.Or(m.Configured.Settings.SnapshotCount, fleet.DefaultSnapshotCount))
 		s.count = max(s.count, count+count/100+1) // more than so many, at whoever lags a little too
 	}
-	for _, m := range reports {
-		if fleet.Minor(m.Configured.Version) != "3.7" && !m.RaftSnapshot.After(s.since) {
-			s.old++
-		}
-	}
+	since, old := fleet.Snapshotted(below)
+	s.since, s.old = since, len(old)
 	return s
 }

@@ -54,7 +54,8 @@ type MemberReport struct {
 	// Certified is the generation of its certificates, as MemberConfig.Generation is of
 	// its process.
 	Certified string `json:"certified,omitempty"`
-	// MinorSince is when it was first started under the minor that is configured.
+	// MinorSince is when it was first started under the minor that is configured, by the
+	// clock of its host. It is for people: clocks of several hosts are not compared.
 	MinorSince time.Time `json:"minorSince,omitzero"`
 	// Recovered is the token of the recovery that made its data; empty when none did.
 	Recovered string `json:"recovered,omitempty"`
@@ -62,8 +63,33 @@ type MemberReport struct {
 	Restored *Restored `json:"restored,omitempty"`
 	// SetAside is what data that a restore or a recovery put aside takes on its disk.
 	SetAside Bytes `json:"setAside,omitempty"`
-	// RaftSnapshot is when its newest raft snapshot was written; zero if it has none.
-	RaftSnapshot time.Time `json:"raftSnapshot,omitzero"`
+	// RaftSnapshot is the entry of the log that its newest raft snapshot stands for, and
+	// MinorSnapshot that of the oldest one there is that it wrote, or was sent, under the
+	// minor that is configured; zero if it has none.
+	RaftSnapshot  uint64 `json:"raftSnapshotIndex,omitempty"`
+	MinorSnapshot uint64 `json:"minorSnapshotIndex,omitempty"`
+}
+
+// Snapshotted says which of these members may still have entries in their logs from before
+// the last of them left the minor before, and from which entry on a raft snapshot shows that
+// one has none: everybody's first one under this minor is past whatever that member wrote
+// before. Entries are counted alike at all members, which clocks of hosts are not. since is
+// zero where some member has no raft snapshot of this minor yet.
+func Snapshotted(members []*MemberReport) (since uint64, old []string) {
+	complete := true
+	for _, m := range members {
+		since = max(since, m.MinorSnapshot)
+		complete = complete && m.MinorSnapshot > 0
+	}
+	if !complete {
+		since = 0
+	}
+	for _, m := range members {
+		if m.MinorSnapshot == 0 || since > 0 && m.RaftSnapshot < since {
+			old = append(old, m.Name)
+		}
+	}
+	return since, old
 }
 
 // Restored says what a member's data was made from.

@@ -108,12 +108,15 @@ func (n *Node) data(m member, r *fleet.MemberReport) {
 	last, err := n.lastRun(m)
 	if err == nil && last != nil {
 		r.Configured, r.MinorSince = &last.MemberConfig, last.MinorSince
+		for _, s := range n.raftSnapshots(m) {
+			r.RaftSnapshot = s.index
+			if r.MinorSnapshot == 0 && last.since(s) {
+				r.MinorSnapshot = s.index
+			}
+		}
 	}
 	if r.Configured != nil {
 		r.Version = r.Configured.Version
-		if r.MinorSince.IsZero() {
-			r.MinorSince = n.Now().UTC() // not known: nothing is newer than that
-		}
 	}
 	if s, err := n.diskSpace(m.DiskID); err == nil {
 		r.DiskSize, r.DiskUsed, r.DiskFree = s.size, s.used, s.free
@@ -121,7 +124,6 @@ func (n *Node) data(m member, r *fleet.MemberReport) {
 	if info, err := os.Stat(filepath.Join(m.dataDir(n), "member/snap/db")); err == nil {
 		r.DBSize = fleet.Bytes(info.Size())
 	}
-	r.RaftSnapshot = n.newestRaftSnapshot(m)
 	if done, err := n.recoveredBy(m); err == nil {
 		r.Recovered = done.Token
 	}

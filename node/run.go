@@ -1,10 +1,14 @@
 package node
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -24,6 +28,10 @@ type run struct {
 	fleet.MemberConfig
 	// MinorSince is when it was first started under this minor.
 	MinorSince time.Time `json:"minorSince"`
+	// Before are the names of the raft snapshots that were there then, with spaces between
+	// them. Whatever is there besides was written under this minor, by whatever clock. nil in
+	// the records of releases that did not note them.
+	Before *string `json:"snapshotsBefore,omitempty"`
 }
 
 func (m member) runFile(n *Node) string { return filepath.Join(m.onDisk(n), "run.json") }
@@ -42,9 +50,8 @@ func (n *Node) lastRun(m member) (*run, error) {
 }
 
 // ranAsAsked notes that a member is now run as its request says. What an older
-// minor may still have written while it ended is before MinorSince: the process has
-// been replaced by now, and a raft snapshot that a fast clock dates later, puts
-// MinorSince off to its own time.
+// minor may still have written while it ended is among the raft snapshots of before: the
+// process has been replaced by now.
 func (n *Node) ranAsAsked(m member) error {
 	last, err := n.lastRun(m)
 	if err != nil {
@@ -52,12 +59,14 @@ func (n *Node) ranAsAsked(m member) error {
 	}
 	now := run{MemberConfig: m.Start.config()}
 	if last != nil && fleet.Minor(last.Version) == fleet.Minor(now.Version) {
-		now.MinorSince = last.MinorSince
+		now.MinorSince, now.Before = last.MinorSince, last.Before
 	} else {
-		now.MinorSince = n.Now().UTC()
-		if newest := n.newestRaftSnapshot(m); newest.After(now.MinorSince) {
-			now.MinorSince = newest
+		var names []string
+		for _, s := range n.raftSnapshots(m) {
+			names = append(names, s.name)
 		}
+		before := strings.Join(names, " ")
+		now.MinorSince, now.Before = n.Now().UTC(), &before
 	}
 	if last != nil && *last == now {
 		return nil
@@ -69,18 +78,38 @@ func (r StartRequest) config() fleet.MemberConfig {
 	return fleet.MemberConfig{Version: r.Version, Settings: r.Settings, Generation: r.Generation, AnyPeer: r.PeerCN == ""}
 }
 
-// newestRaftSnapshot gives when a member wrote its newest raft snapshot; zero if it
-// has none.
-func (n *Node) newestRaftSnapshot(m member) time.Time {
-	var newest time.Time
+// raftSnapshot is a file that says where a start begins to read the log.
+type raftSnapshot struct {
+	name    string
+	index   uint64 // of the last entry that it stands for
+	written time.Time
+}
+
+// raftSnapshots gives those of a member, in the order of their entries.
+func (n *Node) raftSnapshots(m member) (all []raftSnapshot) {
 	files, _ := filepath.Glob(filepath.Join(m.dataDir(n), "member/snap/*.snap"))
 	for _, file := range files {
-		// What etcd purges meanwhile is not the newest.
-		if info, err := os.Stat(file); err == nil && info.ModTime().After(newest) {
-			newest = info.ModTime().UTC()
+		s := raftSnapshot{name: filepath.Base(file)}
+		var term uint64
+		if k, _ := fmt.Sscanf(s.name, "%016x-%016x.snap", &term, &s.index); k != 2 {
+			continue
+		}
+		if info, err := os.Stat(file); err == nil { // etcd may have purged it meanwhile
+			s.written = info.ModTime()
+			all = append(all, s)
 		}
 	}
-	return newest
+	slices.SortFunc(all, func(a, b raftSnapshot) int { return cmp.Compare(a.index, b.index) })
+	return all
+}
+
+// since says whether a raft snapshot was written since the member runs this minor. Where
+// the record does not say which were there before, the host's own clock has dated both.
+func (r *run) since(s raftSnapshot) bool {
+	if r.Before == nil {
+		return !r.MinorSince.IsZero() && s.written.After(r.MinorSince)
+	}
+	return !slices.Contains(strings.Fields(*r.Before), s.name)
 }
 
 // begun says whether etcd has begun to keep a member's data: from its first log

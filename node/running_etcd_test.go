@@ -94,10 +94,13 @@ func TestMinorsAndRaftSnapshots(t *testing.T) {
 	r := h.awaitReady("orders-1")
 	require.WithinDuration(t, began, r.MinorSince, time.Minute)
 	require.False(t, r.MinorSince.Before(began))
-	require.True(t, r.RaftSnapshot.IsZero())
+	require.Zero(t, r.RaftSnapshot)
 	c.put(h, 120)
 	r = h.report("orders-1")
-	require.True(t, r.RaftSnapshot.After(r.MinorSince), "%s is after %s", r.RaftSnapshot, r.MinorSince)
+	require.NotZero(t, r.RaftSnapshot)
+	require.Equal(t, r.RaftSnapshot/uint64(req.Settings.SnapshotCount), uint64(2), "the newest of two")
+	require.Less(t, r.MinorSnapshot, r.RaftSnapshot)
+	require.NotZero(t, r.MinorSnapshot)
 	since := r.MinorSince
 
 	must[fleet.MemberReport](h, VerbRestart, MemberRequest{Member: "orders-1"})
@@ -105,28 +108,39 @@ func TestMinorsAndRaftSnapshots(t *testing.T) {
 	require.Equal(t, since, must[fleet.MemberReport](h, VerbStart, req).MinorSince, "kept over restarts")
 	h.awaitReady("orders-1")
 
-	// A snapshot that a clock of another day dates in the future, is of 3.6 all the same.
-	files, err := filepath.Glob(filepath.Join(h.root, "disks/disk-1/orders-1/data/member/snap/*.snap"))
-	require.NoError(t, err)
-	future := time.Now().Add(time.Hour)
-	require.NoError(t, os.Chtimes(files[len(files)-1], future, future))
+	// Whatever a clock of another day dates them, those that are there are of 3.6.
+	first := r.MinorSnapshot
+	snapshots := func(at time.Time) {
+		files, err := filepath.Glob(filepath.Join(h.root, "disks/disk-1/orders-1/data/member/snap/*.snap"))
+		require.NoError(t, err)
+		for _, file := range files {
+			require.NoError(t, os.Chtimes(file, at, at))
+		}
+	}
+	snapshots(time.Now().Add(-time.Hour))
+	require.Equal(t, first, h.report("orders-1").MinorSnapshot, "also when the clock was behind")
+	snapshots(time.Now().Add(time.Hour))
 	req.Version = next.rel.Version
 	r = must[fleet.MemberReport](h, VerbStart, req)
-	require.False(t, r.RaftSnapshot.After(r.MinorSince))
+	require.Zero(t, r.MinorSnapshot)
+	require.NotZero(t, r.RaftSnapshot)
 	r = h.awaitReady("orders-1")
 	require.Equal(t, next.rel.Version, r.Version)
 	require.Equal(t, next.rel.Version, r.Configured.Version)
-	require.False(t, r.RaftSnapshot.After(r.MinorSince))
+	require.Zero(t, r.MinorSnapshot)
+	old := r.RaftSnapshot
+	c.put(h, 120)
+	snapshots(began.Add(-time.Hour))
+	require.Greater(t, h.report("orders-1").MinorSnapshot, old, "of 3.7, whatever a clock dates it")
 
 	// 3.6 does not run on what 3.7 wrote. What is configured, is told nonetheless.
-	require.NoError(t, os.Chtimes(files[len(files)-1], began, began))
 	req.Version = c.rel.Version
-	_, err = do[fleet.MemberReport](h, VerbStart, req)
+	_, err := do[fleet.MemberReport](h, VerbStart, req)
 	require.ErrorContains(t, err, "etcd ended right after its start")
 	back := h.report("orders-1")
 	require.Equal(t, c.rel.Version, back.Configured.Version)
-	require.True(t, back.MinorSince.Before(r.MinorSince), "anew in either direction")
-	require.True(t, back.MinorSince.After(since))
+	require.True(t, back.MinorSince.After(r.MinorSince), "anew in either direction")
+	require.Zero(t, back.MinorSnapshot)
 }
 
 func TestTrust(t *testing.T) {

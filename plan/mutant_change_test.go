@@ -128,7 +128,7 @@ var changeMutants = map[string]changeMutant{
 		return plan.Next(in)
 	}, fleet.UpgradeCluster},
 	"goes to 3.7 without a raft snapshot": {"cannot serve with what is on its disk", func(in plan.Input) fleet.Decision {
-		return plan.Next(reports(in, func(m *fleet.MemberReport) { m.RaftSnapshot = m.MinorSince.AddDate(1000, 0, 0) }))
+		return plan.Next(reports(in, func(m *fleet.MemberReport) { m.RaftSnapshot, m.MinorSnapshot = 1<<40, 1 }))
 	}, fleet.UpgradeCluster},
 	"gives up on a bad release as it is": {"without a reason that holds", func(in plan.Input) fleet.Decision {
 		d := plan.Next(in)

@@ -52,7 +52,7 @@ func (w *walk) state() uint64 {
 		if host := obs.Host(name); host != nil {
 			say(host.Zone, string(host.State), host.Type)
 			if m := host.Report.Find(name); m != nil {
-				flag(m.CertifiedUntil.IsZero(), m.TrustIsOld, m.RaftSnapshot.After(m.MinorSince))
+				flag(m.CertifiedUntil.IsZero(), m.TrustIsOld, m.MinorSnapshot > 0)
 				say(string(m.State), fmt.Sprint(len(m.Trusts)))
 				if m.Configured != nil {
 					say(m.Configured.Version, m.Configured.Settings.Quota.String())

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
@@ -155,28 +154,20 @@ func (r roster) stores(minor string) bool {
 // snapshot after all of them had left the minor before: whatever its log still holds
 // was written since.
 func (r roster) snapshotsAreNew() bool {
-	var since time.Time
-	var old []*fleet.MemberReport
+	var reports []*fleet.MemberReport
 	for _, s := range r.members() {
 		run, known := s.configured()
 		if known && fleet.Minor(run.Version) == "3.7" {
 			continue
 		}
 		m := s.report()
-		if m == nil || m.MinorSince.IsZero() {
+		if m == nil || m.Configured == nil {
 			return false
 		}
-		old = append(old, m)
-		if m.MinorSince.After(since) {
-			since = m.MinorSince
-		}
+		reports = append(reports, m)
 	}
-	for _, m := range old {
-		if !m.RaftSnapshot.After(since) {
-			return false
-		}
-	}
-	return true
+	_, old := fleet.Snapshotted(reports)
+	return len(old) == 0
 }
 
 // roll restarts members with new settings, restarts them as they are, or changes

@@ -271,12 +271,16 @@ func (w *World) failsToServe(step fleet.Step) string {
 // of an older minor.
 func (w *World) takeRaftSnapshot() []func() {
 	return effects(func() {
+		entry := uint64(w.now().Unix())
 		for name := range w.members {
 			if s := w.storeOf(name); s != nil {
 				s.oldest = w.minor
 			}
 			if _, _, m := w.process(name); m != nil {
-				m.RaftSnapshot = w.now()
+				m.RaftSnapshot = entry
+				if m.MinorSnapshot == 0 {
+					m.MinorSnapshot = entry
+				}
 			}
 		}
 	})

@@ -269,7 +269,7 @@ func (w *World) oldest() string {
 // configure sets how a member runs, and what is written down with it.
 func (w *World) configure(m *fleet.MemberReport, run fleet.MemberConfig) {
 	if m.Configured == nil || fleet.Minor(m.Configured.Version) != fleet.Minor(run.Version) {
-		m.MinorSince = w.now()
+		m.MinorSince, m.MinorSnapshot = w.now(), 0
 	}
 	m.Configured = &run
 }

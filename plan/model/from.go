@@ -62,7 +62,7 @@ func (w *World) seeHost(h fleet.ObservedHost, obs fleet.Observation) {
 		}
 		for _, m := range h.Report.Members {
 			n.members[m.Name] = &m
-			w.clock = max(w.clock, m.MinorSince.Unix(), m.RaftSnapshot.Unix())
+			w.clock = max(w.clock, m.MinorSince.Unix(), int64(m.RaftSnapshot))
 		}
 	case m != nil && m.Answers:
 		n.members[name] = &fleet.MemberReport{Name: name, State: fleet.MemberRunning}
