@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,18 +28,19 @@ import (
 
 // TestAdopt takes over a cluster that something else created, by the command line, while
 // programs with certificates from before use it; then it is changed and decommissioned
-// as any other.
+// as any other. With FLOTILLA_WHOLE it is taken over under fire, with 200 MB of data.
 func TestAdopt(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t)
-	e.StartWorker("flotilla-worker")
 	const cluster = "legacy"
 	f := e.StartForeign(small(cluster, 3, older), "etcd-a", "etcd-b", "etcd-c")
+	c := newCourt(t, e, cluster, load())
+	c.dials = f.Dial
+	burning := mayBurn(c, func(a *arsonist) { a.hosts = func(context.Context) []string { return f.Hosts() } })
 	old, err := f.Dial(t.Context())
 	require.NoError(t, err)
 	defer old.Close()
-	filler := judge.Filler{Prefix: "filler/", Bytes: 1 << 20}
-	require.NoError(t, judge.Fill(t.Context(), old, filler))
+	require.NoError(t, judge.Fill(t.Context(), old, c.filler))
 	before := identity(t.Context(), t, old)
 
 	document := filepath.Join(e.Dir, "legacy.yaml")
@@ -47,19 +49,27 @@ func TestAdopt(t *testing.T) {
 	dry := e.CLI(append(args, "--dry-run")...)
 	require.Equal(t, 0, dry.Code, dry.Err)
 	require.Equal(t, before, identity(t.Context(), t, old), "a dry run changes nothing")
-	run, err := judge.Start(t.Context(), judge.Config{
-		Dial: f.Dial, Seed: harness.Seed(t), Clients: 2, Filler: &filler, CatchUp: harness.Patience / 2,
+	var said harness.Answer
+	c.hears("adoption", func() error {
+		return burning(func() error {
+			said = e.CLI(args...)
+			t.Logf("%s%s", said.Err, said.Out)
+			if said.Code == 0 {
+				return nil
+			}
+			if !harness.Whole() {
+				return fmt.Errorf("it ended with %d", said.Code)
+			}
+			r, err := e.Resume(cluster)
+			if err != nil {
+				return err
+			}
+			return c.persist("adoption", r)
+		})
 	})
-	require.NoError(t, err)
-	said := e.CLI(args...)
-	stopped := run.Stop()
-	t.Logf("%s%s%s", said.Err, said.Out, run.Verdict())
-	require.Equal(t, 0, said.Code, "%s%s", said.Out, said.Err)
-	require.NoError(t, stopped)
-	require.True(t, run.Verdict().OK(), "what clients saw while it was adopted")
 	require.Equal(t, before, identity(t.Context(), t, old), "the members are the same, and so is the cluster")
 	require.NoError(t, e.Stands(t.Context(), cluster), "a cluster that was adopted")
-	require.NoError(t, filler.Verify(t.Context(), old))
+	require.NoError(t, c.filler.Verify(t.Context(), old))
 	require.NotEqual(t, 0, e.CLI(args...).Code, "it is adopted already")
 
 	nothingTells(t, e, f, dry.Out, dry.Err, said.Out, said.Err)

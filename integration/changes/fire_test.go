@@ -1,14 +1,8 @@
 package changes
 
 import (
-	"context"
-	"fmt"
-	"math/rand/v2"
 	"slices"
-	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -16,141 +10,24 @@ import (
 	"github.com/flotilla-etcd/flotilla/integration/harness"
 )
 
-// arsonist breaks things at random while operations run: workers die and are replaced,
-// members die, freeze, run slowly and come back, and the cloud throttles, fails and is slow. No
-// more than one member is away by its doing, and what it broke it mends within seconds.
-type arsonist struct {
-	e       *harness.Env
-	cluster string
-	dice    *rand.Rand
-	court   *court
-	done    map[string]int // how often it did what
-	failed  error
-}
+// moves is how often the leader is moved where a change of leader is to last long enough
+// for something to break meanwhile.
+const moves = 20
 
-// burn breaks one thing after another until ctx ends.
-func (a *arsonist) burn(ctx context.Context) {
-	for ctx.Err() == nil {
-		pause := time.Duration(1000+a.dice.IntN(3000)) * time.Millisecond
-		fires := []struct {
-			what string
-			set  func(context.Context) error
-		}{
-			{"worker killed", a.killWorker},
-			{"member killed", a.killMember},
-			{"member frozen", a.freezeMember},
-			{"member slow", a.slowMember},
-			{"cloud throttles", func(ctx context.Context) error { return a.e.Provider.SetThrottle(ctx, 3) }},
-			{"cloud fails calls", func(ctx context.Context) error { return a.e.Provider.SetErrorRate(ctx, 0.2) }},
-			{"cloud is slow", func(ctx context.Context) error { return a.e.Provider.SetLatency(ctx, 100*time.Millisecond) }},
-		}
-		fire := fires[a.dice.IntN(len(fires))]
-		if err := fire.set(ctx); err != nil && ctx.Err() == nil {
-			a.failed = fmt.Errorf("%s: %w", fire.what, err)
-			return
-		}
-		a.done[fire.what]++
-		wait(ctx, pause)
-		a.calm()
-		wait(ctx, pause)
+// burning is the journey as it goes under fire: where a leg itself breaks a member for
+// good, there are five of them, so that the arsonist may break another one.
+func burning(cluster string) []leg {
+	voters := func(n int) harness.Change {
+		return harness.Change{Kind: fleet.ScaleCluster, To: func(s *fleet.Spec) { s.Voters = n }}
 	}
-	a.calm()
-}
-
-// wait lets time pass: the moments of faults are random, and no fact is waited for.
-func wait(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
+	legs := journey(cluster)
+	first := slices.IndexFunc(legs, func(l leg) bool { return l.before != nil })
+	legs = slices.Insert(legs, first, leg{name: "scale to five", Change: voters(5)})
+	last := len(legs) - 1
+	for legs[last].before == nil {
+		last--
 	}
-}
-
-func (a *arsonist) calm() {
-	ctx := context.Background()
-	_ = a.e.Provider.SetThrottle(ctx, 0)
-	_ = a.e.Provider.SetErrorRate(ctx, 0)
-	_ = a.e.Provider.SetLatency(ctx, 0)
-}
-
-func (a *arsonist) killWorker(context.Context) error {
-	workers := a.e.Workers()
-	if len(workers) > 0 {
-		workers[a.dice.IntN(len(workers))].Kill()
-	}
-	a.e.StartWorker("flotilla-worker")
-	return nil
-}
-
-// member gives the process of a member, or 0 when none runs now.
-func (a *arsonist) member(ctx context.Context) int {
-	hosts, err := a.e.HostsOf(ctx, a.cluster)
-	if err != nil {
-		return 0 // the cloud is on fire
-	}
-	var ids []string
-	for _, h := range hosts {
-		ids = append(ids, h.ID)
-	}
-	processes := a.e.HostProcesses(ids...)
-	processes = slices.DeleteFunc(processes, func(p harness.HostProcess) bool { return p.Member() == "" })
-	if len(processes) == 0 {
-		return 0
-	}
-	return processes[a.dice.IntN(len(processes))].PID
-}
-
-func (a *arsonist) killMember(ctx context.Context) error {
-	if pid := a.member(ctx); pid != 0 {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	return nil
-}
-
-func (a *arsonist) freezeMember(ctx context.Context) error {
-	pid := a.member(ctx)
-	if pid == 0 {
-		return nil
-	}
-	resumed := a.court.run.Paused() // etcd itself ends leases early after its leader was frozen
-	_ = syscall.Kill(pid, syscall.SIGSTOP)
-	wait(ctx, time.Duration(500+a.dice.IntN(2500))*time.Millisecond)
-	_ = syscall.Kill(pid, syscall.SIGCONT)
-	resumed()
-	return nil
-}
-
-// slowMember lets a member's process run a quarter of the time, as on a host that is
-// starved, for some seconds.
-func (a *arsonist) slowMember(ctx context.Context) error {
-	const stopped, runs = 60 * time.Millisecond, 20 * time.Millisecond
-	pid := a.member(ctx)
-	if pid == 0 {
-		return nil
-	}
-	resumed := a.court.run.Paused()
-	defer resumed()
-	for until := time.Now().Add(time.Duration(1000+a.dice.IntN(4000)) * time.Millisecond); time.Now().Before(until) && ctx.Err() == nil; {
-		_ = syscall.Kill(pid, syscall.SIGSTOP)
-		wait(ctx, stopped)
-		_ = syscall.Kill(pid, syscall.SIGCONT)
-		wait(ctx, runs)
-	}
-	return nil
-}
-
-// under does something while an arsonist is at work.
-func (a *arsonist) under(t *testing.T, do func() error) error {
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		a.burn(ctx)
-	}()
-	err := do()
-	stop()
-	<-ended
-	require.NoError(t, a.failed, "breaking things")
-	return err
+	return slices.Insert(legs, last+1, leg{name: "scale to three", Change: voters(3)})
 }
 
 // TestChangesUnderFire takes a cluster with 200 MB of data through operations while
@@ -160,46 +37,79 @@ func (a *arsonist) under(t *testing.T, do func() error) error {
 // a part of the journey.
 func TestChangesUnderFire(t *testing.T) {
 	abreast(t)
-	s := harness.Seed(t)
 	e := harness.Start(t)
-	e.StartWorker("flotilla-worker")
-	e.StartWorker("flotilla-worker")
-	c := newCourt(t, e, small("orders", 3, older), s)
-	a := &arsonist{e: e, cluster: c.cluster, dice: harness.Random(s), court: c, done: map[string]int{}}
-	legs := slices.DeleteFunc(journey(c.cluster), func(l leg) bool {
-		return l.Kind == fleet.StopCluster || l.Kind == fleet.StartCluster || l.Kind == fleet.FailoverMember || l.Kind == fleet.ChangeLeader ||
-			strings.HasPrefix(l.name, "scale")
-	})
-	legs = append(legs, leg{name: "scale out", Change: harness.Change{Kind: fleet.ScaleCluster, To: func(s *fleet.Spec) { s.Voters = 5 }}},
-		leg{name: "scale in", Change: harness.Change{Kind: fleet.ScaleCluster, To: func(s *fleet.Spec) { s.Voters = 3 }}})
+	c := newCourt(t, e, "orders", filled)
+	a := newArsonist(c)
+	legs := burning(c.cluster)
 	if !harness.Whole() {
-		legs = some(legs, 3, harness.Random(s))
+		legs = some(legs, 3, harness.Random(c.seed))
 	}
-	for _, l := range legs {
-		c.hears(l.name+" under fire", func() error { return a.under(t, func() error { return c.insist(l) }) })
-		require.NoError(t, e.Stands(t.Context(), c.cluster), "%s after %s under fire", c.cluster, l.name)
+	voters := 3
+	if legs[0].name == "scale out" {
+		voters = 1
 	}
-	t.Logf("what was done to them: %v", a.done)
+	c.opens(small(c.cluster, voters, older))
+	for i := 0; i < len(legs); i++ {
+		these := []leg{legs[i]}
+		if legs[i].stopped { // clients have nobody to talk to until it is started again
+			i++
+			these = append(these, legs[i])
+		}
+		c.burns(a, these)
+	}
+	t.Logf("what was done to them: %s", tally(a.total))
 	e.Decommission(c.cluster, fleet.Options{})
 	e.ExpectNothingLeft()
 }
 
-// insist does a leg and resumes it as often as the fire ends it.
-func (c *court) insist(l leg) error {
-	const most = 8
-	r, err := c.e.BeginChange(c.cluster, l.Change)
-	for tries := 1; err == nil; tries++ {
-		_, failed := r.Await()
-		if failed == nil {
+// burns does legs under fire, one after another, and judges what clients saw.
+func (c *court) burns(a *arsonist, legs []leg) {
+	view, err := c.e.Settled(c.cluster)
+	require.NoError(c.t, err)
+	name := legs[0].name
+	for _, l := range legs[1:] {
+		name += " and " + l.name
+	}
+	// What the leg breaks for good leaves three voters none to lose, and five one.
+	a.spare = legs[0].before != nil && view.Spec.Voters < 5
+	c.hears(name+" under fire", func() error {
+		if legs[0].before != nil {
+			if err := legs[0].before(c.t.Context(), c.e, c.cluster); err != nil {
+				return err
+			}
+		}
+		return a.under(c.t, func() error {
+			for _, l := range legs {
+				if err := c.goes(l); err != nil {
+					return err
+				}
+			}
 			return nil
-		}
-		c.t.Logf("%s ended under fire (try %d): %v", l.name, tries, failed)
-		if tries == most {
-			return failed
-		}
-		if _, err = c.e.Settled(c.cluster); err == nil {
-			r, err = c.e.Resume(c.cluster)
+		})
+	})
+	require.NoError(c.t, c.e.Stands(c.t.Context(), c.cluster), "%s after %s under fire", c.cluster, name)
+}
+
+// goes does a leg. A change of leader is over before anything can break: there the leader
+// is moved again and again, from one member to the next.
+func (c *court) goes(l leg) error {
+	if l.Kind != fleet.ChangeLeader {
+		return c.insist(l.name, l.Change)
+	}
+	members, err := membersOf(c.t.Context(), c.e, c.cluster)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for name := range members {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for i := range moves {
+		change := harness.Change{Kind: fleet.ChangeLeader, Options: fleet.Options{Members: []string{names[i%len(names)]}}}
+		if err := c.insist(l.name, change); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }

@@ -74,7 +74,7 @@ func journey(cluster string) []leg {
 // needs names the leg without which another cannot be, or would change nothing.
 var needs = map[string]string{
 	"downgrade": "upgrade", "use it": "trust a new authority", "upscale by replacing": "upscale in place",
-	"scale in": "scale out", "start": "stop", "stop": "start",
+	"scale in": "scale out", "scale to three": "scale to five", "start": "stop", "stop": "start",
 }
 
 // some picks n legs, among them those named, that stand without the others; they keep

@@ -28,16 +28,32 @@ type court struct {
 	seed    uint64
 	record  string     // the file of the record that clients follow, if they do
 	run     *judge.Run // while something is heard
+	// tries is how often an operation may be asked for that ends before it is done: once,
+	// unless there is fire.
+	tries int
+	// dials is how clients connect that stay where they are; nil for those who ask us.
+	dials func(context.Context) (*clientv3.Client, error)
 }
 
-func newCourt(t *testing.T, e *harness.Env, spec fleet.Spec, seed uint64) *court {
-	e.Create(spec)
-	c := &court{t: t, e: e, cluster: spec.Name, seed: seed, filler: judge.Filler{Prefix: "filler/", Bytes: filled}}
-	client, err := c.dial(t.Context())
-	require.NoError(t, err)
+// load is how much data there is in a cluster of a story that takes long with all of it.
+func load() int64 {
+	if harness.Whole() {
+		return filled
+	}
+	return 1 << 20
+}
+
+func newCourt(t *testing.T, e *harness.Env, cluster string, bytes int64) *court {
+	return &court{t: t, e: e, cluster: cluster, seed: harness.Seed(t), filler: judge.Filler{Prefix: "filler/", Bytes: bytes}}
+}
+
+// opens creates the cluster and puts the data into it.
+func (c *court) opens(spec fleet.Spec) {
+	c.e.Create(spec)
+	client, err := c.dial(c.t.Context())
+	require.NoError(c.t, err)
 	defer client.Close()
-	require.NoError(t, judge.Fill(t.Context(), client, c.filler))
-	return c
+	require.NoError(c.t, judge.Fill(c.t.Context(), client, c.filler))
 }
 
 func (c *court) dial(ctx context.Context) (*clientv3.Client, error) {
@@ -63,9 +79,11 @@ func (c *court) endpoints(ctx context.Context) ([]string, error) {
 
 // hears has clients use the cluster while something is done to it, and gives the verdict.
 func (c *court) hears(what string, do func() error) judge.Verdict {
-	run, err := judge.Start(c.t.Context(), judge.Config{
-		Dial: c.dial, Endpoints: c.where, Seed: c.seed, Filler: &c.filler, CatchUp: harness.Patience / 2,
-	})
+	config := judge.Config{Dial: c.dial, Endpoints: c.where, Seed: c.seed, Filler: &c.filler, CatchUp: harness.Patience / 2}
+	if c.dials != nil {
+		config.Dial, config.Endpoints = c.dials, nil
+	}
+	run, err := judge.Start(c.t.Context(), config)
 	require.NoError(c.t, err)
 	c.run = run
 	from := time.Now()
@@ -112,7 +130,8 @@ func TestClientsNoticeNothing(t *testing.T) {
 	abreast(t)
 	e := harness.Start(t)
 	e.StartWorker("flotilla-worker")
-	c := newCourt(t, e, small("orders", 1, older), harness.Seed(t))
+	c := newCourt(t, e, "orders", filled)
+	c.opens(small(c.cluster, 1, older))
 	legs := journey(c.cluster)
 	for i := 0; i < len(legs); i++ {
 		l := legs[i]

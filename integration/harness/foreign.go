@@ -46,6 +46,9 @@ type Foreign struct {
 	client                   tls.Certificate
 }
 
+// Theirs is part of the path of a program that something else installed on a host.
+const Theirs = "opt/theirs"
+
 // theirTag is what marks the hosts and disks of a foreign cluster.
 const theirTag = "made-by"
 
@@ -87,6 +90,14 @@ func (f *Foreign) Dial(ctx context.Context) (*clientv3.Client, error) {
 		endpoints = append(endpoints, m.Endpoint.ClientURL())
 	}
 	return f.dial(ctx, endpoints...)
+}
+
+// Hosts are the IDs of its hosts.
+func (f *Foreign) Hosts() (ids []string) {
+	for _, m := range f.Members {
+		ids = append(ids, m.HostID)
+	}
+	return ids
 }
 
 func (f *Foreign) dial(ctx context.Context, endpoints ...string) (*clientv3.Client, error) {
