@@ -35,6 +35,10 @@ type court struct {
 	dials func(context.Context) (*clientv3.Client, error)
 }
 
+// remarkable is how long no client may write before the members' logs are kept for a look:
+// longer than two elections take.
+const remarkable = 5 * time.Second
+
 // load is how much data there is in a cluster of a story that takes long with all of it.
 func load() int64 {
 	if harness.Whole() {
@@ -92,6 +96,10 @@ func (c *court) hears(what string, do func() error) judge.Verdict {
 	stopped := run.Stop()
 	verdict := run.Verdict()
 	c.t.Logf("%s took %s\n%s\n%s", what, to.Sub(from).Round(time.Millisecond), verdict, run.Stalls(from, to))
+	if long := run.Stalls(from, to).Overall; long.Length > remarkable {
+		c.t.Logf("nobody's write was acknowledged for %s from %s on; the members' logs are in %s",
+			long.Length.Round(time.Millisecond), long.From.Format(clock), c.e.KeepLogs())
+	}
 	if failed != nil || stopped != nil || !verdict.OK() {
 		file := filepath.Join(os.TempDir(), fmt.Sprintf("flotilla-history-%d.jsonl", c.seed))
 		c.t.Logf("the record of the clients is in %s: %v", file, run.History().Save(file))

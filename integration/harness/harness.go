@@ -107,6 +107,9 @@ func (e *Env) end() {
 	for _, w := range e.Workers() {
 		w.Kill()
 	}
+	if e.t.Failed() {
+		e.t.Logf("the logs of members are in %s", e.KeepLogs())
+	}
 	_ = e.Provider.ClearFaults(ctx)
 	hosts, err := e.Provider.ListHosts(ctx, nil)
 	for _, h := range hosts {
@@ -126,6 +129,21 @@ func (e *Env) end() {
 	if e.waiter != nil {
 		e.waiter.Close()
 	}
+}
+
+// KeepLogs copies what members have written into their logs so far, and gives where to: a
+// host that ends takes its files with it.
+func (e *Env) KeepLogs() string {
+	logs, _ := filepath.Glob(filepath.Join(e.Dir, "*", "hosts", "*", "fs", "var", "log"))
+	kept := e.Dir + "-logs" // a test that passes leaves no e.Dir
+	for _, dir := range logs {
+		host := filepath.Base(filepath.Dir(filepath.Dir(filepath.Dir(dir))))
+		_ = os.RemoveAll(filepath.Join(kept, host))
+		if err := os.CopyFS(filepath.Join(kept, host), os.DirFS(dir)); err != nil {
+			e.t.Logf("keeping the logs of %s: %v", host, err)
+		}
+	}
+	return kept
 }
 
 // Workers are the worker processes that were started and not killed.
