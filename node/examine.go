@@ -26,7 +26,8 @@ func (n *Node) Examine(ctx context.Context, req MemberRequest) (*fleet.DataRepor
 	if err := n.checkStopped(ctx, m); err != nil {
 		return nil, err
 	}
-	return n.examine(ctx, m, m.dataDir(n))
+	r, _, err := n.examine(ctx, m, m.dataDir(n), 0)
+	return r, err
 }
 
 // checkStopped says that a member's data is there, and that nothing is to start it.
@@ -50,23 +51,23 @@ func (n *Node) checkStopped(ctx context.Context, m member) error {
 	return nil
 }
 
-// examine looks at a data directory of a member.
-func (n *Node) examine(ctx context.Context, m member, dir string) (*fleet.DataReport, error) {
-	r, err := datadir.Examine(ctx, dir)
+// examine looks at a data directory of a member, and gives its hash at an earlier revision.
+func (n *Node) examine(ctx context.Context, m member, dir string, earlier int64) (*fleet.DataReport, uint32, error) {
+	r, hash, err := datadir.ExamineSince(ctx, dir, earlier)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, noData(m)
+		return nil, 0, noData(m)
 	case errors.Is(err, datadir.ErrInUse):
-		return nil, fleet.Errorf(fleet.Conflict, "data of "+resourceOf(m.Member), "%w", err).
+		return nil, 0, fleet.Errorf(fleet.Conflict, "data of "+resourceOf(m.Member), "%w", err).
 			WithRemedy("end that process")
 	case err != nil:
-		return nil, onHost("data of "+resourceOf(m.Member), err)
+		return nil, 0, onHost("data of "+resourceOf(m.Member), err)
 	}
 	r.Member = m.Member
 	if last, err := n.lastRun(m); err == nil && last != nil {
 		r.Version = last.Version
 	}
-	return r, nil
+	return r, hash, nil
 }
 
 func noData(m member) error {

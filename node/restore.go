@@ -173,7 +173,7 @@ func (n *Node) restoreFrom(ctx context.Context, m member, req RestoreRequest, be
 	if err != nil {
 		return nil, errors.Join(onHost(resource, err), durable.Remove(work))
 	}
-	after, err := n.examine(ctx, m, data)
+	after, _, err := n.examine(ctx, m, data, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -37,13 +37,32 @@ func damaged(format string, args ...any) error { return damage(fmt.Sprintf(forma
 // when etcd runs on it; fs.ErrNotExist when there never was a log; the context's; and what
 // the file system says that is not about content.
 func Examine(ctx context.Context, dir string) (*fleet.DataReport, error) {
+	r, _, err := ExamineSince(ctx, dir, 0)
+	return r, err
+}
+
+// ExamineSince is Examine, and gives the hash of the store as it was at an earlier
+// revision, too. That is worth nothing where history was compacted since then.
+func ExamineSince(ctx context.Context, dir string, revision int64) (r *fleet.DataReport, hash uint32, err error) {
+	r = &fleet.DataReport{Size: Size(dir)}
+	inStore, err := examine(ctx, dir, revision, r)
+	if err != nil {
+		return nil, 0, err
+	}
+	if inStore != nil {
+		hash = inStore.hashEarlier
+	}
+	return r, hash, nil
+}
+
+// examine fills in a report, and gives what the store holds, if it can be read.
+func examine(ctx context.Context, dir string, earlier int64, r *fleet.DataReport) (*storeContent, error) {
 	logDir, snapDir := filepath.Join(dir, "member", "wal"), filepath.Join(dir, "member", "snap")
 	if _, err := os.Stat(logDir); err != nil {
 		return nil, err
 	}
-	r := &fleet.DataReport{Size: sizeOf(dir)}
 	// The store comes first: its lock says whether etcd runs.
-	inStore, err := look(r, "its store", func() (*storeContent, error) { return readStore(ctx, filepath.Join(snapDir, "db"), 0) })
+	inStore, err := look(r, "its store", func() (*storeContent, error) { return readStore(ctx, filepath.Join(snapDir, "db"), earlier) })
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +77,7 @@ func Examine(ctx context.Context, dir string) (*fleet.DataReport, error) {
 		inLog.report(r)
 	}
 	if inStore == nil || inLog == nil {
-		return r, nil
+		return inStore, nil
 	}
 	r.Members = inLog.membership(inStore.members, r.Applied.Index)
 	r.RaftSnapshot, err = startingPoint(inLog, snapDir, inStore.storageVersion)
@@ -76,7 +95,7 @@ func Examine(ctx context.Context, dir string) (*fleet.DataReport, error) {
 	case r.Applied.Index < r.RaftSnapshot.Index:
 		r.Damage = append(r.Damage, fmt.Sprintf("its store has applied entry %d, and its log begins after %d", r.Applied.Index, r.RaftSnapshot.Index))
 	}
-	return r, nil
+	return inStore, nil
 }
 
 // ExamineStore reads a store by itself: a snapshot, or a copy of member/snap/db. What has to
@@ -95,22 +114,6 @@ func ExamineStore(ctx context.Context, file string) (*fleet.DataReport, error) {
 		r.Size, r.Members = r.DBSize, c.members
 	}
 	return r, nil
-}
-
-// HashAt gives the hash of a store as it was at an earlier revision, and whether it can
-// still be told: not when history was compacted beyond what it was then.
-func HashAt(ctx context.Context, dir string, revision, compacted int64) (hash uint32, ok bool, err error) {
-	r := new(fleet.DataReport)
-	c, err := look(r, "its store", func() (*storeContent, error) {
-		return readStore(ctx, filepath.Join(dir, "member", "snap", "db"), revision)
-	})
-	switch {
-	case err != nil:
-		return 0, false, err
-	case len(r.Damage) > 0:
-		return 0, false, damage(r.Damage[0])
-	}
-	return c.hash, c.compacted == compacted, nil
 }
 
 // look reads a part of the directory. Damage goes into the report; what is read with an
@@ -132,8 +135,8 @@ func look[T any](r *fleet.DataReport, what string, read func() (*T, error)) (con
 	return content, err
 }
 
-// sizeOf adds up the lengths of all files.
-func sizeOf(dir string) fleet.Bytes {
+// Size adds up the lengths of all files.
+func Size(dir string) fleet.Bytes {
 	var sum fleet.Bytes
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {

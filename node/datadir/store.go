@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/crc32"
 	"io/fs"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -34,7 +36,8 @@ type storeContent struct {
 	members             []fleet.DataMember
 	size                int64
 
-	at int64 // the revision to read up to; zero for all
+	earlier     int64  // a revision whose hash is wanted too; zero for none
+	hashEarlier uint32 // of the store as it was then, unless it was compacted since
 }
 
 // storedMember is how etcd stores a member (membership.Member).
@@ -45,8 +48,8 @@ type storedMember struct {
 }
 
 // readStore reads every page that is in use, for what does not hang together shows only
-// then. Unless at is zero, the keys and their hash are those at that revision.
-func readStore(ctx context.Context, path string, at int64) (*storeContent, error) {
+// then. Unless earlier is zero, the hash at that revision is told as well.
+func readStore(ctx context.Context, path string, earlier int64) (*storeContent, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, damaged("there is none")
@@ -63,7 +66,7 @@ func readStore(ctx context.Context, path string, at int64) (*storeContent, error
 		return nil, damaged("%v", err)
 	}
 	defer func() { _ = db.Close() }() // it was only read
-	c := &storeContent{size: info.Size(), at: at}
+	c := &storeContent{size: info.Size(), earlier: earlier}
 	return c, db.View(func(tx *bolt.Tx) error { return c.read(ctx, tx) })
 }
 
@@ -112,6 +115,7 @@ func (c *storeContent) readKeys(ctx context.Context, tx *bolt.Tx) error {
 	finished, scheduled := revision(valueOf(tx, "meta", "finishedCompactRev")), revision(valueOf(tx, "meta", "scheduledCompactRev"))
 	c.compacted = max(finished, scheduled) // one that was begun is ended at the next start
 	newest := map[string]string{}          // key → its last revision as stored; gone with a tombstone
+	var then map[string]string             // the same at the earlier revision; nil: nothing came after it
 	err := bucket.ForEach(func(at, value []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -120,8 +124,8 @@ func (c *storeContent) readKeys(ctx context.Context, tx *bolt.Tx) error {
 			return damaged("%x is no revision", at)
 		}
 		main := int64(binary.BigEndian.Uint64(at))
-		if c.at > 0 && main > c.at {
-			return nil
+		if c.earlier > 0 && main > c.earlier && then == nil {
+			then = maps.Clone(newest)
 		}
 		c.revision = main
 		key, err := keyOf(value)
@@ -143,27 +147,46 @@ func (c *storeContent) readKeys(ctx context.Context, tx *bolt.Tx) error {
 	if _, bumped := newest[""]; bumped { // how etcdutl moves the last revision on: no key of anybody's
 		c.keys--
 	}
-	keep := make(map[string]bool, len(newest))
-	for _, at := range newest {
-		keep[at] = true
-	}
-	hash := crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	hash.Write([]byte("key"))
+	last, before := newHasher(newest, c.compacted), newHasher(then, c.compacted)
 	err = bucket.ForEach(func(at, value []byte) error {
 		main := int64(binary.BigEndian.Uint64(at))
-		if c.at > 0 && main > c.at {
-			return nil
+		last.add(main, at, value)
+		if then != nil && main <= c.earlier {
+			before.add(main, at, value)
 		}
-		dropped := main <= c.compacted && len(keep) > 0 && !keep[string(at)]
-		if c.compacted > 0 && (dropped || main == c.compacted && isTombstone(at)) {
-			return nil
-		}
-		hash.Write(at)
-		hash.Write(value)
 		return ctx.Err()
 	})
-	c.hash = hash.Sum32()
+	c.hash, c.hashEarlier = last.Sum32(), last.Sum32()
+	if then != nil {
+		c.hashEarlier = before.Sum32()
+	}
 	return err
+}
+
+// hasher makes the hash of a store at a revision.
+type hasher struct {
+	hash.Hash32
+	keep      map[string]bool // what exists at the revision, as stored
+	compacted int64
+}
+
+func newHasher(newest map[string]string, compacted int64) hasher {
+	h := hasher{crc32.New(crc32.MakeTable(crc32.Castagnoli)), make(map[string]bool, len(newest)), compacted}
+	for _, at := range newest {
+		h.keep[at] = true
+	}
+	h.Write([]byte("key"))
+	return h
+}
+
+// add takes the next revision, unless a compaction drops it.
+func (h hasher) add(main int64, at, value []byte) {
+	dropped := main <= h.compacted && len(h.keep) > 0 && !h.keep[string(at)]
+	if h.compacted > 0 && (dropped || main == h.compacted && isTombstone(at)) {
+		return
+	}
+	h.Write(at)
+	h.Write(value)
 }
 
 // keyOf gives the key of a stored mvccpb.KeyValue, in place: decoding it would copy each

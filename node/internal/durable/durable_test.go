@@ -83,3 +83,21 @@ func TestExchange(t *testing.T) {
 	require.Len(t, entries, 2, "trying leaves nothing")
 	require.Error(t, CanExchange(filepath.Join(dir, "absent")))
 }
+
+// A clone has what the file has, or nothing is left of the attempt.
+func TestClone(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	require.NoError(t, os.WriteFile(from, []byte("content"), 0o600))
+	f, err := os.Open(from)
+	require.NoError(t, err)
+	defer f.Close()
+	cloned, err := Clone(to, f, 0o600)
+	require.NoError(t, err)
+	t.Logf("this file system clones: %v", cloned)
+	got, err := os.ReadFile(to)
+	require.Equal(t, cloned, err == nil)
+	require.True(t, !cloned || string(got) == "content", "%q", got)
+	_, err = Clone(from, f, 0o600)
+	require.ErrorIs(t, err, fs.ErrExist)
+}

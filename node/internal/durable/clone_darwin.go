@@ -1,0 +1,9 @@
+package durable
+
+import (
+	"errors"
+	"os"
+)
+
+// APFS clones names, not open files; no member of a fleet runs on it.
+func clone(_, _ *os.File) error { return errors.ErrUnsupported }
