@@ -44,6 +44,9 @@ type Region struct {
 	// Clusters lists the clusters of the fleet that exist, as its visibility has them:
 	// who is backed up without being asked. Nil means that none is.
 	Clusters func(ctx context.Context) ([]fleet.Summary, error)
+	// Standbys is told each minute how the clusters of the region are that have a standby; one
+	// whose At is zero could not be seen. Nil: nobody wants to know.
+	Standbys func([]fleet.Summary)
 	// BackupsAtOnce is how many scheduled backups of the region may run at a time.
 	BackupsAtOnce int
 	// WantBackup asks the region's schedule for a backup that is due by no time, and

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,6 +30,9 @@ func (b *Backups) due(ctx context.Context, r fleet.DueRequest) (fleet.DueReply, 
 	if err != nil {
 		return answer, err
 	}
+	var watch sync.WaitGroup
+	watch.Go(func() { b.watchStandbys(ctx, fleet.Place{Provider: r.Provider, Region: r.Region}, clusters) })
+	defer watch.Wait()
 	changes, protected := false, map[string]bool{}
 	for _, s := range clusters {
 		if s.Provider != r.Provider || s.Region != r.Region || s.Phase != fleet.PhaseRunning || s.Backup == nil {

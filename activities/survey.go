@@ -18,16 +18,9 @@ const surveyed = 16
 // each cluster's own members. A cluster that does not answer keeps the counts it
 // came with; their time says how old they are.
 func (p *Planner) Survey(ctx context.Context, r fleet.SurveyRequest) (fleet.SurveyReply, error) {
-	hosts, err := p.Provider.ListHosts(ctx, iaas.Tags{fleet.TagCluster: ""})
+	endpoints, err := p.allEndpoints(ctx)
 	if err != nil {
 		return fleet.SurveyReply{}, decide(err)
-	}
-	endpoints := map[string][]fleet.Endpoint{}
-	for _, h := range hosts {
-		if h.State == fleet.HostRunning {
-			key := h.Tags[fleet.TagCluster] + "/" + h.Tags[fleet.TagUID]
-			endpoints[key] = append(endpoints[key], plan.EndpointOf(h))
-		}
 	}
 	answer := fleet.SurveyReply(r)
 	var group errgroup.Group
@@ -42,6 +35,22 @@ func (p *Planner) Survey(ctx context.Context, r fleet.SurveyRequest) (fleet.Surv
 	}
 	_ = group.Wait()
 	return answer, nil
+}
+
+// allEndpoints gives where members may listen on the region's hosts, by "cluster/UID".
+func (r Region) allEndpoints(ctx context.Context) (map[string][]fleet.Endpoint, error) {
+	hosts, err := r.Provider.ListHosts(ctx, iaas.Tags{fleet.TagCluster: ""})
+	if err != nil {
+		return nil, err
+	}
+	endpoints := map[string][]fleet.Endpoint{}
+	for _, h := range hosts {
+		if h.State == fleet.HostRunning {
+			key := h.Tags[fleet.TagCluster] + "/" + h.Tags[fleet.TagUID]
+			endpoints[key] = append(endpoints[key], plan.EndpointOf(h))
+		}
+	}
+	return endpoints, nil
 }
 
 func (p *Planner) survey(ctx context.Context, s *fleet.Summary, endpoints []fleet.Endpoint) {
@@ -60,4 +69,7 @@ func (p *Planner) survey(ctx context.Context, s *fleet.Summary, endpoints []flee
 	}
 	count(s, seen.Members, seen.Leader, seen.Revision)
 	s.At = time.Now().UTC()
+	if s.MaxLag > 0 {
+		s.Behind = behind(ctx, client, seen.Members, time.Duration(s.MaxLag))
+	}
 }

@@ -71,6 +71,9 @@ func (s Spec) Amended(other Spec) Spec {
 	s.Policy.Windows = slices.Clone(other.Policy.Windows)
 	s.Backup, s.Clients = other.Backup, other.Clients
 	s.Machine.Change = other.Machine.Change
+	if len(s.Standby.Zones) > 0 && len(other.Standby.Zones) > 0 {
+		s.Standby.MaxLag = other.Standby.MaxLag
+	}
 	return s
 }
 

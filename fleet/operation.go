@@ -361,8 +361,13 @@ type Summary struct {
 	Members  int    `json:"members"`
 	// Learners are those of them without a vote, and Lag is how many raft entries the last
 	// of those that answer is behind.
-	Learners  int       `json:"learners,omitempty"`
-	Lag       uint64    `json:"lag,omitempty"`
+	Learners int    `json:"learners,omitempty"`
+	Lag      uint64 `json:"lag,omitempty"`
+	// Behind is how long the last learner took to get what the voters had when it was
+	// looked for, or MaxLag if it took longer or does not answer; in live counts only.
+	Behind Duration `json:"behind,omitempty"`
+	// MaxLag is from when on the standby is behind; zero for a cluster without one.
+	MaxLag    Duration  `json:"maxLag,omitempty"`
 	Leader    string    `json:"leader,omitempty"`
 	DBSize    Bytes     `json:"dbSize,omitempty"`
 	Revision  int64     `json:"revision,omitempty"`
@@ -375,6 +380,9 @@ type Summary struct {
 	// Rehearse is on what its backups are rehearsed, where its spec says that they are to be.
 	Rehearse *RehearseOn `json:"rehearse,omitempty"`
 }
+
+// StandbyIsBehind says that the standby did not get in time what the voters had.
+func (s Summary) StandbyIsBehind() bool { return s.MaxLag > 0 && s.Behind >= s.MaxLag }
 
 // RehearseOn is what a rehearsal of a cluster's backups needs of its spec.
 type RehearseOn struct {

@@ -3,7 +3,12 @@ package fleet
 import (
 	"cmp"
 	"slices"
+	"time"
 )
+
+// DefaultMaxLag is how long a standby may be behind, by default: a learner follows within a
+// tenth of a second as a rule, also far away.
+const DefaultMaxLag = Duration(2 * time.Second)
 
 // StandbySpec makes the learners a hot standby: what is lost with the voters' zones, or
 // with their region, is not lost with them, and the cluster can be recovered from one
@@ -18,6 +23,9 @@ type StandbySpec struct {
 	// Machine is what learners in another place run on. What it leaves out is as the
 	// cluster's own.
 	Machine StandbyMachine `yaml:"machine,omitempty" json:"machine,omitzero"`
+	// MaxLag is from when on it counts as behind: it does not get within that time what the
+	// voters had. Zero: DefaultMaxLag.
+	MaxLag Duration `yaml:"maxLag,omitempty" json:"maxLag,omitempty"`
 }
 
 // StandbyMachine is what learners in another place run on.
@@ -32,7 +40,7 @@ func (s StandbySpec) clone() StandbySpec {
 }
 
 func (s StandbySpec) equal(other StandbySpec) bool {
-	return s.Provider == other.Provider && s.Region == other.Region && slices.Equal(s.Zones, other.Zones) && s.Machine == other.Machine
+	return s.Provider == other.Provider && s.Region == other.Region && slices.Equal(s.Zones, other.Zones) && s.Machine == other.Machine && s.MaxLag == other.MaxLag
 }
 
 // StandbyPlace is where learners go.
@@ -44,6 +52,14 @@ func (s Spec) StandbyPlace() Place {
 // provider's.
 func (s Spec) StandbyElsewhere() bool {
 	return len(s.Standby.Zones) > 0 && s.StandbyPlace() != s.Place()
+}
+
+// MaxLag is from when on the standby counts as behind; zero without a standby.
+func (s Spec) MaxLag() Duration {
+	if len(s.Standby.Zones) == 0 {
+		return 0
+	}
+	return cmp.Or(s.Standby.MaxLag, DefaultMaxLag)
 }
 
 // LearnerZones are where learners go, by the names by which the cluster's own place knows
@@ -94,7 +110,7 @@ func (s Spec) SwitchedOver() Spec {
 	if len(s.Standby.Zones) == 0 {
 		return after
 	}
-	after.Learners, after.Standby.Zones = s.Learners, slices.Clone(s.Zones)
+	after.Learners, after.Standby.Zones, after.Standby.MaxLag = s.Learners, slices.Clone(s.Zones), s.Standby.MaxLag
 	if s.StandbyElsewhere() {
 		after.Standby.Provider, after.Standby.Region = s.Provider, s.Region
 		after.Standby.Machine = StandbyMachine{s.Machine.Type, s.Machine.Disk}

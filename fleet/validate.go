@@ -110,6 +110,9 @@ func (s Spec) validateStandby(ps *Problems) {
 	case standby.Machine != (StandbyMachine{}):
 		ps.add("standby.machine", "is for a standby in another region: here, learners run on what voters run on")
 	}
+	if standby.MaxLag != 0 {
+		between(ps, "standby.maxLag", standby.MaxLag, Duration(100*time.Millisecond), Duration(3*time.Second)) // a list of the fleet waits little longer
+	}
 	validateZones(ps, "standby.zones", standby.Zones)
 	for i, zone := range standby.Zones {
 		if !s.StandbyElsewhere() && slices.Contains(s.Zones, zone) {

@@ -265,6 +265,9 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger, m *metrics)
 	if region.Protection, err = m.watchProtection(); err != nil {
 		return activities.Region{}, err
 	}
+	if region.Standbys, err = m.watchStandbys(); err != nil {
+		return activities.Region{}, err
+	}
 	if region.Endpoints, err = openPublisher(ctx, c.Publish); err != nil {
 		return activities.Region{}, err
 	}

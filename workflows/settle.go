@@ -86,6 +86,7 @@ func (c *cluster) keepSpec(op *inHand, record *OperationRecord, result Operation
 	}
 	c.Summary.Voters, c.Summary.Class = c.Spec.Voters, c.Spec.Class
 	c.Summary.Provider, c.Summary.Region = c.Spec.Provider, c.Spec.Region
+	c.Summary.MaxLag = c.Spec.MaxLag()
 	c.noteBackups()
 }
 

@@ -32,6 +32,12 @@ func (a *app) describeCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if view.Spec.MaxLag() > 0 { // how far a standby is behind counts now, not after the last operation
+			list, err := client.Clusters(cmd.Context(), starter.Filter{Names: []string{args[0]}})
+			if err == nil && len(list.Clusters) == 1 && list.Clusters[0].UID == view.Summary.UID {
+				view.Summary = list.Clusters[0]
+			}
+		}
 		all := described{ClusterView: view}
 		if ref, runs := starter.Running(view); runs {
 			if progress, err := client.Progress(cmd.Context(), ref); err == nil { // the rest is worth showing without
@@ -138,7 +144,7 @@ func describeText(o terminal.Output, v described, clock terminal.Clock) string {
 	if !s.At.IsZero() {
 		row("members", "%s healthy, %s", healthText(s), clock.Ago(s.At))
 		if s.Learners > 0 {
-			row("learners", "%d, at most %d entries behind", s.Learners, s.Lag)
+			row("learners", "%s", lagText(o, s))
 		}
 		row("leader", "%s", s.Leader)
 		row("store", "%s, revision %d", s.DBSize.Human(), s.Revision)
@@ -182,6 +188,18 @@ func describeText(o terminal.Output, v described, clock terminal.Clock) string {
 		b.WriteString("\n" + operationsText(o, entries, clock))
 	}
 	return b.String()
+}
+
+// lagText says how far learners are behind, and whether that is too far.
+func lagText(o terminal.Output, s fleet.Summary) string {
+	text := fmt.Sprintf("%d, at most %d entries behind", s.Learners, s.Lag)
+	switch {
+	case s.StandbyIsBehind():
+		return text + ", " + o.Paint(terminal.Red, fmt.Sprintf("and for %s or longer: what the voters acknowledge meanwhile would be lost with them", s.MaxLag))
+	case s.Behind > 0:
+		return text + fmt.Sprintf(", %s", time.Duration(s.Behind).Round(time.Millisecond))
+	}
+	return text
 }
 
 // standbyText says where the standby is, and on what, where that is not as the voters are.

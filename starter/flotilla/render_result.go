@@ -89,5 +89,9 @@ func endpointURLs(endpoints []fleet.Endpoint) []string {
 }
 
 func healthText(s fleet.Summary) string {
-	return fmt.Sprintf("%d/%d", s.Healthy, max(s.Members, s.Voters))
+	text := fmt.Sprintf("%d/%d", s.Healthy, max(s.Members, s.Voters))
+	if s.StandbyIsBehind() {
+		text += ", standby is behind"
+	}
+	return text
 }
