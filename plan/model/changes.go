@@ -335,9 +335,8 @@ func (w *World) retype(step fleet.Step) ([]func(), error) {
 	return effects(func() {
 		d.Size = max(d.Size, step.Size)
 		if d.Category != step.Category {
-			retypes := slices.DeleteFunc(slices.Clone(d.Retypes), func(c string) bool { return c == step.Category })
-			d.Retypes = append(retypes, d.Category)
-			d.Category = step.Category
+			others := slices.DeleteFunc(slices.Clone(d.Retypes), func(c string) bool { return c == step.Category })
+			d.Retypes, d.Category = slices.Concat(others, []string{d.Category}), step.Category
 		}
 	}), nil
 }
