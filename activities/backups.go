@@ -68,10 +68,15 @@ func tell(e backup.Entry) fleet.Backup {
 // store, and makes it count. A member whose store cannot be read is passed over for the
 // next one, and told of. One of a point in time is made of what is stored already.
 func (b *Backups) SaveBackup(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
-	if r.Operation.Options.At != nil {
-		return note(b.saveAt(ctx, r.Operation))
+	op := r.Operation
+	switch {
+	case r.Step.At != nil: // of a recovery, which may make another one when more was recorded since
+		op.Options.At = r.Step.At
+		return note(b.saveAt(ctx, op, backup.NewID(op.Asked, fmt.Sprintf("%s-%d", op.ID, r.Step.At.Revision))))
+	case op.Options.At != nil:
+		return note(b.saveAt(ctx, op, backup.NewID(op.Asked, op.ID)))
 	}
-	return note(b.save(ctx, r.Operation))
+	return note(b.save(ctx, op))
 }
 
 func (b *Backups) save(ctx context.Context, op fleet.Operation) (string, error) {

@@ -47,7 +47,7 @@ func (p *Planner) look(ctx context.Context, r fleet.LookRequest) (fleet.Look, er
 		look = fleet.Look{
 			Observation: obs, Decision: decision, Ahead: max(0, len(waves)-1), Policy: policy,
 			Summary: Summarize(r.Operation, obs), Endpoints: plan.Endpoints(input, decision.Wave), Whole: plan.Whole(input), Left: plan.Left(input),
-			Elsewhere: elsewhere(obs), Loss: plan.Loss(input, decision),
+			Elsewhere: elsewhere(obs), Loss: plan.Loss(input, decision), Sources: plan.Sources(input, decision),
 		}
 		if r.First && policy.Approval != fleet.ApprovalNever {
 			look.Plan = waves

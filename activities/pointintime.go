@@ -14,7 +14,7 @@ import (
 
 // saveAt makes a backup of a point in time: of the newest one before it, and the changes
 // recorded since. No member is asked.
-func (b *Backups) saveAt(ctx context.Context, op fleet.Operation) (string, error) {
+func (b *Backups) saveAt(ctx context.Context, op fleet.Operation, id string) (string, error) {
 	base, reach, err := b.leading(ctx, op)
 	if err != nil {
 		return "", noWay(err)
@@ -36,7 +36,7 @@ func (b *Backups) saveAt(ctx context.Context, op fleet.Operation) (string, error
 		return "", noWay(err)
 	}
 	about := backup.Manifest{
-		Cluster: op.Cluster, UID: op.UID, ID: backup.NewID(op.Asked, op.ID), History: base.History, AskedBy: op.By, Operation: op.ID,
+		Cluster: op.Cluster, UID: op.UID, ID: id, History: base.History, AskedBy: op.By, Operation: op.ID,
 		Taken: base.Taken, Base: base.ID, Member: base.Member, Learner: base.Learner, Etcd: base.Etcd,
 	}
 	for _, later := range []time.Time{done.Seen, op.Options.At.Time} {

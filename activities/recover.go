@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/flotilla-etcd/flotilla/backup"
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/node"
 )
@@ -39,10 +41,48 @@ func (r Region) observeRecovery(ctx context.Context, op fleet.Operation, obs fle
 		looks++
 		obs.Unanswered = fleet.Unanswered{Looks: looks, Over: fleet.Duration(last.Sub(began))}
 	}
-	if !obs.Quorum && !someRun(obs) {
+	if obs.Quorum {
+		return obs, nil
+	}
+	if !someRun(obs) {
 		r.examine(ctx, &obs)
 	}
-	return obs, nil
+	var err error
+	obs.Stored, err = within(ctx, listWithin, "listing backups and changes", func(ctx context.Context) (*fleet.Stored, error) {
+		return r.storedOf(ctx, op)
+	})
+	return obs, err
+}
+
+// storedOf gives what the object store has to recover a cluster from; nil when it has
+// nothing. One that was named and is not there is fleet.Invalid.
+func (r Region) storedOf(ctx context.Context, op fleet.Operation) (*fleet.Stored, error) {
+	entries, err := r.vault().List(ctx, op.Cluster, op.UID)
+	if err != nil {
+		return nil, err
+	}
+	if named := op.Options.FromBackup; named != "" && named != fleet.NewestBackup {
+		for _, e := range slices.Backward(entries) {
+			if strings.HasPrefix(e.ID, named) && e.Err == nil {
+				return &fleet.Stored{Backup: tell(e), History: e.Manifest.History}, nil
+			}
+		}
+		return nil, fleet.Errorf(fleet.Invalid, "backup "+named+" of "+op.Cluster, "there is none that counts").
+			WithRemedy("flotilla backups %s shows what there is", op.Cluster)
+	}
+	segments, err := r.vault().Segments(ctx, op.Cluster, op.UID)
+	if err != nil {
+		return nil, err
+	}
+	newest, reach, found := backup.Furthest(entries, segments)
+	if !found {
+		return nil, nil
+	}
+	stored := &fleet.Stored{Backup: tell(newest), History: newest.Manifest.History}
+	if len(reach.Segments) > 0 {
+		stored.Backup.Reach = &fleet.Reach{Revision: reach.Revision, Until: reach.Until}
+	}
+	return stored, nil
 }
 
 // someRun says that some host keeps a member running.
@@ -94,6 +134,6 @@ func (h *Hosts) RecoverMember(ctx context.Context, r fleet.StepRequest) (fleet.S
 		return note("", err)
 	}
 	after := result.After
-	return note(fmt.Sprintf("a cluster of one at revision %d with %d keys; entries up to %d of its log, %d of them not known to be committed before",
-		after.Revision, after.Keys, result.Before.Last.Index, result.Before.Unproven()), nil)
+	return fleet.StepReply{Revision: after.Revision, Note: fmt.Sprintf("a cluster of one at revision %d with %d keys; entries up to %d of its log, %d of them not known to be committed before",
+		after.Revision, after.Keys, result.Before.Last.Index, result.Before.Unproven())}, nil
 }

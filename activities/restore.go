@@ -1,7 +1,9 @@
 package activities
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"time"
 
@@ -22,50 +24,52 @@ const (
 // RestoreMember makes a stopped member's data from the operation's backup. What the member
 // had is kept on its disk.
 func (h *Hosts) RestoreMember(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
-	return note(h.restore(ctx, r.Operation, r.Step))
+	return reply(h.restore(ctx, r.Operation, r.Step))
 }
 
-func (h *Hosts) restore(ctx context.Context, op fleet.Operation, step fleet.Step) (string, error) {
-	want := op.Options.Restore
+func (h *Hosts) restore(ctx context.Context, op fleet.Operation, step fleet.Step) (fleet.StepReply, error) {
+	want := cmp.Or(step.Restore, op.Options.Restore)
 	host, err := h.Provider.Host(ctx, step.HostID)
 	if err != nil {
-		return "", err
+		return fleet.StepReply{}, err
 	}
 	beat(ctx, -1, "reading the manifest")
 	m, err := within(ctx, answerWithin, "reading the manifest", func(ctx context.Context) (backup.Manifest, error) {
 		return h.vault().Manifest(ctx, want.Cluster, want.UID, want.ID)
 	})
 	if fleet.Is(err, fleet.NotFound) {
-		return "", missing(*want, err)
+		return fleet.StepReply{}, missing(*want, err)
 	} else if err != nil {
-		return "", err
+		return fleet.StepReply{}, err
 	}
-	request := node.RestoreRequest{Token: step.Token, Start: startRequest(op, step), SetAside: op.Kind == fleet.RestoreCluster}
-	if op.Kind == fleet.RestoreCluster {
+	again := op.Kind == fleet.RestoreCluster || op.Kind == fleet.RecoverQuorum
+	request := node.RestoreRequest{Token: step.Token, Start: startRequest(op, step), SetAside: again}
+	if again {
 		// Another cluster than the one that was: its members cannot take part in this one.
-		request.Start.Token += "-" + op.Generation
+		which := sha256.Sum256([]byte(step.Token))
+		request.Start.Token += fmt.Sprintf("-%s-%x", op.Generation, which[:4])
 	}
 	if !want.Rehearsal {
 		request.Bump = fleet.RevisionBump
 	}
 	if request.From, err = h.lend(ctx, host, step.Member, m); err != nil {
-		return "", err
+		return fleet.StepReply{}, err
 	}
 	result, err := callWithin[node.RestoreResult](ctx, h.Provider, host, node.VerbRestore, request, restoreWithin)
 	if err != nil {
-		return "", err
+		return fleet.StepReply{}, err
 	}
 	text := fmt.Sprintf("%d keys at revision %d, which was %d, in %s", result.After.Keys, result.After.Revision, m.Revision,
 		time.Duration(result.Took).Round(100*time.Millisecond))
 	if result.Kept != "" {
 		text += "; what it had is kept on its disk"
 	}
-	return text, nil
+	return fleet.StepReply{Note: text, Revision: m.Revision}, nil
 }
 
 // lend gives a host what it needs to fetch and open a backup, and nothing else.
 func (r Region) lend(ctx context.Context, host fleet.Host, member string, m backup.Manifest) (node.RestoreFrom, error) {
-	from := node.RestoreFrom{Name: m.String(), Etcd: m.Etcd, Expect: &node.SnapshotFacts{
+	from := node.RestoreFrom{Name: m.String(), Backup: m.ID, Etcd: m.Etcd, Expect: &node.SnapshotFacts{
 		Size: m.Size, SHA256: m.SHA256, Revision: m.Revision, Hash: m.Hash, Keys: m.Keys,
 	}}
 	to, err := call[node.BorrowResult](ctx, r.Provider, host, node.VerbBorrow, node.MemberRequest{Member: member})

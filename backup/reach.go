@@ -39,6 +39,29 @@ func ReachOf(m Manifest, segments []SegmentEntry) Reach {
 	return reach
 }
 
+// Furthest gives the backup to restore all from that is stored: of those of the newest
+// history that lead as far as any, the one that needs the fewest changes. False when there
+// is none that counts.
+func Furthest(entries []Entry, segments []SegmentEntry) (best Entry, reach Reach, found bool) {
+	var newest time.Time
+	for _, e := range entries {
+		if e.Err == nil && (!found || e.Manifest.Taken.After(newest)) {
+			newest, best, found = e.Manifest.Taken, e, true
+		}
+	}
+	reach = ReachOf(best.Manifest, segments)
+	for _, e := range entries {
+		if e.Err != nil || e.Manifest.History != best.Manifest.History {
+			continue
+		}
+		r := ReachOf(e.Manifest, segments)
+		if r.Revision > reach.Revision || r.Revision == reach.Revision && e.Manifest.Revision > best.Manifest.Revision {
+			best, reach = e, r
+		}
+	}
+	return best, reach, found
+}
+
 // Gap are revisions that no backup and no changes lead to.
 type Gap struct {
 	History string

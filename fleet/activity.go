@@ -58,6 +58,8 @@ type Look struct {
 	// Loss says, each in words, what a recovery would go on from, and what may be lost by
 	// it; set when it is about to.
 	Loss []string `json:"loss,omitempty"`
+	// Sources are what a recovery may go on from, the one that it would first; set with Loss.
+	Sources []Source `json:"sources,omitempty"`
 	// Left are the things that the operation would leave half done if it ended here,
 	// each in words: "orders-4 is a learner and was not promoted".
 	Left []string `json:"left,omitempty"`
@@ -85,6 +87,9 @@ type StepReply struct {
 	Note string `json:"note,omitempty"`
 	// Keys is what keys were compared and put back, where the step does that.
 	Keys *KeyRestore `json:"keys,omitempty"`
+	// Revision is the last one that a member's data has that was recovered or restored,
+	// before a restore moved it on.
+	Revision int64 `json:"revision,omitempty"`
 }
 
 // PlanRequest asks what an operation would do.

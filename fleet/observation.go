@@ -52,6 +52,9 @@ type Observation struct {
 	// Unreached are the places elsewhere whose cloud does not answer: what is there of the
 	// cluster, if anything, is not in Hosts and Disks.
 	Unreached []Unreached `json:"unreached,omitempty"`
+	// Stored is what the object store has to recover from; nil when it has nothing. Only a
+	// recovery looks, and only while no quorum answers.
+	Stored *Stored `json:"stored,omitempty"`
 	// Unknowns are the things that could not be seen, each in words. What is in
 	// here is not evidence of absence: what would follow from absence waits.
 	Unknowns []string `json:"unknowns,omitempty"`

@@ -116,6 +116,9 @@ type Options struct {
 	Without []string `json:"without,omitempty"`
 	// Survivor is the member to recover from, where it is not to be the one that is furthest.
 	Survivor string `json:"survivor,omitempty"`
+	// FromBackup has a recovery go on from a backup, though members may have whole data:
+	// NewestBackup, or the ID of one or how it begins.
+	FromBackup string `json:"fromBackup,omitempty"`
 	// Restore is the backup that a cluster begins with, is brought back to, or gets keys from.
 	Restore *Restore `json:"restore,omitempty"`
 	// At has a backup made of a point in time; nil means of now.
@@ -148,7 +151,7 @@ func (o Options) Equal(other Options) bool {
 	return o.SkipFinalSnapshot == other.SkipFinalSnapshot && slices.Equal(o.Members, other.Members) && o.Leave == other.Leave &&
 		o.AllowDowntime == other.AllowDowntime && o.Certificates == other.Certificates && o.AnyTime == other.AnyTime &&
 		o.Policy.Equal(other.Policy) && o.Adopt.equal(other.Adopt) &&
-		slices.Equal(o.Without, other.Without) && o.Survivor == other.Survivor && o.AcceptLoss == other.AcceptLoss && o.ToStandby == other.ToStandby &&
+		slices.Equal(o.Without, other.Without) && o.Survivor == other.Survivor && o.FromBackup == other.FromBackup && o.AcceptLoss == other.AcceptLoss && o.ToStandby == other.ToStandby &&
 		o.Restore.equal(other.Restore) && o.At.equal(other.At)
 }
 
@@ -207,8 +210,12 @@ type Operation struct {
 	Purchases []Step `json:"purchases,omitempty"`
 	// Keys is what those before it compared and put back, once that was begun.
 	Keys *KeyRestore `json:"keys,omitempty"`
-	// Asked is when it was asked for, where that is part of a name: of a backup.
+	// Asked is when it was asked for, where that is part of a name: of a backup. Of a
+	// recovery it bounds for how long writes may be lost.
 	Asked time.Time `json:"asked,omitzero"`
+	// Seen is how far the cluster was when it was looked at last; nil when it never was.
+	// A recovery tells by it what is lost.
+	Seen *Sighting `json:"seen,omitempty"`
 }
 
 // Failure is a step that did not succeed and will not be tried again as it is.

@@ -52,6 +52,9 @@ type Policy struct {
 	DeadAfter Duration `yaml:"deadAfter,omitempty" json:"deadAfter,omitempty"`
 	// OnFailure is what follows a failed step.
 	OnFailure OnFailure `yaml:"onFailure,omitempty" json:"onFailure,omitempty"`
+	// AcceptLoss is from what a recovery goes on without asking a person, though data may
+	// be lost by it.
+	AcceptLoss LossAnswer `yaml:"acceptLoss,omitempty" json:"acceptLoss,omitempty"`
 }
 
 // The defaults of a policy.
@@ -80,6 +83,7 @@ func (p Policy) Over(base Policy) Policy {
 	orDefault(&p.ReadyWithin, base.ReadyWithin)
 	orDefault(&p.DeadAfter, base.DeadAfter)
 	orDefault(&p.OnFailure, base.OnFailure)
+	orDefault(&p.AcceptLoss, base.AcceptLoss)
 	return p
 }
 
@@ -88,13 +92,15 @@ func (p Policy) WithDefaults() Policy {
 	return p.Over(Policy{
 		Approval: ApprovalNever, ApprovalWithin: DefaultApprovalWithin, Soak: DefaultSoak,
 		ReadyWithin: DefaultReadyWithin, DeadAfter: DefaultDeadAfter, OnFailure: FailureStops,
+		AcceptLoss: LossAsk,
 	})
 }
 
 // Equal says whether two policies ask for the same.
 func (p Policy) Equal(other Policy) bool {
 	return p.Approval == other.Approval && p.ApprovalWithin == other.ApprovalWithin && slices.Equal(p.Windows, other.Windows) &&
-		p.Soak == other.Soak && p.ReadyWithin == other.ReadyWithin && p.DeadAfter == other.DeadAfter && p.OnFailure == other.OnFailure
+		p.Soak == other.Soak && p.ReadyWithin == other.ReadyWithin && p.DeadAfter == other.DeadAfter && p.OnFailure == other.OnFailure &&
+		p.AcceptLoss == other.AcceptLoss
 }
 
 // Validate gives everything that is wrong with the policy, below path.
@@ -105,6 +111,9 @@ func (p Policy) Validate(path string) Problems {
 	}
 	if p.OnFailure != "" {
 		oneOf(&ps, path+".onFailure", string(p.OnFailure), []string{string(FailureStops), string(FailureAsks)})
+	}
+	if p.AcceptLoss != "" {
+		oneOf(&ps, path+".acceptLoss", string(p.AcceptLoss), []string{string(LossAsk), string(LossOfVoters), string(LossAny)})
 	}
 	for i, text := range p.Windows {
 		if _, err := parseWindow(text); err != nil {

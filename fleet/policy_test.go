@@ -40,8 +40,8 @@ func TestWrongPoliciesAreRefused(t *testing.T) {
 	} {
 		require.Len(t, Policy{Windows: []string{text}}.Validate("policy"), 1, "window %q", text)
 	}
-	wrong := Policy{Approval: "perhaps", OnFailure: "cry", Soak: -1, DeadAfter: Duration(2 * time.Hour)}
-	require.Len(t, wrong.Validate("policy"), 4)
+	wrong := Policy{Approval: "perhaps", OnFailure: "cry", AcceptLoss: "some", Soak: -1, DeadAfter: Duration(2 * time.Hour)}
+	require.Len(t, wrong.Validate("policy"), 5)
 }
 
 func TestPolicyIsTakenFieldByField(t *testing.T) {
@@ -51,7 +51,7 @@ func TestPolicyIsTakenFieldByField(t *testing.T) {
 	got := call.Over(spec).Over(base).WithDefaults()
 	require.Equal(t, Policy{
 		Approval: ApprovalAlways, ApprovalWithin: DefaultApprovalWithin, Windows: []string{"daily 01:00-02:00"}, Soak: Duration(time.Second),
-		ReadyWithin: DefaultReadyWithin, DeadAfter: DefaultDeadAfter, OnFailure: FailureAsks,
+		ReadyWithin: DefaultReadyWithin, DeadAfter: DefaultDeadAfter, OnFailure: FailureAsks, AcceptLoss: LossAsk,
 	}, got)
 	got.Windows[0] = "changed"
 	require.Equal(t, "daily 01:00-02:00", spec.Windows[0], "a policy shares nothing with the one below it")

@@ -97,6 +97,8 @@ type Restored struct {
 	// Token is that of the restore, and From what it was made from, in words.
 	Token string `json:"token"`
 	From  string `json:"from"`
+	// Backup is the ID of the backup, where it was one.
+	Backup string `json:"backup,omitempty"`
 	// Members are those of the cluster that it was made for, this one included.
 	Members []string `json:"members"`
 	// Revision is where the store stood afterwards.

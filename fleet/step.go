@@ -161,6 +161,10 @@ type Step struct {
 	Size Bytes  `json:"size,omitempty"`
 	// Category is what a disk is to become.
 	Category string `json:"category,omitempty"`
+	// Restore is the backup that the step restores, where that is not the operation's, or
+	// brings forward; At is how far.
+	Restore *Restore     `json:"restore,omitempty"`
+	At      *PointInTime `json:"at,omitempty"`
 	// Version is a release of etcd, where the step is about one.
 	Version string `json:"version,omitempty"`
 	// Token is the step's idempotency token, at most MaxToken characters.

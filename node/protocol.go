@@ -162,8 +162,9 @@ type RestoreRequest struct {
 
 // RestoreFrom is a snapshot: objects that can be fetched, or a file that is there.
 type RestoreFrom struct {
-	// Name is what errors call it.
-	Name string `json:"name"`
+	// Name is what errors call it, and Backup the ID of the backup, where it is one.
+	Name   string `json:"name"`
+	Backup string `json:"backup,omitempty"`
 	// Objects are what a backup is stored in, in their order, and Key is what opens
 	// them, lent to this host.
 	Objects []RestoreObject `json:"objects,omitempty"`

@@ -185,7 +185,7 @@ func (n *Node) restoreFrom(ctx context.Context, m member, req RestoreRequest, be
 		return nil, onHost(resource, err)
 	}
 	done := restored{
-		Restored: fleet.Restored{Token: req.Token, From: req.From.Name, Revision: after.Revision},
+		Restored: fleet.Restored{Token: req.Token, From: req.From.Name, Backup: req.From.Backup, Revision: after.Revision},
 		Result:   RestoreResult{Before: *before, After: *after, Took: fleet.Duration(n.Now().Sub(began))},
 	}
 	for _, peer := range req.Start.Initial {

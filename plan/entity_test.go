@@ -105,7 +105,7 @@ func phaseAfter(kind fleet.OperationKind, before fleet.Phase, done, touched bool
 		fleet.DecommissionCluster: {fleet.PhaseGone, fleet.PhaseDecommissioning},
 	}
 	phases, changes := after[kind]
-	if kind == fleet.RecoverQuorum && done {
+	if (kind == fleet.RecoverQuorum || kind == fleet.RestoreCluster) && done {
 		return fleet.PhaseRunning
 	}
 	switch {

@@ -10,7 +10,7 @@ import (
 )
 
 // recoverQuorum brings back a cluster that lost its quorum, from the data of one of its
-// members. In this order:
+// members, or from the object store. In this order:
 //
 //  1. no quorum answers, for as long as it takes to call something dead
 //  2. whatever cannot be seen has been given up by name
@@ -18,7 +18,9 @@ import (
 //  4. what the disks hold is known: whoever is furthest is the survivor, a voter or a
 //     learner. Where so many voters are whole that they are a quorum, they are started, and
 //     nothing is lost
-//  5. the survivor becomes a cluster of one, and serves
+//  5. the survivor becomes a cluster of one, and serves. Where nobody's data is whole, or its
+//     user says so, the voters are made from the newest backup and the changes recorded
+//     since (recover_backup.go)
 //  6. it grows to its size, and what is left of the others is given up
 func recoverQuorum(in Input) fleet.Decision {
 	in.Observation = own(in.Observation, in.Operation.UID)
@@ -37,22 +39,34 @@ func recoverQuorum(in Input) fleet.Decision {
 	if s, found := r.recovered(); found {
 		return r.startRecovered(s)
 	}
-	for i, f := range in.Failures {
-		if f.Step.Kind != fleet.StopHost || !r.isWithout(f.Step.Member) {
-			return failedFor(&in.Failures[i])
-		}
+	if f := r.ends(); f != nil {
+		return failedFor(f)
 	}
-	for _, next := range []func() *fleet.Decision{r.unseen, r.fence, r.reopen, r.startWhole} {
+	if set, begun := r.begunRestore(); begun {
+		return r.goOn(set)
+	}
+	for _, next := range []func() *fleet.Decision{r.unseen, r.fence, r.reopen} {
 		if d := next(); d != nil {
 			return *d
 		}
 	}
-	c, d := r.candidates()
-	if d != nil {
-		return *d
+	if in.Operation.Options.FromBackup != "" {
+		return r.fromStored()
 	}
-	if d := r.outside(c.best); d != nil {
+	c, d := r.candidates()
+	switch {
+	case d != nil:
 		return *d
+	case c.best == nil:
+		return r.fromStored()
+	}
+	for _, next := range []func(candidates) *fleet.Decision{r.startWhole, r.outside} {
+		if d := next(c); d != nil {
+			return *d
+		}
+	}
+	if o := in.Operation.Options; o.Survivor == "" && !o.ToStandby && r.storedHasMore(*c.best) {
+		return r.fromStored()
 	}
 	s, _ := r.find(c.best.Member)
 	step := r.startAs(fleet.RecoverMember, s)
@@ -116,6 +130,8 @@ func (r roster) unseen() *fleet.Decision {
 		}
 		names = append(names, s.name)
 		switch h := s.host; {
+		case h == nil && s.disk == nil:
+			words = append(words, fmt.Sprintf("neither a host nor a disk of %s is seen", s.name))
 		case h == nil:
 			words = append(words, fmt.Sprintf("%s has a disk (%s) and no host", s.name, s.disk.ID))
 		case h.State == fleet.HostRunning:
@@ -195,11 +211,7 @@ func (r roster) reopen() *fleet.Decision {
 
 // startWhole starts the members whose data is whole, if they are a quorum: then nothing
 // is lost.
-func (r roster) startWhole() *fleet.Decision {
-	c, d := r.candidates()
-	if d != nil {
-		return d
-	}
+func (r roster) startWhole(c candidates) *fleet.Decision {
 	voters := c.best.Voters()
 	var wave []fleet.Step
 	for _, whole := range c.whole {
@@ -223,7 +235,7 @@ func (r roster) startWhole() *fleet.Decision {
 
 // candidates are the members that a recovery may start from.
 type candidates struct {
-	best  fleet.DataReport
+	best  *fleet.DataReport  // nil: nobody's data is whole
 	whole []fleet.DataReport // furthest first, and of those that are alike, voters first
 	// broken are the others that were looked at.
 	broken []fleet.DataReport
@@ -243,6 +255,10 @@ func (r roster) candidates() (candidates, *fleet.Decision) {
 		switch {
 		case data == nil:
 			return answer(wait("it is not known what the disk of %s holds%s; submit the operation again", s.name, r.in.silent()))
+		case r.halfMade(s, *data):
+			half := *data
+			half.Damage = append(slices.Clone(data.Damage), "it was made from a backup by an attempt that did not come to its end")
+			c.broken = append(c.broken, half)
 		case len(data.Damage) > 0 || !data.Votes() && !data.Learns():
 			c.broken = append(c.broken, *data)
 		default:
@@ -254,20 +270,19 @@ func (r roster) candidates() (candidates, *fleet.Decision) {
 	})
 	switch {
 	case len(c.whole) == 0:
-		return answer(blocked(fleet.Lost, "no member of %s has whole data%s; restore a backup into a new cluster, or bring another disk back and submit the operation again",
-			cluster, brokenWords(c.broken)))
-	case slices.ContainsFunc(c.whole, func(d fleet.DataReport) bool { return d.ClusterID != c.whole[0].ClusterID }):
-		return answer(blocked(fleet.Conflict, "the disks of %s hold data of different clusters (%s and others); move away what is not of this one, and submit the operation again",
-			cluster, c.whole[0].ClusterID))
+		return c, nil
+	case r.in.Operation.Options.Survivor == "" && slices.ContainsFunc(c.whole, func(d fleet.DataReport) bool { return d.ClusterID != c.whole[0].ClusterID }):
+		return answer(blocked(fleet.Conflict, "the disks of %s hold data of different clusters (%s and others); say which to go on from: flotilla recover %s --survivor NAME",
+			cluster, c.whole[0].ClusterID, cluster))
 	}
-	c.best = c.whole[0]
+	c.best = &c.whole[0]
 	if wish := r.in.Operation.Options.Survivor; wish != "" {
 		i := slices.IndexFunc(c.whole, func(d fleet.DataReport) bool { return d.Member == wish })
 		if i < 0 {
 			return answer(blocked(fleet.Invalid, "%s cannot be recovered from: it is no member whose data is whole%s; name another one, or none: flotilla recover %s",
 				wish, brokenWords(c.broken), cluster))
 		}
-		c.best = c.whole[i]
+		c.best = &c.whole[i]
 	}
 	return c, nil
 }
@@ -289,9 +304,9 @@ func brokenWords(broken []fleet.DataReport) string {
 
 // outside stops a recovery while a voter that the survivor knows of is neither seen nor
 // given up.
-func (r roster) outside(best fleet.DataReport) *fleet.Decision {
+func (r roster) outside(c candidates) *fleet.Decision {
 	var names, words []string
-	for _, m := range best.Voters() {
+	for _, m := range c.best.Voters() {
 		name := cmp.Or(m.Name, "member-"+m.ID)
 		if _, seen := r.find(name); !seen && !r.isWithout(name) {
 			names, words = append(names, name), append(words, fmt.Sprintf("%s is a voter, and neither a host nor a disk of it is seen", name))
@@ -302,56 +317,4 @@ func (r roster) outside(best fleet.DataReport) *fleet.Decision {
 	}
 	d := r.needsWithout(names, words)
 	return &d
-}
-
-// Loss says in words what a recovery is about to go on from, and what may be lost by it.
-func Loss(in Input, d fleet.Decision) []string {
-	if in.Operation.Kind == fleet.RestorePrefixes && d.Verdict == fleet.VerdictAct {
-		return in.keysLoss(d.Wave)
-	}
-	if in.Operation.Kind == fleet.RestoreCluster && d.Verdict == fleet.VerdictAct {
-		in.Observation = own(in.Observation, in.Operation.UID)
-		return newRoster(in).restoreLoss(d.Wave)
-	}
-	if len(d.Wave) != 1 || d.Wave[0].Kind != fleet.RecoverMember {
-		return nil
-	}
-	in.Observation = own(in.Observation, in.Operation.UID)
-	r := newRoster(in)
-	c, stop := r.candidates()
-	if stop != nil {
-		return nil
-	}
-	best := c.best
-	who := best.Member
-	if best.Learns() {
-		who += ", a learner,"
-	}
-	words := []string{fmt.Sprintf("%s becomes a cluster of one, at entry %d of term %d, revision %d or later, with %d keys",
-		who, best.Last.Index, best.Last.Term, best.Revision, best.Keys)}
-	for _, other := range c.whole {
-		if other.Last.Compare(best.Last) > 0 {
-			words = append(words, fmt.Sprintf("%s is further, at entry %d of term %d: what only it has is lost", other.Member, other.Last.Index, other.Last.Term))
-		}
-	}
-	if n := best.Unproven(); n > 0 {
-		words = append(words, fmt.Sprintf("its last %d entries are not known to be committed; they are kept, and become so", n))
-	}
-	if best.Torn != "" {
-		words = append(words, "its log is torn ("+best.Torn+"): what was behind is lost")
-	}
-	for _, broken := range c.broken {
-		words = append(words, "lost, as far as no other has it: what only "+broken.Member+" had"+brokenWords([]fleet.DataReport{broken}))
-	}
-	unseen := 0
-	for _, m := range best.Voters() {
-		if name := cmp.Or(m.Name, "member-"+m.ID); in.Observation.DataOf(name) == nil {
-			unseen++
-			words = append(words, "lost: what only "+name+" had, which is not seen")
-		}
-	}
-	if voters := len(best.Voters()); unseen+len(c.broken) >= voters/2+1 {
-		words = append(words, fmt.Sprintf("%d of %d voters are not there, which is a quorum: they may have acknowledged writes that nobody else has", unseen+len(c.broken), voters))
-	}
-	return words
 }

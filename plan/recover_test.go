@@ -26,6 +26,14 @@ func (w *walk) lossyLife() {
 			w.run(w.operation(fleet.StartCluster, w.spec, fleet.Options{}), enough, false)
 		}
 		w.world.Candid()
+		stored := w.once(2, "a backup is stored")
+		if stored {
+			w.world.Record()
+			w.world.Write()
+			if w.once(2, "changes are recorded") {
+				w.world.Record()
+			}
+		}
 		w.loseQuorum()
 		for range w.choose(3, "rough recoveries") {
 			w.idle()
@@ -34,11 +42,16 @@ func (w *walk) lossyLife() {
 			}
 		}
 		w.calm()
-		for range 3 { // what is seen of it in the end may need another word of the user's
+		for attempt := range 3 { // what is seen of it in the end may need another word of the user's
 			if !w.may(fleet.RecoverQuorum) || w.world.Quorum() {
 				break
 			}
 			op := w.recovery(false)
+			if u := w.unfinished; attempt > 0 && stored && u != nil && u.Options.FromBackup == "" && u.Kind == fleet.RecoverQuorum {
+				w.ops--
+				op.Options.FromBackup = fleet.NewestBackup // what came of the attempt before is not to be gone on with
+				op = w.operation(fleet.RecoverQuorum, w.spec, op.Options)
+			}
 			e := w.run(op, enough, false)
 			if e.Verdict == fleet.VerdictDone {
 				w.tally.done++
@@ -51,6 +64,9 @@ func (w *walk) lossyLife() {
 		}
 		if w.may(fleet.RecoverQuorum) && !w.world.Quorum() && w.recoverable() {
 			broken("a member has whole data where its host answers, and no quorum serves after three recoveries in calm weather")
+		}
+		if w.may(fleet.RecoverQuorum) && !w.world.Quorum() && stored {
+			broken("a backup is stored, and no quorum serves after three recoveries in calm weather")
 		}
 	}
 	w.takeDown()
@@ -100,6 +116,9 @@ func (w *walk) recovery(careless bool) fleet.Operation {
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		h := obs.Host(name)
+		if h != nil && h.Report != nil && obs.Disk(name) == nil && !w.world.Up(name) {
+			without = append(without, name)
+		}
 		if (h == nil || h.Report == nil) && !w.world.Up(name) && (h == nil || h.State != fleet.HostRunning || !w.world.Running(name)) {
 			without = append(without, name)
 		}
@@ -107,7 +126,11 @@ func (w *walk) recovery(careless bool) fleet.Operation {
 	if careless && len(without) > 0 && w.once(6, "one is not given up") {
 		without = without[1:]
 	}
-	return w.operation(fleet.RecoverQuorum, w.spec, fleet.Options{Without: without, AcceptLoss: true})
+	from := ""
+	if careless && w.once(6, "from a backup") {
+		from = fleet.NewestBackup
+	}
+	return w.operation(fleet.RecoverQuorum, w.spec, fleet.Options{Without: without, FromBackup: from, AcceptLoss: true})
 }
 
 // recoverable says that some member could be recovered from.
@@ -137,6 +160,24 @@ func (r *rules) recovers(in plan.Input, wave []fleet.Step) {
 			broken("%s: no quorum was seen", s)
 		case fleet.RecoverMember:
 			r.recoversFrom(in, s)
+		case fleet.RestoreMember:
+			r.recoversFromBackup(in, s)
+		}
+	}
+	r.startsAlike(in, wave)
+}
+
+// recoversFromBackup judges that a member's data is made from a backup only where nobody's
+// data is whole that could be seen, or where its user says so, and while nobody runs.
+func (r *rules) recoversFromBackup(in plan.Input, s fleet.Step) {
+	begun := r.made[in.Operation.Generation]
+	for _, name := range r.world.Names() {
+		if r.world.Running(name) && !slices.Contains(in.Operation.Options.Without, name) {
+			broken("%s: %s runs", s, name)
+		}
+		h := in.Observation.Host(name)
+		if h != nil && h.Report != nil && r.world.HasData(name) && !r.world.Fresh(name) && in.Operation.Options.FromBackup == "" && !begun {
+			broken("%s: %s is whole", s, name)
 		}
 	}
 }

@@ -206,7 +206,8 @@ func (r roster) startRestored(chosen []seat) fleet.Decision {
 	if len(wave) > 0 {
 		return act(wave...)
 	}
-	return wait("%s was restored, and does not serve yet%s; if that does not pass, see why, and submit the operation again", r.in.Operation.Cluster, r.in.silent())
+	return wait("%s was restored, and does not serve yet%s; if that does not pass, see why, and submit the operation again, or, if what was made is lost again: flotilla recover %s --from-backup",
+		r.in.Operation.Cluster, r.in.silent(), r.in.Operation.Cluster)
 }
 
 // restores gives the step for every voter of a new cluster that is to begin with a backup

@@ -32,12 +32,14 @@ type rules struct {
 	// waived stays so: members that were stopped under a waiver wrote after the
 	// snapshot that an attempt before it took, and nothing on their hosts tells.
 	waived bool
+	// made are the generations of operations that made a member's data from a backup.
+	made map[string]bool
 }
 
 func newRules(world *model.World) rules {
 	return rules{
 		world: world, bought: map[string]string{}, hosts: map[string][]string{}, startedOn: map[string]string{}, wrote: map[string]bool{},
-		ids: map[string]uint64{}, left: map[string]bool{}, taken: map[string]bool{},
+		ids: map[string]uint64{}, left: map[string]bool{}, taken: map[string]bool{}, made: map[string]bool{},
 	}
 }
 
@@ -86,7 +88,10 @@ func (r *rules) decision(in plan.Input, d fleet.Decision) {
 		broken("%s: act without a step", op.Cluster)
 	}
 	r.forget()
-	if !making(op.Kind) {
+	switch {
+	case op.Kind == fleet.RestoreCluster && !(r.made[op.Generation] && r.world.Quorum() && !r.world.HalfMade()):
+		r.restoresInPlace(in, d)
+	case !making(op.Kind):
 		r.change(in, d.Wave)
 	}
 }
@@ -165,6 +170,9 @@ func (r *rules) after(op fleet.Operation, s fleet.Step, err error) {
 	if fleet.Is(err, fleet.Invalid) {
 		broken("%s was refused as invalid: %v", s, err)
 	}
+	if s.Kind == fleet.RestoreMember && err == nil {
+		r.restored(op, s)
+	}
 	r.note(s)
 	if a, b, found := r.world.Distrust(); found {
 		broken("after %s, %s and %s do not trust each other", s, a, b)
@@ -195,6 +203,15 @@ func (r *rules) after(op fleet.Operation, s fleet.Step, err error) {
 		if r.world.HoldsData(disk) != "" && r.startedOn[disk] == "" || s.Kind == fleet.AttachDisk && r.startedOn[disk] != "" {
 			r.startedOn[disk] = s.HostID
 		}
+	}
+}
+
+// restored notes that members are others from now on, under the names that they had.
+func (r *rules) restored(op fleet.Operation, s fleet.Step) {
+	r.made[op.Generation] = r.made[op.Generation] || r.world.HasRestored(s)
+	for _, e := range s.Initial {
+		delete(r.ids, e.Member)
+		delete(r.left, e.Member)
 	}
 }
 

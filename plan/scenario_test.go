@@ -28,7 +28,7 @@ import (
 //	upgrade version=3.7.3
 //	roll snapshot-count=20000 max-learners=3 certificates=trust-new-ca
 //	stop [skip-final-snapshot] | start
-//	recover [without=(orders-1,orders-2)]
+//	recover [without=(orders-1,orders-2)] [survivor=orders-3] [from-backup=newest]
 //	                                            each begins an operation and shows its plan; the
 //	                                            one before, if it is not over, was cancelled.
 //	                                            allow-downtime goes with any of them
@@ -41,6 +41,7 @@ import (
 //	until kind=StartMember                      goes on until that is what comes next
 //	run                                         goes on until it is over
 //	observe                                     shows the world
+//	loss                                        says what a recovery or restore is about to lose
 //	left                                        says what the operation leaves half done
 //	fault …                                     breaks something, or mends it: scenario.fault
 //	hide host orders-1 | show host orders-1     neither the host nor its member answers us
@@ -115,6 +116,9 @@ func (s *scenario) do(d *datadriven.TestData) (string, error) {
 		return s.run(func(fleet.Decision) bool { return false }), nil
 	case "observe":
 		return s.observe(), nil
+	case "loss":
+		in := s.look()
+		return strings.Join(plan.Loss(in, plan.Next(in)), "\n") + "\n", nil
 	case "left":
 		return strings.Join(plan.Left(s.look()), "\n") + "\n", nil
 	case "fault", "hide", "show", "cut":
@@ -181,6 +185,10 @@ func (s *scenario) wanted(d *datadriven.TestData) (fleet.Spec, fleet.Options, er
 			options.Members = arg.Vals
 		case "without":
 			options.Without = arg.Vals
+		case "survivor":
+			options.Survivor = value
+		case "from-backup":
+			options.FromBackup = value
 		case "leave":
 			options.Leave = value
 		case "backup":

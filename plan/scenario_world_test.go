@@ -90,6 +90,7 @@ func (s *scenario) member(m fleet.ObservedMember, obs fleet.Observation) string 
 //	bad | good version=3.7.3                    its members never serve
 //	unknown | known                             what cannot be seen, in the input's words
 //	write                                       a client writes; no fault at all
+//	record                                      a backup is taken, or changes since are stored
 //	settle                                      what is under way comes to its end
 func (s *scenario) fault(d *datadriven.TestData) (string, error) {
 	args := d.CmdArgs
@@ -119,6 +120,8 @@ func (s *scenario) fault(d *datadriven.TestData) (string, error) {
 		world.Fix(args[1].Vals[0])
 	case "write":
 		world.Write()
+	case "record":
+		world.Record()
 	case "unknown":
 		s.unknowns = []string{strings.TrimSpace(d.Input)}
 	case "known":

@@ -31,7 +31,8 @@ type walk struct {
 	// there may be at a time; zero means any number.
 	wounds []wound
 	limit  int
-	mild   bool // nothing breaks that an observation does not show
+	backup *fleet.Restore // what is restored
+	mild   bool           // nothing breaks that an observation does not show
 	// seen are the observations of the running operation, before those of the ones
 	// before it: what a list that lags behind may show.
 	seen    []fleet.Observation

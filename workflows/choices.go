@@ -27,6 +27,7 @@ func (c *cluster) checkOptions(r SubmitRequest) error {
 		{"without", len(o.Without) > 0, []fleet.OperationKind{fleet.RecoverQuorum, fleet.RestoreCluster}},
 		{"survivor", o.Survivor != "", []fleet.OperationKind{fleet.RecoverQuorum}},
 		{"toStandby", o.ToStandby, []fleet.OperationKind{fleet.RecoverQuorum}},
+		{"fromBackup", o.FromBackup != "", []fleet.OperationKind{fleet.RecoverQuorum}},
 		{"acceptLoss", o.AcceptLoss, []fleet.OperationKind{fleet.RecoverQuorum, fleet.RestoreCluster, fleet.RestorePrefixes}},
 		{"restore", o.Restore != nil, []fleet.OperationKind{fleet.CreateCluster, fleet.RestoreCluster, fleet.RestorePrefixes}},
 		{"adopt", o.Adopt != nil, []fleet.OperationKind{fleet.AdoptCluster}},
@@ -51,6 +52,10 @@ func (c *cluster) checkOptions(r SubmitRequest) error {
 		return fleet.Errorf(fleet.Invalid, "request", "options.survivor: %s is given up by options.without", o.Survivor)
 	case o.ToStandby && len(c.Spec.Standby.Zones) == 0:
 		return fleet.Errorf(fleet.Invalid, "request", "options.toStandby: %s has no standby (standby.zones in its spec)", c.Name)
+	case o.ToStandby && o.FromBackup != "":
+		return fleet.Errorf(fleet.Invalid, "request", "options.toStandby and options.fromBackup exclude each other: a standby's place is gone to with the standby's data")
+	case o.Survivor != "" && o.FromBackup != "":
+		return fleet.Errorf(fleet.Invalid, "request", "options.survivor and options.fromBackup both say what to recover from; name one of them")
 	case o.Leave != "" && len(o.Members) > 0:
 		return fleet.Errorf(fleet.Invalid, "request", "options.leave has no meaning where members names who is to lead")
 	case r.Kind == fleet.AdoptCluster:

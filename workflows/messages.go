@@ -223,6 +223,8 @@ type OperationRecord struct {
 	Marks []fleet.Mark `json:"marks,omitempty"`
 	// Left are the things that it left half done, each in words.
 	Left []string `json:"left,omitempty"`
+	// Lost is what it lost of the data, in words.
+	Lost string `json:"lost,omitempty"`
 	// Dropped are the operations that were to run after it and do not, because it
 	// did not end well.
 	Dropped []OperationRef `json:"dropped,omitempty"`
@@ -268,7 +270,8 @@ type OperationResult struct {
 	FinalSnapshot *fleet.Snapshot `json:"finalSnapshot,omitempty"`
 	// Backup is the one that a BackupCluster took.
 	Backup *fleet.Backup `json:"backup,omitempty"`
-	// Lost is what a decommission destroyed that is in no snapshot, in words.
+	// Lost is what a decommission destroyed that is in no snapshot, or what a recovery did
+	// not bring back, in words.
 	Lost string `json:"lost,omitempty"`
 	// Clean says that nothing of the cluster exists: there is nothing to undo.
 	Clean bool `json:"clean,omitempty"`

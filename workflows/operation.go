@@ -38,6 +38,10 @@ type operation struct {
 	shown string
 	// stop stops the steps in hand for a pause; nil while there are none that can be.
 	stop workflow.CancelFunc
+	// sources are what a recovery could go on from when it chose, the chosen one first, and
+	// recovered is the last revision that it brought back.
+	sources   []fleet.Source
+	recovered int64
 	// ending says that no wave runs any more.
 	ending bool
 }
@@ -112,6 +116,9 @@ func (o *operation) question() fleet.LookRequest {
 
 func (o *operation) saw(look fleet.Look) {
 	o.last, o.acted = look, false
+	if len(look.Sources) > 0 {
+		o.sources = look.Sources
+	}
 	o.furthest = max(o.furthest, look.Observation.Revision)
 	for _, host := range look.Observation.Hosts {
 		o.met(host.Member())
@@ -200,6 +207,7 @@ func (o *operation) settle(ctx workflow.Context, future workflow.Future, index i
 	switch {
 	case err == nil:
 		p.State, p.Note = fleet.StepDone, reply.Note
+		o.recovered = max(o.recovered, reply.Revision)
 		o.memory.Done(p.Step, o.last.Observation)
 		o.memory.Told(reply)
 	case temporal.IsCanceledError(err):

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -78,8 +79,12 @@ func (o *operation) left() []string {
 	return o.last.Left
 }
 
-// lost says what a decommission destroyed that is in no snapshot.
+// lost says what a decommission destroyed that is in no snapshot, and what a recovery did
+// not bring back.
 func (o *operation) lost() string {
+	if o.op.Kind == fleet.RecoverQuorum {
+		return o.notRecovered()
+	}
 	snapshot := o.last.Observation.FinalSnapshot
 	if o.op.Kind != fleet.DecommissionCluster || o.furthest == 0 {
 		return ""
@@ -92,4 +97,29 @@ func (o *operation) lost() string {
 			o.furthest-snapshot.Revision, snapshot.Revision)
 	}
 	return ""
+}
+
+// notRecovered says what a recovery did not bring back, as far as that can be known: in
+// revisions, by the last one that any look, recorder, backup or disk had seen, and in
+// time. Empty where it chose nothing, because a quorum was whole, or did not get so far.
+func (o *operation) notRecovered() string {
+	if len(o.sources) == 0 || o.recovered == 0 {
+		return ""
+	}
+	from := o.sources[0]
+	text := fmt.Sprintf("recovered from %s %s at revision %d; ", from.Kind, from.Name, o.recovered)
+	switch lost := from.Newest() - o.recovered; {
+	case lost > 0:
+		text += fmt.Sprintf("lost: at least %d revisions, for revision %d was seen before", lost, from.Newest())
+	default:
+		text += fmt.Sprintf("no revision is known that is lost: the last one seen before was %d", from.Newest())
+	}
+	switch {
+	case from.Kind == fleet.SourceBackup && from.Over > 0:
+		text += fmt.Sprintf("; whatever was written after %s is lost, up to %s of writes", from.Until.UTC().Format(time.DateTime+" MST"),
+			time.Duration(from.Over).Round(time.Second))
+	case !from.Sure && from.Kind != fleet.SourceBackup:
+		text += "; voters that are gone may have acknowledged writes that nobody else had, in their last moments"
+	}
+	return text
 }

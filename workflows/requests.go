@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"slices"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -84,6 +85,9 @@ func (c *cluster) submit(ctx workflow.Context, r SubmitRequest) (SubmitReply, er
 // begin takes an operation in hand and notes it in the record.
 func (c *cluster) begin(ctx workflow.Context, op fleet.Operation, requestID, by string) SubmitReply {
 	op.By = by
+	if op.Kind == fleet.RecoverQuorum {
+		op = c.lookedBack(ctx, op)
+	}
 	reply := SubmitReply{Operation: op.ID, Kind: op.Kind, WorkflowID: OperationID(c.Name, op.Kind, op.ID), Then: c.queued()}
 	record := OperationRecord{
 		ID: op.ID, RequestID: requestID, Kind: op.Kind, WorkflowID: reply.WorkflowID,
@@ -96,6 +100,22 @@ func (c *cluster) begin(ctx workflow.Context, op fleet.Operation, requestID, by 
 	c.Operations = c.Operations[:min(len(c.Operations), keptOperations)]
 	c.running = &inHand{Operation: op}
 	return reply
+}
+
+// lookedBack notes when a recovery was asked for first, and how far the cluster was when
+// it was looked at last: by that it tells what is lost.
+func (c *cluster) lookedBack(ctx workflow.Context, op fleet.Operation) fleet.Operation {
+	op.Asked = workflow.Now(ctx).UTC().Truncate(time.Second)
+	if c.Summary.Revision > 0 {
+		op.Seen = &fleet.Sighting{Revision: c.Summary.Revision, At: c.Summary.At}
+	}
+	if u := c.Unfinished; u != nil && u.Kind == fleet.RecoverQuorum && !u.Asked.IsZero() {
+		op.Asked = u.Asked
+		if op.Seen == nil {
+			op.Seen = u.Seen
+		}
+	}
+	return op
 }
 
 // awaitStart waits until an operation's workflow can be asked for its progress. A

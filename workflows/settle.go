@@ -26,7 +26,7 @@ func (c *cluster) settle(ctx workflow.Context, op *inHand, before fleet.Phase, r
 			record.State, record.Error, record.ErrorKind = fleet.OperationCancelled, "", ""
 		}
 	}
-	record.Marks, record.Left = result.Progress.Marks, result.Left
+	record.Marks, record.Left, record.Lost = result.Progress.Marks, result.Left, result.Lost
 	if !result.Summary.At.IsZero() {
 		s := result.Summary
 		s.Phase, s.Created = c.Summary.Phase, c.Summary.Created

@@ -23,6 +23,7 @@ func (o *operation) awaitLeave(ctx workflow.Context) (bool, error) {
 	case o.decided == nil && o.needsApproval():
 		o.shown = o.mayLose()
 		return true, o.awaitApproval(ctx)
+	case o.mayLose() != "" && o.mayLose() != o.shown && o.answered(ctx):
 	case o.mayLose() != "" && o.mayLose() != o.shown:
 		o.decided, o.shown = nil, o.mayLose() // whatever was approved of before, this was not
 		return true, o.awaitApproval(ctx)
@@ -43,6 +44,19 @@ func (o *operation) mayLose() string {
 		return ""
 	}
 	return strings.Join(o.last.Loss, "; ")
+}
+
+// answered says that the cluster's policy lets a recovery go on from what it would go on
+// from, and records that. Nobody is asked then.
+func (o *operation) answered(ctx workflow.Context) bool {
+	if o.op.Kind != fleet.RecoverQuorum || len(o.last.Sources) == 0 || !o.last.Policy.Accepts(o.last.Sources[0]) {
+		return false
+	}
+	o.shown = o.mayLose()
+	o.progress.Marks = append(o.progress.Marks, fleet.Mark{
+		Kind: fleet.MarkApproved, By: "policy.acceptLoss: " + string(o.last.Policy.AcceptLoss), Why: o.last.Sources[0].Words, At: workflow.Now(ctx),
+	})
+	return true
 }
 
 func (o *operation) awaitResumption(ctx workflow.Context) error {

@@ -56,6 +56,9 @@ func (w *World) effects(op fleet.Operation, step fleet.Step) ([]func(), error) {
 			}
 		}), nil
 	case fleet.SaveBackup:
+		if step.At != nil {
+			return w.bring(step), nil
+		}
 		if !w.quorum(w.answers) {
 			return nil, noQuorum(op)
 		}

@@ -262,6 +262,7 @@ func (w *World) agree() {
 			continue
 		}
 		s.id = m.id
+		s.fresh = s.fresh && !w.quorum(w.up)
 		if w.downgrade == "" {
 			s.schema = w.minor
 		}

@@ -48,6 +48,8 @@ type World struct {
 	retypes []string
 	// seen is what was looked at on disks, in a forecast.
 	seen []fleet.DataReport
+	// stored is what there is to recover from beside the disks.
+	stored *fleet.Stored
 }
 
 // Retyping has disks that are bought from now on become any of these categories where they are.
@@ -86,6 +88,7 @@ type store struct {
 	oldest, schema string
 	spoiled        bool // no process can open it
 	learner        bool // its member was one when it was removed
+	fresh          bool // it was made from a backup, and never served
 }
 
 // node is what the host side knows.

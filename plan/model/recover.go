@@ -41,7 +41,10 @@ func (w *World) data(hostID, name string) fleet.DataReport {
 			ID: fmt.Sprint(w.members[other].id), Name: other, Learner: w.members[other].learner,
 		})
 	}
-	r.Last = fleet.LogPosition{Term: 1, Index: wholeLog}
+	r.Last = fleet.LogPosition{Term: 2, Index: wholeLog}
+	if s.fresh {
+		r.Last.Term = 1
+	}
 	switch {
 	case m == nil || m.id != id:
 		r.Last.Index = removedLog
@@ -54,6 +57,7 @@ func (w *World) data(hostID, name string) fleet.DataReport {
 
 // look adds what stopped members have on their disks, once none runs where that is seen.
 func (w *World) look(obs *fleet.Observation) {
+	obs.Stored = w.stored
 	for _, h := range obs.Hosts {
 		m := h.Report.Find(h.Member())
 		if m != nil && (m.State == fleet.MemberRunning || m.State == fleet.MemberRestarting) {
@@ -108,8 +112,34 @@ func (w *World) recover(step fleet.Step) ([]func(), error) {
 	}), nil
 }
 
+// Record has all that was written stored: a backup, and the changes since.
+func (w *World) Record() {
+	if w.stored == nil {
+		w.stored = &fleet.Stored{Backup: fleet.Backup{ID: "b1", Cluster: "orders", UID: "uid-of-orders", Revision: w.revision}, History: "c1"}
+		return
+	}
+	stored := *w.stored
+	stored.Backup.Reach = &fleet.Reach{Revision: w.revision}
+	w.stored = &stored
+}
+
+// bring makes a backup of the newest one and the changes recorded since.
+func (w *World) bring(step fleet.Step) []func() {
+	return effects(func() {}, func() {
+		made := fleet.Stored{Backup: fleet.Backup{
+			ID: fmt.Sprintf("%s-at-%d", step.Restore.ID, step.At.Revision), Cluster: step.Restore.Cluster, UID: step.Restore.UID, Revision: step.At.Revision,
+		}, History: "c1"}
+		if w.stored == nil || w.stored.Backup.Revision < made.Backup.Revision {
+			w.stored = &made
+		}
+	})
+}
+
 // Lost says that a recovery lost what was acknowledged.
 func (w *World) Lost() bool { return w.lost }
+
+// Fresh says that a member's data was made from a backup and never served.
+func (w *World) Fresh(name string) bool { s := w.storeOf(name); return s != nil && s.fresh }
 
 // HasData says that a member's disk can be read, and is the member's.
 func (w *World) HasData(name string) bool {

@@ -1,6 +1,10 @@
 package model
 
-import "github.com/flotilla-etcd/flotilla/fleet"
+import (
+	"cmp"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
 
 // restore makes a stopped member's data from a backup. When all have it, they are another
 // cluster than the one that was.
@@ -17,20 +21,25 @@ func (w *World) restore(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		return nil, nil
 	case m.State != fleet.MemberStopped && m.State != fleet.MemberPrepared:
 		return nil, fleet.Errorf(fleet.Conflict, "member "+step.Member, "runs")
-	case d == nil || op.Kind == fleet.RestoreCluster && w.stores[d.ID] == nil:
+	case d == nil || step.Restore == nil && op.Kind == fleet.RestoreCluster && w.stores[d.ID] == nil:
 		return nil, fleet.Errorf(fleet.NotFound, "disk of "+step.Member, "is not there")
 	}
 	return effects(func() {}, func() {
-		done := &fleet.Restored{Token: step.Token, From: op.Options.Restore.String()}
+		from := cmp.Or(step.Restore, op.Options.Restore)
+		done := &fleet.Restored{Token: step.Token, From: from.String(), Backup: from.ID}
 		for _, e := range step.Initial {
 			done.Members = append(done.Members, e.Member)
 		}
 		m.Restored = done
-		if op.Kind != fleet.RestoreCluster {
+		if op.Kind == fleet.CreateCluster {
 			return // it never formed; its start makes it a member
 		}
 		w.beginAnew(step, done.Members)
-		w.stores[d.ID].id, w.stores[d.ID].spoiled = w.members[step.Member].id, false
+		if w.stores[d.ID] == nil {
+			w.stores[d.ID] = &store{member: step.Member, under: Membership(step), size: d.Size}
+		}
+		s := w.stores[d.ID]
+		s.id, s.spoiled, s.fresh = w.members[step.Member].id, false, true
 	}), nil
 }
 
@@ -55,4 +64,21 @@ func (w *World) beginAnew(step fleet.Step, all []string) {
 		w.members[name] = entry
 	}
 	w.leader, w.downgrade, w.seen = "", "", nil
+}
+
+// HasRestored says that a member's data was made by a step, and that it is a member since.
+func (w *World) HasRestored(step fleet.Step) bool {
+	_, _, m := w.process(step.Member)
+	return m != nil && m.Restored != nil && m.Restored.Token == step.Token
+}
+
+// HalfMade says that of the members which are to be made from one backup some were not yet.
+func (w *World) HalfMade() bool {
+	for name, entry := range w.members {
+		_, _, m := w.process(name)
+		if entry.epoch != "" && m != nil && (m.Restored == nil || m.Restored.Token != entry.epoch) {
+			return true
+		}
+	}
+	return false
 }

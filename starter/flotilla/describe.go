@@ -140,6 +140,7 @@ func describeText(o terminal.Output, v described, clock terminal.Clock) string {
 		for i, left := range v.Operations[0].Left {
 			row(heading(i, "half done"), "%s", o.Paint(terminal.Yellow, left))
 		}
+		row("lost", "%s", o.Paint(terminal.Yellow, v.Operations[0].Lost))
 	}
 	if !s.At.IsZero() {
 		row("members", "%s healthy, %s", healthText(s), clock.Ago(s.At))

@@ -10,11 +10,14 @@ import (
 func recoverQuorum() *verb {
 	var options fleet.Options
 	return &verb{
-		kind: fleet.RecoverQuorum, use: "recover NAME", short: "Bring back a cluster that lost its quorum, from what its disks hold",
+		kind: fleet.RecoverQuorum, use: "recover NAME", short: "Bring back a cluster that lost its quorum, from what its disks or backups hold",
 		long: `Bring back a cluster that lost its quorum. What is left of it is stopped, and its disks
 are looked at. Where they are a quorum, they are started again, and nothing is lost. Else
 the member that is furthest becomes a cluster of one, with everything that it has, and grows
-to its size. Before that it waits for flotilla approve, and says what may be lost.
+to its size. Where nobody's data is whole, or a backup and the changes recorded since have
+more for sure, the voters are made from those, on new hosts where hosts or disks are gone.
+Before any of that it waits for flotilla approve, and says what may be lost by that, and
+what it could go on from else: --survivor and --from-backup choose.
 
 What cannot be seen is never taken for dead: it may serve. --without says of a member that
 it does not, and gives up what only it has.
@@ -28,17 +31,21 @@ It asks for the name of the cluster on a terminal; elsewhere it wants --yes.`,
 		example: `  flotilla recover orders
   flotilla recover orders --without orders-2,orders-3
   flotilla recover orders --without orders-2,orders-3 --yes --accept-loss
-  flotilla recover orders --to-standby --without orders-1,orders-2,orders-3`,
+  flotilla recover orders --to-standby --without orders-1,orders-2,orders-3
+  flotilla recover orders --from-backup
+  flotilla recover orders --from-backup=20260314t0215`,
 		flags: func(cmd *cobra.Command) {
 			cmd.Flags().StringSliceVar(&options.Without, "without", nil, "members that cannot be seen, do not serve, and whose data is given up")
 			cmd.Flags().StringVar(&options.Survivor, "survivor", "", "the member to recover from (default the one that is furthest)")
+			cmd.Flags().StringVar(&options.FromBackup, "from-backup", "", "recover from the newest backup and the changes since, or as one was by its `ID`")
+			cmd.Flags().Lookup("from-backup").NoOptDefVal = fleet.NewestBackup
 			cmd.Flags().BoolVar(&options.ToStandby, "to-standby", false, "make the standby's place the cluster's home, by the workers of that region")
 			cmd.Flags().BoolVar(&options.AcceptLoss, "accept-loss", false, "go on without approval of what may be lost")
 		},
 		wish: func(*cobra.Command, []string) (wish, error) { return wish{options: options}, nil },
 		warning: func(w wish) string {
 			if w.options.AcceptLoss {
-				return "recovering it stops what is left of it, and may lose what its survivor does not have, without asking again"
+				return "recovering it stops what is left of it, and may lose what it is recovered from does not have, without asking again"
 			}
 			return "recovering it stops what is left of it; before anything is lost, it asks again"
 		},
