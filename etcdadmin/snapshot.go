@@ -38,6 +38,10 @@ type SnapshotFacts struct {
 	Hash uint32
 	// Size is that of the file, with its checksum.
 	Size fleet.Bytes
+
+	// bump is 1 in a store that was restored with its revision moved on: etcdutl leaves an
+	// empty record there, of a key without a name, which no client can write or read.
+	bump int
 }
 
 // pageSize is the smallest page of a bbolt file. The checksum makes a snapshot
@@ -157,7 +161,7 @@ func restore(ctx context.Context, path, dir, resource string) (facts SnapshotFac
 	case err != nil:
 		return SnapshotFacts{}, damaged(resource, "what was restored cannot be read: "+err.Error())
 	// The revision of an empty store is 1, though nothing in the file has it.
-	case facts.Revision != max(source.Revision, 1) || facts.Keys != source.TotalKey:
+	case facts.Revision != max(source.Revision, 1) || facts.Keys+facts.bump != source.TotalKey:
 		return SnapshotFacts{}, damaged(resource, fmt.Sprintf("it holds %d keys at revision %d, but %d keys at revision %d were restored",
 			source.TotalKey, source.Revision, facts.Keys, facts.Revision))
 	}
@@ -205,7 +209,13 @@ func factsOf(ctx context.Context, store mvcc.KV) (SnapshotFacts, error) {
 	if err != nil {
 		return SnapshotFacts{}, fmt.Errorf("no keys: %w", err)
 	}
-	return SnapshotFacts{Revision: revision, Compacted: max(0, hash.CompactRevision), Keys: all.Count, Hash: hash.Hash}, nil
+	unnamed, err := tx.Range(ctx, []byte{}, nil, mvcc.RangeOptions{CountOnly: true})
+	if err != nil {
+		return SnapshotFacts{}, fmt.Errorf("no keys: %w", err)
+	}
+	return SnapshotFacts{
+		Revision: revision, Compacted: max(0, hash.CompactRevision), Keys: all.Count, Hash: hash.Hash, bump: unnamed.Count,
+	}, nil
 }
 
 func damaged(resource, why string) error {

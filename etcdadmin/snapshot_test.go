@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/etcdutl/v3/snapshot"
+	"go.uber.org/zap"
 
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/etcdadmin/etcdtest"
@@ -87,6 +89,24 @@ func TestSnapshot(t *testing.T) {
 			require.Equal(t, facts.Hash, fromLearner.Hash)
 		})
 	}
+}
+
+// A cluster that was restored with its revision moved on has a record more than keys.
+func TestSnapshotOfWhatWasRestored(t *testing.T) {
+	cluster := etcdtest.Start(t, etcdtest.V37, 1)
+	keys := fillStore(t, cluster.Client(t))
+	saved := save(t, connect(t, cluster), cluster.Members[0].Name)
+	dir := filepath.Join(t.TempDir(), "data")
+	require.NoError(t, snapshot.NewV3(zap.NewNop()).Restore(snapshot.RestoreConfig{
+		SnapshotPath: saved, OutputDataDir: dir, Name: "m1", PeerURLs: []string{"http://127.0.0.1:1"},
+		InitialCluster: "m1=http://127.0.0.1:1", InitialClusterToken: "restored", RevisionBump: 1000, MarkCompacted: true,
+	}))
+	db, err := os.ReadFile(filepath.Join(dir, "member", "snap", "db"))
+	require.NoError(t, err)
+	sum := sha256.Sum256(db)
+	path := filepath.Join(t.TempDir(), "again.db")
+	require.NoError(t, os.WriteFile(path, append(db, sum[:]...), 0o600))
+	require.Equal(t, keys, verify(t, path).Keys)
 }
 
 func verify(t *testing.T, path string) etcdadmin.SnapshotFacts {

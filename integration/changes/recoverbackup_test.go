@@ -95,7 +95,7 @@ func comesBackFromChanges(t *testing.T, e *harness.Env, version string) {
 	}
 	require.NotEmpty(t, found)
 	t.Logf("%d writes were acknowledged, the last %d of them are lost", len(acknowledged), gone)
-	e.Decommission(spec.Name, fleet.Options{SkipFinalSnapshot: true})
+	e.Decommission(spec.Name, fleet.Options{}) // with a final snapshot, of what was restored
 }
 
 // writeUntilRecorded writes until changes beyond the backup are stored and some hundred
