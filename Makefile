@@ -12,6 +12,10 @@ RACE := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env 
 # we depend on takes two cores some minutes each time.
 STATIC := CGO_ENABLED=0 GOFLAGS='$(strip $(shell $(GO) env GOFLAGS) -trimpath)'
 
+# What vet finds, the linter finds; with the tests it would read all that we depend on
+# again, once for each way of compiling.
+GOTEST := $(GO) test -vet=off
+
 # Tests start real servers and clusters; more packages at a time than this only
 # makes each of them slow.
 PARALLEL ?= 2
@@ -47,8 +51,8 @@ test: programs test-tools ## all tests, with real Temporal, etcd and S3
 	@set -e; packages=$$($(GO) list $(PACKAGES)); \
 	parts=$$(printf '%s\n' $$packages | grep -Ev '$(WHOLE)' || true); \
 	whole=$$(printf '%s\n' $$packages | grep -E '$(WHOLE)' || true); \
-	[ -z "$$parts" ] || $(GO) test $(RACE) -timeout $(TIMEOUT) -p $(PARALLEL) $(if $(RUN),-run '$(RUN)') $$parts; \
-	[ -z "$$whole" ] || $(STATIC) $(GO) test -timeout $(TIMEOUT) -p 1 $(if $(RUN),-run '$(RUN)') $$whole
+	[ -z "$$parts" ] || $(GOTEST) $(RACE) -timeout $(TIMEOUT) -p $(PARALLEL) $(if $(RUN),-run '$(RUN)') $$parts; \
+	[ -z "$$whole" ] || $(STATIC) $(GOTEST) -timeout $(TIMEOUT) -p 1 $(if $(RUN),-run '$(RUN)') $$whole
 
 test-short: ## the tests that start nothing
 	$(STATIC) $(GO) test -short -timeout 5m $(if $(RUN),-run '$(RUN)') $(PACKAGES)
@@ -56,7 +60,7 @@ test-short: ## the tests that start nothing
 test-tools: # with the toolbox's own flags, so that what it compiled is used again
 	$(STATIC) $(GO) -C tools test ./...
 	$(TOOLBOX) temporal-server
-	$(STATIC) $(GO) -C tools/temporal test -p 2 -timeout $(TIMEOUT) ./...
+	$(STATIC) $(GO) -C tools/temporal test -vet=off -p 2 -timeout $(TIMEOUT) ./...
 
 lint: ## the rules that are held by a linter, not by goodwill
 	$(TOOLBOX) lint
