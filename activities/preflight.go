@@ -122,7 +122,7 @@ func (p *Planner) missing(ctx context.Context, spec fleet.Spec, wanted needs) (f
 	}
 	places := slices.SortedFunc(maps.Keys(wanted.wares), func(a, b fleet.Place) int { return strings.Compare(a.String(), b.String()) })
 	for _, place := range places {
-		var provider iaas.Provider = p.Provider
+		provider := p.Provider
 		machine := "machine"
 		if place != (fleet.Place{}) {
 			there, err := p.span.Elsewhere(place)

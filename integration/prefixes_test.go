@@ -47,7 +47,9 @@ func TestRestorePrefixes(t *testing.T) {
 	lease, err := a.Grant(t.Context(), 36000)
 	require.NoError(t, err)
 	many(10000, func(i int) clientv3.Op { return clientv3.OpPut(shop(i), strings.Repeat(fmt.Sprint(i), 20)) })
-	many(100, func(i int) clientv3.Op { return clientv3.OpPut(fmt.Sprintf("held/%d", i), "x", clientv3.WithLease(lease.ID)) })
+	many(100, func(i int) clientv3.Op {
+		return clientv3.OpPut(fmt.Sprintf("held/%d", i), "x", clientv3.WithLease(lease.ID))
+	})
 	_, err = a.Put(t.Context(), "beside", "before")
 	require.NoError(t, err)
 	require.Zero(t, e.CLI("backup", spec.Name).Code)
@@ -89,7 +91,7 @@ func TestRestorePrefixes(t *testing.T) {
 	}
 	halfway("keys are being put back", 5)
 	worker.Kill()
-	worker = e.StartWorker("flotilla-worker")
+	e.StartWorker("flotilla-worker")
 	halfway("another worker goes on", 15)
 	require.Zero(t, e.CLI("pause", spec.Name).Code)
 	harness.Eventually(t, "it is paused", func(ctx context.Context) error {

@@ -89,7 +89,7 @@ func (r *rules) decision(in plan.Input, d fleet.Decision) {
 	}
 	r.forget()
 	switch {
-	case op.Kind == fleet.RestoreCluster && !(r.made[op.Generation] && r.world.Quorum() && !r.world.HalfMade()):
+	case op.Kind == fleet.RestoreCluster && (!r.made[op.Generation] || !r.world.Quorum() || r.world.HalfMade()):
 		r.restoresInPlace(in, d)
 	case !making(op.Kind):
 		r.change(in, d.Wave)

@@ -12,8 +12,9 @@ mkdir started 2>/dev/null || exit 0
 
 # The shell leads a process group; when the limit is over, the group is killed,
 # this shell with it. What was in time has then written its exit code before.
+# A shell that has just been forked to become the sleep can miss a milder signal.
 (
-	trap 'kill $! 2>/dev/null; exit 0' TERM
+	trap 'kill -s KILL $! 2>/dev/null; exit 0' TERM
 	sleep "$limit" &
 	wait $!
 	mkdir expired && kill -s KILL -- "-$$"
