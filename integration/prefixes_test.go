@@ -46,7 +46,10 @@ func TestRestorePrefixes(t *testing.T) {
 	shop := func(i int) string { return fmt.Sprintf("shop/%06d", i) }
 	lease, err := a.Grant(t.Context(), 36000)
 	require.NoError(t, err)
-	many(10000, func(i int) clientv3.Op { return clientv3.OpPut(shop(i), strings.Repeat(fmt.Sprint(i), 20)) })
+	// So many bytes that it takes some seconds to put them back.
+	many(10000, func(i int) clientv3.Op {
+		return clientv3.OpPut(shop(i), strings.Repeat(fmt.Sprintf("%05d", i), 1000))
+	})
 	many(100, func(i int) clientv3.Op {
 		return clientv3.OpPut(fmt.Sprintf("held/%d", i), "x", clientv3.WithLease(lease.ID))
 	})
