@@ -43,8 +43,8 @@ demo: build ## show it: a cluster is created, used, survives a killed worker, is
 
 # The tests of the whole start programs that are built without the race detector, kill
 # things and wait for others to notice, which takes the machine: they come last, one
-# package at a time, and without it.
-WHOLE := /integration(/changes|/clouds|/bench)?$$
+# package at a time, and without it. plan has one goroutine and nothing but computing.
+WHOLE := /(plan|integration(/changes|/clouds|/bench)?)$$
 
 test: programs test-tools ## all tests, with real Temporal, etcd and S3
 	$(TOOLBOX) test
