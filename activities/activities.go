@@ -108,6 +108,7 @@ func Register(registry Registry, r Region) {
 		string(fleet.AdoptMember):       hosts.AdoptMember,
 		string(fleet.RecoverMember):     hosts.RecoverMember,
 		string(fleet.RestoreMember):     hosts.RestoreMember,
+		string(fleet.DiscardData):       hosts.DiscardData,
 		string(fleet.AddLearner):        members.AddLearner,
 		string(fleet.AwaitHealthy):      members.AwaitHealthy,
 		string(fleet.AwaitInSync):       members.AwaitInSync,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/flotilla-etcd/flotilla/backup"
@@ -65,6 +66,22 @@ func (h *Hosts) restore(ctx context.Context, op fleet.Operation, step fleet.Step
 		text += "; what it had is kept on its disk"
 	}
 	return fleet.StepReply{Note: text, Revision: m.Revision}, nil
+}
+
+// DiscardData deletes what restores and recoveries put aside on a member's disk.
+func (h *Hosts) DiscardData(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	host, err := h.Provider.Host(ctx, r.Step.HostID)
+	if err != nil {
+		return note("", err)
+	}
+	result, err := call[node.LetGoResult](ctx, h.Provider, host, node.VerbLetGo, node.MemberRequest{Member: r.Step.Member})
+	if err != nil {
+		return note("", err)
+	}
+	if len(result.Deleted) == 0 {
+		return note("nothing is kept there any more", nil)
+	}
+	return note(fmt.Sprintf("%s, %s", strings.Join(result.Deleted, ", "), result.Size.Human()), nil)
 }
 
 // lend gives a host what it needs to fetch and open a backup, and nothing else.

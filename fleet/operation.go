@@ -45,12 +45,14 @@ const (
 	// RestorePrefixes puts the keys below some prefixes back into a running cluster, as a
 	// backup has them.
 	RestorePrefixes OperationKind = "RestorePrefixes"
+	// DiscardSetAside deletes the data that restores and recoveries put aside.
+	DiscardSetAside OperationKind = "DiscardSetAside"
 )
 
 // OperationKinds are all of them, in the order in which people meet them.
 var OperationKinds = []OperationKind{
 	CreateCluster, AdoptCluster, UpscaleCluster, ScaleCluster, MigrateByLearner, FailoverMember, UpgradeCluster,
-	RollCluster, ChangeLeader, BackupCluster, StopCluster, StartCluster, RecoverQuorum, RestoreCluster, RestorePrefixes, DecommissionCluster,
+	RollCluster, ChangeLeader, BackupCluster, StopCluster, StartCluster, RecoverQuorum, RestoreCluster, RestorePrefixes, DiscardSetAside, DecommissionCluster,
 }
 
 // Beside says whether an operation runs beside those that change the cluster, instead

@@ -116,6 +116,8 @@ const (
 	VerifyBackup StepKind = "VerifyBackup"
 	// RestoreMember makes a stopped member's data from a backup.
 	RestoreMember StepKind = "RestoreMember"
+	// DiscardData deletes what a restore or a recovery put aside on a member's disk.
+	DiscardData StepKind = "DiscardData"
 	// CompareKeys compares the keys below the operation's prefixes with the backup's.
 	CompareKeys StepKind = "CompareKeys"
 	// RestoreKeys puts them back. It may be stopped at any moment, and is gone on with.
@@ -228,7 +230,7 @@ func (s Step) Stoppable() bool { return s.Kind == RestoreKeys }
 // Destroys says whether a step gives up something that no later step brings back.
 func (s Step) Destroys() bool {
 	switch s.Kind {
-	case ReleaseHost, DeleteDisk, DestroyAuthority:
+	case ReleaseHost, DeleteDisk, DestroyAuthority, DiscardData:
 		return true
 	}
 	return false

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -64,6 +65,20 @@ func TestRestore(t *testing.T) {
 	require.NoError(t, e.Stands(t.Context(), spec.Name))
 	require.Equal(t, written, contentsOf(t, e, spec.Name))
 	toldOfGap(t, e, spec.Name, late)
+
+	aside := func() []string {
+		found, err := filepath.Glob(filepath.Join(e.Dir, "local/hosts/*/fs/disks/*/*/before-restore-*"))
+		require.NoError(t, err)
+		return found
+	}
+	require.Len(t, aside(), spec.Voters, "what was there before is kept")
+	written = contentsOf(t, e, spec.Name)
+	answer = e.CLI("discard", spec.Name, "--yes")
+	require.Zero(t, answer.Code, answer.Err)
+	require.Empty(t, aside())
+	require.NoError(t, e.Stands(t.Context(), spec.Name))
+	require.Equal(t, written, contentsOf(t, e, spec.Name))
+	e.Decommission(spec.Name, fleet.Options{}) // with a final snapshot, of what was restored
 }
 
 // putSome writes keys of all kinds, and gives what is there then.

@@ -64,6 +64,8 @@ func Next(in Input) fleet.Decision {
 		return restoreInPlace(in)
 	case fleet.RestorePrefixes:
 		return restorePrefixes(in)
+	case fleet.DiscardSetAside:
+		return discard(in)
 	}
 	return blocked(fleet.Invalid, "there is no operation %q", in.Operation.Kind)
 }

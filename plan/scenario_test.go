@@ -77,7 +77,7 @@ var beginnings = map[string]fleet.OperationKind{
 	"failover": fleet.FailoverMember, "migrate": fleet.MigrateByLearner, "upgrade": fleet.UpgradeCluster, "roll": fleet.RollCluster,
 	"move-leader": fleet.ChangeLeader, "stop": fleet.StopCluster, "start": fleet.StartCluster,
 	"backup": fleet.BackupCluster, "recover": fleet.RecoverQuorum, "restore": fleet.RestoreCluster,
-	"put-back": fleet.RestorePrefixes,
+	"put-back": fleet.RestorePrefixes, "discard": fleet.DiscardSetAside,
 }
 
 func (s *scenario) do(d *datadriven.TestData) (string, error) {

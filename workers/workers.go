@@ -214,6 +214,7 @@ func RegisterWorkflows(r worker.WorkflowRegistry) {
 		string(fleet.RecoverQuorum):       {workflows.RecoverQuorum, workflow.VersioningBehaviorPinned},
 		string(fleet.RestoreCluster):      {workflows.RestoreCluster, workflow.VersioningBehaviorPinned},
 		string(fleet.RestorePrefixes):     {workflows.RestorePrefixes, workflow.VersioningBehaviorPinned},
+		string(fleet.DiscardSetAside):     {workflows.DiscardSetAside, workflow.VersioningBehaviorPinned},
 		string(fleet.DecommissionCluster): {workflows.DecommissionCluster, workflow.VersioningBehaviorPinned},
 		string(fleet.BackupCluster):       {workflows.BackupCluster, workflow.VersioningBehaviorPinned},
 		workflows.ScheduleType:            {workflows.ScheduleBackups, workflow.VersioningBehaviorAutoUpgrade},

@@ -19,7 +19,7 @@ func (c *cluster) checkOptions(r SubmitRequest) error {
 	}{
 		{"skipFinalSnapshot", o.SkipFinalSnapshot, []fleet.OperationKind{fleet.DecommissionCluster, fleet.StopCluster}},
 		{"members", len(o.Members) > 0, []fleet.OperationKind{
-			fleet.MigrateByLearner, fleet.RollCluster, fleet.FailoverMember, fleet.ChangeLeader}},
+			fleet.MigrateByLearner, fleet.RollCluster, fleet.FailoverMember, fleet.ChangeLeader, fleet.DiscardSetAside}},
 		{"leave", o.Leave != "", []fleet.OperationKind{fleet.ChangeLeader}},
 		{"allowDowntime", o.AllowDowntime, []fleet.OperationKind{fleet.UpscaleCluster, fleet.ScaleCluster,
 			fleet.MigrateByLearner, fleet.UpgradeCluster, fleet.RollCluster, fleet.AdoptCluster}},

@@ -46,7 +46,7 @@ var operations = map[fleet.OperationKind]any{
 	fleet.RecoverQuorum: workflows.RecoverQuorum, fleet.FailoverMember: workflows.FailoverMember, fleet.UpgradeCluster: workflows.UpgradeCluster,
 	fleet.RollCluster: workflows.RollCluster, fleet.ChangeLeader: workflows.ChangeLeader,
 	fleet.StopCluster: workflows.StopCluster, fleet.StartCluster: workflows.StartCluster,
-	fleet.RestorePrefixes: workflows.RestorePrefixes,
+	fleet.RestorePrefixes: workflows.RestorePrefixes, fleet.DiscardSetAside: workflows.DiscardSetAside,
 }
 
 // step is what a step does in a test.

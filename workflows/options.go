@@ -97,7 +97,7 @@ func stepTimeout(kind fleet.StepKind, policy fleet.Policy) (timeout time.Duratio
 	case fleet.GrowDisk, fleet.RetypeDisk:
 		return growTimeout, true
 	case fleet.CreateAuthority, fleet.ExtendAuthority, fleet.SwitchAuthority, fleet.RetireAuthority, fleet.DestroyAuthority,
-		fleet.ImportAuthority, fleet.RenewCertificates, fleet.MoveLeader, fleet.EnableDowngrade, fleet.CancelDowngrade,
+		fleet.ImportAuthority, fleet.RenewCertificates, fleet.MoveLeader, fleet.DiscardData, fleet.EnableDowngrade, fleet.CancelDowngrade,
 		fleet.CloseSnapshot, fleet.ReopenSnapshot, fleet.AdoptHost:
 		return quickTimeout, true
 	}

@@ -78,6 +78,8 @@ func (w *World) changes(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		return w.recover(step)
 	case fleet.RestoreMember:
 		return w.restore(op, step)
+	case fleet.DiscardData:
+		return w.discard(step)
 	case fleet.VerifyBackup:
 		return nil, nil // nothing of the cluster is looked at
 	case fleet.CompareKeys, fleet.RestoreKeys:

@@ -108,6 +108,7 @@ func (w *World) recover(step fleet.Step) ([]func(), error) {
 		clear(w.members)
 		w.members[step.Member] = entry
 		w.stores[d.ID].id = entry.id
+		m.SetAside += putAside
 		m.Recovered, w.leader, w.downgrade, w.seen = step.Token, "", "", nil
 	}), nil
 }

@@ -31,6 +31,9 @@ func (w *World) restore(op fleet.Operation, step fleet.Step) ([]func(), error) {
 			done.Members = append(done.Members, e.Member)
 		}
 		m.Restored = done
+		if w.stores[d.ID] != nil {
+			m.SetAside += putAside
+		}
 		if op.Kind == fleet.CreateCluster {
 			return // it never formed; its start makes it a member
 		}
@@ -41,6 +44,22 @@ func (w *World) restore(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		s := w.stores[d.ID]
 		s.id, s.spoiled, s.fresh = w.members[step.Member].id, false, true
 	}), nil
+}
+
+// putAside is what data takes that was put aside.
+const putAside = fleet.GiB
+
+// discard deletes what was put aside.
+func (w *World) discard(step fleet.Step) ([]func(), error) {
+	n, err := w.node(step.HostID)
+	if err != nil {
+		return nil, err
+	}
+	m := n.members[step.Member]
+	if m == nil {
+		return nil, unknown(step)
+	}
+	return effects(func() { m.SetAside = 0 }), nil
 }
 
 // beginAnew has those that were restored alike be the members, and nobody else.

@@ -92,6 +92,8 @@ func aim(operation fleet.Operation) string {
 		return rollAim(operation)
 	case fleet.ChangeLeader:
 		return "change the leader of " + cluster
+	case fleet.DiscardSetAside:
+		return "delete what was kept aside on the disks of " + cluster
 	case fleet.AdoptCluster:
 		return "adopt " + cluster
 	case fleet.BackupCluster:

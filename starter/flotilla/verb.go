@@ -77,7 +77,7 @@ type wish struct {
 
 // verbs are all of them, as they are made anew for each command.
 func (a *app) verbs() []func() *verb {
-	return []func() *verb{upscale, scale, failover, migrate, switchover, upgrade, roll, moveLeader, backup, stop, start, recoverQuorum, restore, decommission}
+	return []func() *verb{upscale, scale, failover, migrate, switchover, upgrade, roll, moveLeader, backup, stop, start, recoverQuorum, restore, discard, decommission}
 }
 
 // command makes what the command that does it and the one that forecasts it share.

@@ -66,6 +66,8 @@ var asks = []struct {
 		options: fleet.Options{Restore: &fleet.Restore{Cluster: "orders", UID: "u1", ID: "b1", Prefixes: []string{"/a/"}}}},
 	{args: "restore orders --in-place --revision 100", kind: fleet.RestoreCluster, // which a backup is of already
 		options: fleet.Options{Restore: &fleet.Restore{Cluster: "orders", UID: "u1", ID: "b1"}}},
+	{args: "discard orders orders-2", kind: fleet.DiscardSetAside, options: fleet.Options{Members: []string{"orders-2"}}},
+	{args: "discard orders", kind: fleet.DiscardSetAside},
 	{args: "decommission orders --skip-final-snapshot", kind: fleet.DecommissionCluster, options: fleet.Options{SkipFinalSnapshot: true}},
 	{args: "migrate orders --any-time --soak 30s --approval always --on-failure ask --allow-downtime", kind: fleet.MigrateByLearner,
 		options: fleet.Options{AnyTime: true, AllowDowntime: true, Policy: fleet.Policy{
@@ -87,7 +89,7 @@ func TestFlagsBecomeRequests(t *testing.T) {
 		t.Run(ask.args, func(t *testing.T) {
 			f := running()
 			args := append(strings.Fields(ask.args), "--request-id", "r1")
-			if ask.kind == fleet.StopCluster || ask.kind == fleet.RecoverQuorum || ask.kind == fleet.RestoreCluster || ask.kind == fleet.RestorePrefixes || ask.kind == fleet.DecommissionCluster {
+			if ask.kind == fleet.StopCluster || ask.kind == fleet.RecoverQuorum || ask.kind == fleet.RestoreCluster || ask.kind == fleet.RestorePrefixes || ask.kind == fleet.DiscardSetAside || ask.kind == fleet.DecommissionCluster {
 				args = append(args, "--yes")
 			}
 			got := do(t, f, false, "", args...)
@@ -127,7 +129,7 @@ func TestPlansAreOfWhatWouldBeAskedFor(t *testing.T) {
 			args := strings.Fields(ask.args)
 			require.Equal(t, exitDone, do(t, plan, false, "", append([]string{"plan"}, args...)...).code)
 			require.Equal(t, exitDone, do(t, dry, false, "", append(args, "--dry-run")...).code)
-			if ask.kind == fleet.StopCluster || ask.kind == fleet.RecoverQuorum || ask.kind == fleet.RestoreCluster || ask.kind == fleet.RestorePrefixes || ask.kind == fleet.DecommissionCluster {
+			if ask.kind == fleet.StopCluster || ask.kind == fleet.RecoverQuorum || ask.kind == fleet.RestoreCluster || ask.kind == fleet.RestorePrefixes || ask.kind == fleet.DiscardSetAside || ask.kind == fleet.DecommissionCluster {
 				args = append(args, "--yes")
 			}
 			require.Equal(t, exitDone, do(t, done, false, "", args...).code)

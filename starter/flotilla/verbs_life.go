@@ -75,6 +75,27 @@ func start() *verb {
 	}
 }
 
+// discard deletes what restores and recoveries put aside.
+func discard() *verb {
+	return &verb{
+		kind: fleet.DiscardSetAside, use: "discard NAME [MEMBER…]", short: "Delete the data that restores and recoveries kept aside",
+		long: `Delete the data that restores in place and recoveries kept aside on the disks of a
+cluster's members, or of those that are named. The plan says how much each has. It is done
+only while the cluster serves, and no member is restarted for it.
+
+It asks for the name of the cluster on a terminal; elsewhere it wants --yes.`,
+		example: `  flotilla plan discard orders
+  flotilla discard orders --yes`,
+		members: manyMembers,
+		wish: func(_ *cobra.Command, members []string) (wish, error) {
+			return wish{options: fleet.Options{Members: members}}, nil
+		},
+		warning: func(wish) string {
+			return "what was there before a restore or a recovery is deleted for good"
+		},
+	}
+}
+
 // decommission takes a cluster down for good.
 func decommission() *verb {
 	var skip bool

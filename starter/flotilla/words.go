@@ -123,6 +123,9 @@ var stepWords = map[fleet.StepKind]func(fleet.Step, fleet.Spec) string{
 	fleet.CompareKeys:   fixed("read the backup to its end, compare its keys with those that there are"),
 	fleet.RestoreKeys:   fixed("put keys back, a few at a time"),
 	fleet.RestoreMember: fixed("make its data from the backup; what it had is kept beside"),
+	fleet.DiscardData: func(s fleet.Step, _ fleet.Spec) string {
+		return "delete " + s.Size.Human() + " that a restore or a recovery kept aside"
+	},
 	fleet.RecoverMember: fixed("make it a cluster of one, with all that it has"),
 }
 

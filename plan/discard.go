@@ -1,0 +1,41 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+)
+
+// discard deletes what restores and recoveries put aside on the disks of members: it was
+// kept in case that what was made instead was wrong, so it goes only while that serves.
+func discard(in Input) fleet.Decision {
+	in.Observation = own(in.Observation, in.Operation.UID)
+	r := newRoster(in)
+	if d := r.guard(goal{}); d != nil {
+		return *d
+	}
+	if len(in.Failures) > 0 {
+		return failedFor(&in.Failures[0])
+	}
+	var wave []fleet.Step
+	for _, s := range r.members() {
+		if named := in.Operation.Options.Members; len(named) > 0 && !slices.Contains(named, s.name) {
+			continue
+		}
+		switch m := s.report(); {
+		case m == nil:
+			return wait("the host of %s does not say what its disk holds%s", s.name, in.silent())
+		case m.SetAside > 0:
+			step := r.step(fleet.DiscardData, s)
+			step.Size = m.SetAside
+			wave = append(wave, step)
+		}
+	}
+	if len(wave) == 0 {
+		return done("nothing is kept aside on the disks of %s", in.Operation.Cluster)
+	}
+	if d := r.settle(nil); d != nil {
+		return *d
+	}
+	return act(wave...)
+}
