@@ -39,7 +39,7 @@ func (b *Backups) saveAt(ctx context.Context, op fleet.Operation, id string) (st
 		Cluster: op.Cluster, UID: op.UID, ID: id, History: base.History, AskedBy: op.By, Operation: op.ID,
 		Taken: base.Taken, Base: base.ID, Member: base.Member, Learner: base.Learner, Etcd: base.Etcd,
 	}
-	for _, later := range []time.Time{done.Seen, op.Options.At.Time} {
+	for _, later := range []time.Time{reach.UntilOf(done.Revision), op.Options.At.Time} {
 		if later.After(about.Taken) {
 			about.Taken = later.UTC()
 		}

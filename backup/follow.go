@@ -37,7 +37,8 @@ type Recording struct {
 type Progress struct {
 	// Seen is the last revision that was told, and Stored the last that is stored.
 	Seen, Stored int64
-	// Until is when Seen was last known to be the store's last; zero when it is not yet.
+	// Until is the last time by which all that was acknowledged is known to be up to Seen;
+	// zero when there is none yet.
 	Until time.Time
 	// Behind is how many revisions there were that were not told yet, when a member last
 	// said something.
@@ -72,7 +73,7 @@ func (v Vault) Follow(ctx context.Context, client *etcdadmin.Client, r Recording
 	if history := strconv.FormatUint(w.History, 16); history != r.History {
 		return fleet.Errorf(fleet.Conflict, "changes of "+r.Cluster, "the cluster is now of history %s and was of %s: it was restored", history, r.History)
 	}
-	f := &follower{vault: v, client: client, r: r, w: w, next: r.From, known: w.Revision, granted: &leases{}}
+	f := &follower{vault: v, client: client, r: r, w: w, next: r.From, known: w.Revision, granted: &leases{}, marks: make(chan mark, 1)}
 	f.begin()
 	return f.follow(ctx, tell)
 }
@@ -87,8 +88,14 @@ type follower struct {
 	next  int64     // the revision that must come next
 	known int64     // the store's last, as far as the member said
 	seen  time.Time // of the last change: a clock that is put back does not go back here
-	until time.Time // when next-1 was last known to be the store's last
+	until time.Time // by when all that was acknowledged is up to next-1
 	told  time.Time // when Until of a segment last said so
+
+	// marks are answers to the question what the store's last revision is. What comes with
+	// changes was so when the member sent it, and may have waited for us: it does not tell.
+	marks   chan mark
+	marking bool // one was asked for
+	mark    mark // the last answer, until all of it was told
 
 	// The segment that is being made.
 	first    int64
@@ -98,6 +105,36 @@ type follower struct {
 	granted  *leases
 	before   *leases // of the segment before
 	asking   *errgroup.Group
+}
+
+// mark is the store's last revision at a time, or later: a linearizable read that was
+// asked for then said so.
+type mark struct {
+	at       time.Time
+	revision int64
+}
+
+// askMark asks for a mark. One that is not answered is none.
+func (f *follower) askMark(ctx context.Context) {
+	m := mark{at: time.Now().UTC().Truncate(time.Microsecond)}
+	page, err := f.client.Keys(ctx, []byte{0}, []byte{1}, 1, 0)
+	if err != nil {
+		m = mark{}
+	} else {
+		m.revision = page.Revision
+	}
+	f.marks <- m // there is room for the only one
+}
+
+// reach takes note that all of a mark was told.
+func (f *follower) reach() {
+	if !f.mark.at.IsZero() && f.next > f.mark.revision {
+		f.known = max(f.known, f.mark.revision)
+		if f.mark.at.After(f.until) {
+			f.until = f.mark.at
+		}
+		f.mark = mark{}
+	}
 }
 
 // begin begins a segment.
@@ -111,6 +148,10 @@ func (f *follower) begin() {
 func (f *follower) follow(ctx context.Context, tell func(Progress)) error {
 	heard, ended, stop := make(chan etcdadmin.Seen), make(chan error, 1), make(chan struct{})
 	defer close(stop)
+	asking, end := context.WithCancel(ctx)
+	var marking sync.WaitGroup
+	defer marking.Wait()
+	defer end()
 	go func() {
 		for {
 			seen, err := f.w.Receive(ctx)
@@ -136,7 +177,13 @@ func (f *follower) follow(ctx context.Context, tell func(Progress)) error {
 			if err = f.take(ctx, seen); err == nil && len(f.plain) >= int(f.r.Bytes) {
 				err = f.cut(ctx)
 			}
+		case f.mark = <-f.marks:
+			f.marking = false
 		case <-tick.C:
+			if !f.marking && f.mark.at.IsZero() {
+				f.marking = true
+				marking.Go(func() { f.askMark(asking) })
+			}
 			switch {
 			case time.Since(last) > silence:
 				err = fleet.Errorf(fleet.Unavailable, "watch at "+f.w.Endpoint(), "it has told nothing for %s, though it was asked", silence)
@@ -159,6 +206,7 @@ func (f *follower) follow(ctx context.Context, tell func(Progress)) error {
 			}
 			return err
 		}
+		f.reach()
 		tell(Progress{Seen: f.next - 1, Stored: f.first - 1, Until: f.until, Behind: max(0, f.known-f.next+1)})
 	}
 }
@@ -204,9 +252,6 @@ func (f *follower) take(ctx context.Context, told etcdadmin.Seen) error {
 		}
 		f.changes += whole
 		f.seen, f.next = now, f.next+1
-	}
-	if f.next > f.known {
-		f.until = now
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 type Reach struct {
 	// Revision is the last that can be restored; the backup's own where no change follows.
 	Revision int64
-	// Until is the newest time: at it Revision was the store's last.
+	// Until is the newest time by which all that was acknowledged is in it.
 	Until time.Time
 	// Segments are those that lead there, by their first revision.
 	Segments []Segment
@@ -32,11 +32,23 @@ func ReachOf(m Manifest, segments []SegmentEntry) Reach {
 		}
 		reach.Segments = append(reach.Segments, s)
 		reach.Revision = max(reach.Revision, s.Last)
-		if s.Last == reach.Revision && s.Until.After(reach.Until) {
+		if s.Until.After(reach.Until) {
 			reach.Until = s.Until
 		}
 	}
 	return reach
+}
+
+// UntilOf gives a time by which all that was acknowledged is in what a backup becomes by the
+// changes up to a revision: when a change was seen says nothing of that, because it may
+// have waited. Zero where it is not known.
+func (r Reach) UntilOf(revision int64) (until time.Time) {
+	for _, s := range r.Segments {
+		if s.Last <= revision && s.Until.After(until) {
+			until = s.Until
+		}
+	}
+	return until
 }
 
 // Furthest gives the backup to restore all from that is stored: of those of the newest

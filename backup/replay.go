@@ -23,8 +23,6 @@ const unknownLease = time.Minute
 type Replayed struct {
 	// Facts are those of the database: its revision, the number of its keys, its hash.
 	etcdadmin.SnapshotFacts
-	// Seen is when its last revision was seen; zero when no change was replayed.
-	Seen time.Time
 	// Segments is how many were read, Changes how many changes of keys were made.
 	Segments, Changes int
 	// Guessed is how many leases were granted for a time that is not known.
@@ -144,7 +142,7 @@ func (r *replay) run(ctx context.Context, v Vault) error {
 		case err != nil:
 			return err
 		}
-		r.done.Seen, r.done.Changes = revision.Seen, r.done.Changes+len(revision.Events)
+		r.done.Changes += len(revision.Events)
 		r.tell(int64(r.done.Changes))
 	}
 	r.done.Segments, r.done.Guessed = changes.used, len(guessed)

@@ -45,8 +45,8 @@ type Segment struct {
 	// of who recorded them; zero where nothing has changed.
 	Earliest time.Time `json:"earliest,omitzero"`
 	Latest   time.Time `json:"latest,omitzero"`
-	// Until is when it was last known that Last was the store's last; zero when it never
-	// was, because its changes were all read late.
+	// Until is the last time by which all that was acknowledged is known to be up to Last;
+	// zero when it never was, because its changes were all read late.
 	Until time.Time `json:"until,omitzero"`
 	// Changes is how many there are, of keys; Leases are those that keys were put with.
 	Changes int `json:"changes"`

@@ -79,6 +79,11 @@ type Source struct {
 	Words string `json:"words"`
 }
 
+// OverAtMost is Over in whole seconds, rounded up.
+func (s Source) OverAtMost() time.Duration {
+	return (time.Duration(s.Over) + time.Second - 1).Truncate(time.Second)
+}
+
 // Newest is the last revision that anybody saw.
 func (s Source) Newest() int64 { return s.Revision + s.Missing }
 

@@ -70,7 +70,7 @@ func missingWords(s fleet.Source, op fleet.Operation) string {
 	}
 	if s.Over > 0 {
 		words += fmt.Sprintf("; lost: whatever was written in the %s before the recovery was asked for at %s",
-			time.Duration(s.Over).Round(time.Second), op.Asked.UTC().Format(time.TimeOnly+" MST"))
+			s.OverAtMost(), op.Asked.UTC().Format(time.TimeOnly+" MST"))
 	}
 	return words
 }

@@ -117,7 +117,7 @@ func (o *operation) notRecovered() string {
 	switch {
 	case from.Kind == fleet.SourceBackup && from.Over > 0:
 		text += fmt.Sprintf("; whatever was written after %s is lost, up to %s of writes", from.Until.UTC().Format(time.DateTime+" MST"),
-			time.Duration(from.Over).Round(time.Second))
+			from.OverAtMost())
 	case !from.Sure && from.Kind != fleet.SourceBackup:
 		text += "; voters that are gone may have acknowledged writes that nobody else had, in their last moments"
 	}

@@ -28,7 +28,11 @@ func TestNoDiskIsLeft(t *testing.T) {
 	abreast(t)
 	e := harness.Start(t)
 	e.StartWorker("flotilla-worker")
-	for _, version := range []string{"3.5.35", "3.6.16", "3.7.3"} {
+	versions := []string{"3.7.3", "3.6.16", "3.5.35"}
+	if !harness.Whole() {
+		versions = versions[:1]
+	}
+	for _, version := range versions {
 		t.Run(version, func(t *testing.T) { comesBackFromChanges(t, e, version) })
 	}
 }
