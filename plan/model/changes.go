@@ -304,14 +304,23 @@ func (w *World) setDowngrade(op fleet.Operation, step fleet.Step) ([]func(), err
 	return effects(func() { w.downgrade, w.minor = minor, minor }, w.lower), nil
 }
 
-// grow makes a disk larger, and then the file system on it.
-func (w *World) grow(step fleet.Step) ([]func(), error) {
-	d := w.disks[step.DiskID]
+// reachable gives a disk whose zone answers.
+func (w *World) reachable(id string) (*fleet.Disk, error) {
+	d := w.disks[id]
 	switch {
 	case d == nil:
-		return nil, gone("disk", step.DiskID)
+		return nil, gone("disk", id)
 	case w.down[d.Zone]:
 		return nil, fleet.Errorf(fleet.Unavailable, "zone "+d.Zone, "does not answer")
+	}
+	return d, nil
+}
+
+// grow makes a disk larger, and then the file system on it.
+func (w *World) grow(step fleet.Step) ([]func(), error) {
+	d, err := w.reachable(step.DiskID)
+	if err != nil {
+		return nil, err
 	}
 	if _, err := w.node(d.HostID); err != nil {
 		return nil, err
@@ -325,12 +334,10 @@ func (w *World) grow(step fleet.Step) ([]func(), error) {
 
 // retype makes a disk one of another category, and its old one what it can become.
 func (w *World) retype(step fleet.Step) ([]func(), error) {
-	d := w.disks[step.DiskID]
+	d, err := w.reachable(step.DiskID)
 	switch {
-	case d == nil:
-		return nil, gone("disk", step.DiskID)
-	case w.down[d.Zone]:
-		return nil, fleet.Errorf(fleet.Unavailable, "zone "+d.Zone, "does not answer")
+	case err != nil:
+		return nil, err
 	case !d.Becomes(step.Category):
 		return nil, fleet.Errorf(fleet.Invalid, "disk "+d.ID, "is %s and does not become %s where it is", d.Category, step.Category)
 	}
