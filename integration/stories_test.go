@@ -325,7 +325,7 @@ func adopted(s story) {
 	s.with(fleet.DecommissionCluster, fleet.Options{})
 }
 
-// saved is backed up, and once its backup is called off: before it has begun, as far as
+// saved is backed up, its backup is rehearsed, and one is called off: before it has begun, as far as
 // anything is stored.
 func saved(s story) {
 	ctx, client := s.t.Context(), s.e.Client
@@ -342,6 +342,11 @@ func saved(s story) {
 		Provider: view.Spec.Provider, Region: view.Spec.Region, Cluster: s.cluster, UID: view.Summary.UID,
 	})
 	require.NoError(s.t, err)
+
+	rehearsed, err := client.RehearseBackup(ctx, fleet.RehearseRequest{Spec: view.Spec, UID: view.Summary.UID})
+	require.NoError(s.t, err)
+	require.NotNil(s.t, rehearsed.Rehearsal)
+	require.True(s.t, rehearsed.Rehearsal.OK, rehearsed.Rehearsal.Why)
 
 	approved := fleet.Options{Policy: fleet.Policy{Approval: fleet.ApprovalAlways}}
 	r := s.begun(s.e.BeginChange(s.cluster, harness.Change{Kind: fleet.BackupCluster, Options: approved}))
@@ -375,7 +380,8 @@ func saved(s story) {
 	s.with(fleet.DecommissionCluster, fleet.Options{SkipFinalSnapshot: true})
 }
 
-// restored is brought back to a backup of it, once a person approved of what that loses.
+// restored is brought back to a backup of it, once a person approved of what that loses,
+// and what was kept aside is discarded.
 func restored(s story) {
 	ctx, client := s.t.Context(), s.e.Client
 	s.create(s.spec(1, newer))
@@ -391,6 +397,7 @@ func restored(s story) {
 	waits(s.t, s.e, r.Ref, fleet.WaitApproval)
 	require.NoError(s.t, client.Approve(ctx, r.Ref, "it was deleted by mistake"))
 	s.done(r, nil)
+	s.with(fleet.DiscardSetAside, fleet.Options{})
 	s.with(fleet.DecommissionCluster, fleet.Options{SkipFinalSnapshot: true})
 }
 

@@ -69,15 +69,13 @@ func TestReplayIsComplete(t *testing.T) {
 		"UpscaleCluster-halted", "MigrateByLearner-halted", "MigrateByLearner-halted-2", // failed and asks, cancelled, resumed
 		"AdoptCluster-adopted", "RecoverQuorum-recovered", "BackupCluster-saved", "BackupCluster-saved-2", // and called off
 		"RestoreCluster-restored",
-		workflows.BackupsType, workflows.VerifyBackupType,
+		workflows.BackupsType, workflows.VerifyBackupType, workflows.RehearseType, workflows.ScheduleType, workflows.ChangesType,
+		"CreateCluster-rehearsal", "DecommissionCluster-rehearsal",
 		workflows.PlanType, workflows.SurveyType, workflows.CertificateType, workflows.RecipientType,
 	} {
 		recorded(t, pattern)
 	}
 	for _, kind := range fleet.OperationKinds {
-		if kind == fleet.RestorePrefixes || kind == fleet.DiscardSetAside {
-			continue // no release has them yet; the next one records the story "mended"
-		}
 		recorded(t, string(kind)+"-*")
 	}
 	said := map[string]bool{}
