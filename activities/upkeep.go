@@ -33,40 +33,22 @@ func (u *Upkeep) inventory(ctx context.Context) (fleet.InventoryReply, error) {
 	if err != nil {
 		return fleet.InventoryReply{}, err
 	}
-	prices, _ := iaas.As[iaas.Estimator](u.Provider)
-	types := map[string]fleet.MachineType{}
-	if prices != nil && len(hosts) > 0 {
-		list, err := u.Provider.MachineTypes(ctx)
-		if err != nil {
-			return fleet.InventoryReply{}, err
-		}
-		for _, t := range list {
-			types[t.Name] = t
-		}
-	}
+	cost := newCosts(u.Provider)
 	all := []fleet.Resource{}
 	for _, h := range hosts {
-		r := fleet.Resource{
+		all = append(all, fleet.Resource{
 			Kind: fleet.HostResource, ID: h.ID, Zone: h.Zone, What: h.Type, State: string(h.State), Created: h.Launched,
-			Cluster: h.Tags[fleet.TagCluster], UID: h.Tags[fleet.TagUID], Member: h.Member(),
-		}
-		if t, known := types[h.Type]; known && h.State != fleet.HostStopped {
-			r.MonthlyUSD = prices.HostCost(t)
-		}
-		all = append(all, r)
+			Cluster: h.Tags[fleet.TagCluster], UID: h.Tags[fleet.TagUID], Member: h.Member(), Monthly: cost.ofHost(ctx, h),
+		})
 	}
 	for _, d := range disks {
-		r := fleet.Resource{
+		all = append(all, fleet.Resource{
 			Kind: fleet.DiskResource, ID: d.ID, Zone: d.Zone, What: d.Size.Human() + " " + d.Category, State: string(d.State), Created: d.Created,
-			Cluster: d.Tags[fleet.TagCluster], UID: d.Tags[fleet.TagUID], Member: d.Member(),
-		}
-		if prices != nil {
-			r.MonthlyUSD = prices.DiskCost(d)
-		}
-		all = append(all, r)
+			Cluster: d.Tags[fleet.TagCluster], UID: d.Tags[fleet.TagUID], Member: d.Member(), Monthly: cost.ofDisk(ctx, d),
+		})
 	}
 	slices.SortStableFunc(all, func(a, b fleet.Resource) int { return a.Created.Compare(b.Created) })
-	return fleet.InventoryReply{Resources: all}, nil
+	return fleet.InventoryReply{Resources: all, Notes: cost.notes}, ctx.Err()
 }
 
 // removedAbreast is how many resources are ended side by side.

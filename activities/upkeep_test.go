@@ -56,3 +56,49 @@ func TestRemoveResources(t *testing.T) {
 	require.Len(t, disks, 1)
 	require.Equal(t, current, disks[0].ID)
 }
+
+// pricey is a region of which some prices are known.
+type pricey struct {
+	iaas.Provider
+	asked []string
+	fails error
+}
+
+func (p *pricey) HostCost(_ context.Context, h fleet.Host) (fleet.Cost, error) {
+	p.asked = append(p.asked, "host "+h.Type)
+	return fleet.Cost{Amount: 300, Currency: "CNY"}, p.fails
+}
+
+func (p *pricey) DiskCost(_ context.Context, d fleet.Disk) (fleet.Cost, error) {
+	p.asked = append(p.asked, "disk "+d.Category)
+	if d.Category == "odd" {
+		return fleet.Cost{}, fleet.Errorf(fleet.NotFound, "price of odd", "there is none")
+	}
+	return fleet.Cost{Amount: float64(d.Size / fleet.GiB), Currency: "CNY"}, p.fails
+}
+
+// What costs the same is asked for once, what is not known costs nothing less, and where
+// prices may not be seen, one refusal is enough.
+func TestCosts(t *testing.T) {
+	disk := func(category string, size fleet.Bytes) fleet.Disk {
+		return fleet.Disk{Category: category, Size: size * fleet.GiB}
+	}
+	p := &pricey{}
+	c := newCosts(p)
+	for range 3 {
+		require.Equal(t, &fleet.Cost{Amount: 20, Currency: "CNY"}, c.ofDisk(t.Context(), disk("ssd", 20)))
+		require.Nil(t, c.ofDisk(t.Context(), disk("odd", 20)))
+		require.Equal(t, &fleet.Cost{Amount: 300, Currency: "CNY"}, c.ofHost(t.Context(), fleet.Host{Type: "small"}))
+	}
+	require.Equal(t, &fleet.Cost{Amount: 40, Currency: "CNY"}, c.ofDisk(t.Context(), disk("ssd", 40)))
+	require.Equal(t, []string{"disk ssd", "disk odd", "host small", "disk ssd"}, p.asked)
+	require.Equal(t, []string{"price of odd: there is none"}, c.notes)
+
+	p = &pricey{fails: fleet.Errorf(fleet.Denied, "price of small", "you may not")}
+	c = newCosts(p)
+	require.Nil(t, c.ofHost(t.Context(), fleet.Host{Type: "small"}))
+	require.Nil(t, c.ofDisk(t.Context(), disk("ssd", 20)))
+	require.Equal(t, []string{"host small"}, p.asked)
+	require.Equal(t, []string{"price of small: you may not"}, c.notes)
+	require.Nil(t, newCosts(nil).ofHost(t.Context(), fleet.Host{}), "of a provider without prices")
+}

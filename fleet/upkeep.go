@@ -1,6 +1,9 @@
 package fleet
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // CheckState is how something that a region needs was found.
 type CheckState string
@@ -45,9 +48,18 @@ type Resource struct {
 	UID     string       `json:"uid"`
 	Member  string       `json:"member"`
 	Created time.Time    `json:"created"`
-	// MonthlyUSD is about what it costs in a month, at list prices; zero if not known.
-	MonthlyUSD float64 `json:"monthlyUsd,omitempty"`
+	// Monthly is about what it costs in a month; nil if that is not known.
+	Monthly *Cost `json:"monthly,omitempty"`
 }
+
+// Cost is an amount of money at list prices, to compare by; no bill follows from it.
+type Cost struct {
+	Amount   float64 `json:"amount"`
+	Currency string  `json:"currency"` // ISO 4217, as USD or CNY
+}
+
+// String gives it as "30.50 USD".
+func (c Cost) String() string { return fmt.Sprintf("%.2f %s", c.Amount, c.Currency) }
 
 // ResourceKind is what a resource is.
 type ResourceKind string
@@ -67,6 +79,8 @@ type InventoryRequest struct {
 // InventoryReply is everything in a region that carries our tags, the oldest first.
 type InventoryReply struct {
 	Resources []Resource `json:"resources"`
+	// Notes say why it is not known what some of them cost.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // RemoveRequest asks for resources to be ended for good. Each is looked at again first:

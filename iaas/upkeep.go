@@ -14,11 +14,13 @@ type Examiner interface {
 	Examine(ctx context.Context) []fleet.Check
 }
 
-// Estimator is a Provider that can say about what things cost. Figures are list prices
-// in US dollars for a month, to compare by; no bill follows from them.
+// Estimator is a Provider that can say about what things cost for a month, at list prices.
+// Errors are *fleet.Error. What is not known is an error, never a cost of nothing.
 type Estimator interface {
-	HostCost(fleet.MachineType) float64
-	DiskCost(fleet.Disk) float64
+	// HostCost is of a host as it is now, running or stopped. The disks that were bought
+	// for it are apart.
+	HostCost(context.Context, fleet.Host) (fleet.Cost, error)
+	DiskCost(context.Context, fleet.Disk) (fleet.Cost, error)
 }
 
 // As finds what a provider can do beyond Provider, behind whatever wraps it.

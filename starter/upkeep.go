@@ -43,6 +43,7 @@ type Strays struct {
 	// Young is how many would be strays, were they older.
 	Young int `json:"young"`
 	// Notes say which clusters could not be asked; what carries their names is not a stray.
+	// They also say why it is not known what things cost.
 	Notes []string `json:"notes,omitempty"`
 }
 
@@ -53,7 +54,7 @@ func (c *Client) Strays(ctx context.Context, provider, regionName string, olderT
 	var reply workflows.InventoryReply
 	err := c.run(ctx, "inventory/"+provider+"/"+regionName, "resources in "+regionName, upkeepTimeout,
 		region{provider, regionName}, workflows.InventoryType, workflows.InventoryRequest{Provider: provider, Region: regionName}, &reply)
-	found := Strays{Resources: []Stray{}}
+	found := Strays{Resources: []Stray{}, Notes: reply.Notes}
 	if err != nil {
 		return found, err
 	}

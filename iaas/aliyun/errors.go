@@ -27,7 +27,7 @@ var codes = map[fleet.Kind][]string{
 		"NodeControllerUnavailable", "QuotaExceeded.PrivateIpAddress", "InvalidVSwitchId.IpNotEnough", "InstanceType.Offline",
 		"QuotaExceed.DeploymentSetInstanceQuotaFull",
 	},
-	fleet.NotFound: {"InvalidInstanceId.NotFound", "InvalidInstance.NotFound", "InvalidDiskId.NotFound", "InvalidDiskId.Released", "InvalidResourceId.NotFound"},
+	fleet.NotFound: {"InvalidInstanceId.NotFound", "InvalidInstance.NotFound", "InvalidDiskId.NotFound", "InvalidDiskId.Released", "InvalidResourceId.NotFound", "PriceNotFound"},
 	fleet.Conflict: {
 		"IncorrectInstanceStatus", "IncorrectDiskStatus", "OperationConflict", "Operation.Conflict", "InvalidStatus.ValueNotSupported",
 		"InvalidStatus.Upgrading", "InstanceNotReady", "DiskError", "DiskId.StatusNotSupported", "InvalidDisk.InUse",

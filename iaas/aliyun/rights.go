@@ -96,6 +96,14 @@ func (e *examination) rights(ctx context.Context) {
 	agent := ecs.CreateDescribeCloudAssistantStatusRequest()
 	agent.InstanceId = &[]string{noHost}
 	try(ctx, e, "DescribeCloudAssistantStatus", true, (*ecs.Client).DescribeCloudAssistantStatus, agent)
+
+	// No operation needs prices.
+	const what = "right to DescribePrice"
+	if _, err := e.p.DiskCost(ctx, fleet.Disk{Category: essd, Size: 20 * fleet.GiB}); err != nil {
+		e.Add(what, fleet.CheckUnknown, "flotilla sweep cannot say what things cost: "+err.Error(), "")
+	} else {
+		e.Add(what, fleet.CheckOK, "Alibaba Cloud says so", "")
+	}
 }
 
 // try tries a right. real says that it does not hang on tags, or is tried on what has ours.

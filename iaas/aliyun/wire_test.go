@@ -113,5 +113,12 @@ func TestRequests(t *testing.T) {
 	c, err := p.Command(t.Context(), aHost, "t-7d2a745b412b4601b2d47f6a768d1234")
 	require.NoError(t, err)
 	require.Equal(t, iaas.Command{ID: c.ID, HostID: aHost, State: iaas.CommandFailed, ExitCode: 3, Stdout: "OutPutTestmsg"}, c)
+	// The answer is the one of the API reference (DescribePrice).
+	w.Answers("DescribePrice", `{"RequestId": "04F0F334-1335-436C-A1D7-6C044FE7****", "PriceInfo": {"Price": {"Currency": "CNY", "DiscountPrice": 655.2,
+		"OriginalPrice": 4368, "TradePrice": 3712.8}, "Rules": {"Rule": [{"Description": "15 % off for a year", "RuleId": 587}]}}}`)
+	host, err := p.HostCost(t.Context(), fleet.Host{Type: "ecs.g8y.large", State: fleet.HostRunning})
+	require.NoError(t, err)
+	require.Equal(t, fleet.Cost{Amount: 730 * 4368, Currency: "CNY"}, host)
+	done(p.DiskCost(t.Context(), fleet.Disk{Category: "cloud_essd:PL2", Size: 500 * fleet.GiB}))
 	w.Asked("testdata/requests.txt")
 }

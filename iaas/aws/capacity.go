@@ -55,20 +55,24 @@ func (p *Provider) MachineTypes(ctx context.Context) ([]fleet.MachineType, error
 			return nil, translate("machine types of "+p.cfg.Region, err)
 		}
 		for _, t := range out.InstanceTypes {
-			m := fleet.MachineType{Name: string(t.InstanceType)}
-			if t.VCpuInfo != nil {
-				m.VCPUs = float64(aws.ToInt32(t.VCpuInfo.DefaultVCpus))
-			}
-			if t.MemoryInfo != nil {
-				m.Memory = fleet.Bytes(aws.ToInt64(t.MemoryInfo.SizeInMiB)) * fleet.MiB
-			}
-			all = append(all, m)
+			all = append(all, machineType(t))
 		}
 	}
 	slices.SortFunc(all, func(a, b fleet.MachineType) int {
 		return cmp.Or(cmp.Compare(a.Memory, b.Memory), cmp.Compare(a.VCPUs, b.VCPUs), cmp.Compare(a.Name, b.Name))
 	})
 	return all, nil
+}
+
+func machineType(t types.InstanceTypeInfo) fleet.MachineType {
+	m := fleet.MachineType{Name: string(t.InstanceType)}
+	if t.VCpuInfo != nil {
+		m.VCPUs = float64(aws.ToInt32(t.VCpuInfo.DefaultVCpus))
+	}
+	if t.MemoryInfo != nil {
+		m.Memory = fleet.Bytes(aws.ToInt64(t.MemoryInfo.SizeInMiB)) * fleet.MiB
+	}
+	return m
 }
 
 // DiskCategories gives the volume types on offer.

@@ -113,11 +113,28 @@ func TestExamineFindsWhatIsShut(t *testing.T) {
 }
 
 func TestCostsAreNearThePriceList(t *testing.T) {
-	s := newStand(t, simtest.Bodiless)
-	for price, machine := range map[float64]fleet.MachineType{
-		0.0725: {VCPUs: 2, Memory: 4 * fleet.GiB}, 0.0816: {VCPUs: 2, Memory: 8 * fleet.GiB}, 0.1071: {VCPUs: 2, Memory: 16 * fleet.GiB},
-	} {
-		require.InEpsilon(t, price*730, s.Provider.(*aws.Provider).HostCost(machine), 0.04)
+	hourly := map[string]float64{"c7g.large": 0.0725, "m7g.large": 0.0816, "r7g.large": 0.1071}
+	s := newStand(t, func(t *testing.T, cfg cloudsim.Config) *cloudsim.World {
+		for name, memory := range map[string]fleet.Bytes{"c7g.large": 4 * fleet.GiB, "r7g.large": 16 * fleet.GiB} {
+			cfg.Types = append(cfg.Types, cloudsim.InstanceType{MachineType: fleet.MachineType{Name: name, VCPUs: 2, Memory: memory}, Architecture: "arm64"})
+		}
+		return simtest.Bodiless(t, cfg)
+	})
+	prices := s.Provider.(*aws.Provider)
+	for name, price := range hourly {
+		cost, err := prices.HostCost(t.Context(), fleet.Host{Type: name})
+		require.NoError(t, err)
+		require.Equal(t, "USD", cost.Currency)
+		require.InEpsilon(t, price*730, cost.Amount, 0.04, name)
 	}
-	require.InEpsilon(t, 1.6, s.Provider.(*aws.Provider).DiskCost(fleet.Disk{Size: 20 * fleet.GiB, Category: "gp3"}), 1e-9)
+	cost, err := prices.HostCost(t.Context(), fleet.Host{Type: "m7g.large", State: fleet.HostStopped})
+	require.NoError(t, err)
+	require.Equal(t, "0.00 USD", cost.String())
+	_, err = prices.HostCost(t.Context(), fleet.Host{Type: "m1.ancient"})
+	require.True(t, fleet.Is(err, fleet.Invalid), "%v", err)
+	cost, err = prices.DiskCost(t.Context(), fleet.Disk{Size: 20 * fleet.GiB, Category: "gp3"})
+	require.NoError(t, err)
+	require.Equal(t, "1.60 USD", cost.String())
+	_, err = prices.DiskCost(t.Context(), fleet.Disk{Size: 20 * fleet.GiB, Category: "gp9"})
+	require.True(t, fleet.Is(err, fleet.NotFound), "%v", err)
 }

@@ -301,3 +301,33 @@ func TestCallsReachTheProvider(t *testing.T) {
 	require.EqualValues(t, 12, p.Stats(Mutate).Calls)
 	require.EqualValues(t, 2, p.Stats(Command).Calls)
 }
+
+// priced is a region of which prices are known.
+type priced struct{ *cloud }
+
+func (priced) HostCost(context.Context, fleet.Host) (fleet.Cost, error) {
+	return fleet.Cost{Amount: 1, Currency: "CNY"}, nil
+}
+
+func (priced) DiskCost(context.Context, fleet.Disk) (fleet.Cost, error) {
+	return fleet.Cost{Amount: 2, Currency: "CNY"}, nil
+}
+
+// Prices are asked for at the pace, where there are any.
+func TestPricesAreAskedForAtThePace(t *testing.T) {
+	limits := Limits{Start: 1000, Floor: 1, Ceiling: 1000, Burst: 100, MaxWaiting: 10}
+	_, ok := iaas.As[iaas.Estimator](at(grants(1), limits))
+	require.False(t, ok, "nobody can say")
+	p := at(priced{grants(1)}, limits)
+	prices, ok := iaas.As[iaas.Estimator](p)
+	require.True(t, ok)
+	host, err := prices.HostCost(t.Context(), fleet.Host{})
+	require.NoError(t, err)
+	disk, err := prices.DiskCost(t.Context(), fleet.Disk{})
+	require.NoError(t, err)
+	require.Equal(t, [2]float64{1, 2}, [2]float64{host.Amount, disk.Amount})
+	require.EqualValues(t, 2, p.Stats(Read).Calls)
+	behind, ok := iaas.As[priced](p)
+	require.True(t, ok, "what else it can do is found")
+	require.NotNil(t, behind.cloud)
+}

@@ -27,8 +27,34 @@ func Wrap(provider iaas.Provider, name string, limits map[Class]Limits) *Provide
 	return p
 }
 
-// Unwrap gives what is behind, for what it can do beyond iaas.Provider.
-func (p *Provider) Unwrap() iaas.Provider { return p.provider }
+// Unwrap gives what is behind, for what it can do beyond iaas.Provider. What things cost
+// is asked at the pace too.
+func (p *Provider) Unwrap() iaas.Provider {
+	if prices, ok := iaas.As[iaas.Estimator](p.provider); ok {
+		return estimator{p.provider, prices, p}
+	}
+	return p.provider
+}
+
+// estimator is a region whose prices are asked for at a pace.
+type estimator struct {
+	iaas.Provider
+	prices iaas.Estimator
+	pace   *Provider
+}
+
+// Unwrap gives what is behind.
+func (e estimator) Unwrap() iaas.Provider { return e.Provider }
+
+// HostCost says what a host costs.
+func (e estimator) HostCost(ctx context.Context, h fleet.Host) (fleet.Cost, error) {
+	return call(ctx, e.pace, Read, func() (fleet.Cost, error) { return e.prices.HostCost(ctx, h) })
+}
+
+// DiskCost says what a disk costs.
+func (e estimator) DiskCost(ctx context.Context, d fleet.Disk) (fleet.Cost, error) {
+	return call(ctx, e.pace, Read, func() (fleet.Cost, error) { return e.prices.DiskCost(ctx, d) })
+}
 
 // Stats says what a class of calls has come to.
 func (p *Provider) Stats(class Class) Stats { return p.limiters[class].stats() }

@@ -17,17 +17,18 @@ import (
 // removed from beside a cluster that runs.
 func TestDoctorAndSweep(t *testing.T) {
 	abreast(t)
-	onAWS(t, setup{}).upkeep("TerminateInstances")
+	onAWS(t, setup{}).upkeep("TerminateInstances", " 30.73 USD ")
 }
 
 // TestDoctorAndSweepOnAlibabaCloud is the same, by the other SDK.
 func TestDoctorAndSweepOnAlibabaCloud(t *testing.T) {
 	abreast(t)
-	onAliyun(t, setup{}).upkeep("DeleteInstance")
+	onAliyun(t, setup{}).upkeep("DeleteInstance", " 426.32 CNY ")
 }
 
-// upkeep takes the right to end hosts away, by its action, for a while.
-func (s *stand) upkeep(end string) {
+// upkeep takes the right to end hosts away, by its action, for a while. A stray host is
+// said to cost so much.
+func (s *stand) upkeep(end, cost string) {
 	t := s.t
 	t.Helper()
 	s.spec.Voters = 1
@@ -52,8 +53,14 @@ func (s *stand) upkeep(end string) {
 	for _, id := range append(old, lost...) {
 		require.Contains(t, list.Out, id)
 	}
-	if _, prices := iaas.As[iaas.Estimator](s.Cloud); prices {
-		require.Contains(t, list.Out, "$30.") // a host of this type for a month
+	require.Contains(t, list.Out, cost, "a host of this type for a month")
+	if s.spec.Provider == "aliyun" {
+		heal = s.world.Inject(cloudsim.Fault{Kind: cloudsim.Deny, Target: cloudsim.Target{Action: "DescribePrice"}})
+		list = s.sweep()
+		require.Contains(t, list.Out, " unknown ")
+		require.NotContains(t, list.Out, " CNY")
+		require.Contains(t, list.Err, "Forbidden.RAM")
+		heal()
 	}
 	require.Equal(t, [2]int{3, 3}, s.alive(), "a list removes nothing")
 	removed := s.sweep("--remove", "--yes")

@@ -20,6 +20,14 @@ type Catalogue struct {
 	Profiles []string
 	// EncryptionKeys are the keys that disks may be encrypted with.
 	EncryptionKeys []string
+	Prices         Prices
+}
+
+// Prices are list prices of an hour, where the cloud tells them: of instance types, and of a
+// GiB of disks by category, or by category and level as in "cloud_essd:PL1".
+type Prices struct {
+	Currency   string
+	Types, GiB map[string]float64
 }
 
 // Zone is one zone: Name is what requests name it by, ID another name of some clouds'.

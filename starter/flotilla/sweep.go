@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -34,8 +35,9 @@ func (a *app) sweepCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sweep", Short: "List hosts and disks that belong to no cluster, and remove them", Args: noArguments,
 		Long: `List the hosts and disks of a region that carry the fleet's tags and belong to no
-cluster, with their age and about what they cost in a month; with --remove, end them
-after a confirmation.
+cluster, with their age and about what they cost in a month, at list prices in the
+currency that the cloud tells them in; with --remove, end them after a confirmation. A
+cost that is not known is said to be unknown, and a line says why.
 
 A host or disk belongs to no cluster if the cluster that it names is gone, or another
 one has its name now. One whose cluster is not known at all is listed too; it is removed
@@ -127,11 +129,14 @@ func straysText(s swept, clock terminal.Clock) string {
 		return ""
 	}
 	rows := make([][]string, len(s.Resources))
-	var sum float64
+	sums, unknown := map[string]float64{}, 0
 	for i, r := range s.Resources {
-		cost := ""
-		if r.MonthlyUSD > 0 {
-			cost, sum = fmt.Sprintf("$%.2f", r.MonthlyUSD), sum+r.MonthlyUSD
+		cost := "unknown"
+		if r.Monthly != nil {
+			cost = r.Monthly.String()
+			sums[r.Monthly.Currency] += r.Monthly.Amount
+		} else {
+			unknown++
 		}
 		why := r.Why
 		if slices.Contains(s.Removed, r.ID) {
@@ -140,8 +145,21 @@ func straysText(s swept, clock terminal.Clock) string {
 		rows[i] = []string{string(r.Kind), r.ID, r.Zone, r.What, r.State, r.Member, clock.Age(r.Created), cost, why}
 	}
 	text := terminal.Table([]string{"KIND", "ID", "ZONE", "WHAT", "STATE", "MEMBER", "AGE", "A MONTH", "WHY"}, rows)
-	if sum > 0 {
-		text += fmt.Sprintf("Together about $%.2f a month, at list prices.\n", sum)
+	return text + sumText(sums, unknown)
+}
+
+// sumText says what all of it costs, by currency, and of how many that is not known.
+func sumText(sums map[string]float64, unknown int) string {
+	var all []string
+	for _, currency := range slices.Sorted(maps.Keys(sums)) {
+		all = append(all, fleet.Cost{Amount: sums[currency], Currency: currency}.String())
 	}
-	return text
+	if len(all) == 0 {
+		return ""
+	}
+	text := "Together about " + strings.Join(all, " and ") + " a month, at list prices"
+	if unknown > 0 {
+		text += fmt.Sprintf(", and %d of unknown cost", unknown)
+	}
+	return text + ".\n"
 }

@@ -32,16 +32,17 @@ func TestDoctor(t *testing.T) {
 }
 
 func strays() starter.Strays {
-	stray := func(kind fleet.ResourceKind, id, member string, age time.Duration, usd float64) fleet.Resource {
+	usd := func(amount float64) *fleet.Cost { return &fleet.Cost{Amount: amount, Currency: "USD"} }
+	stray := func(kind fleet.ResourceKind, id, member string, age time.Duration, cost *fleet.Cost) fleet.Resource {
 		return fleet.Resource{
 			Kind: kind, ID: id, Zone: "us-east-1a", What: "m7g.medium", State: "running", Cluster: "orders", UID: "u1", Member: member,
-			Created: clock.Now.Add(-age), MonthlyUSD: usd,
+			Created: clock.Now.Add(-age), Monthly: cost,
 		}
 	}
 	return starter.Strays{Belonging: 6, Resources: []starter.Stray{
-		{Resource: stray(fleet.HostResource, "i-1", "orders-1", 49*time.Hour, 30.5), Why: "cluster orders is gone"},
-		{Resource: stray(fleet.DiskResource, "vol-1", "orders-1", 49*time.Hour, 1.6), Why: "cluster orders is gone"},
-		{Resource: stray(fleet.HostResource, "i-2", "users-1", 2*time.Hour, 0), Why: "no cluster users is known", Unknown: true},
+		{Resource: stray(fleet.HostResource, "i-1", "orders-1", 49*time.Hour, usd(30.5)), Why: "cluster orders is gone"},
+		{Resource: stray(fleet.DiskResource, "vol-1", "orders-1", 49*time.Hour, usd(1.6)), Why: "cluster orders is gone"},
+		{Resource: stray(fleet.HostResource, "i-2", "users-1", 2*time.Hour, nil), Why: "no cluster users is known", Unknown: true},
 	}}
 }
 

@@ -64,6 +64,14 @@ func Region(name string) cloudsim.Config {
 			},
 			Profiles:       []string{"FlotillaHost"},
 			EncryptionKeys: []string{"0e478b7a-4262-4802-b8cb-00d3fb40826x"},
+			// Made up; ecs.r8y.large has none.
+			Prices: cloudsim.Prices{
+				Currency: "CNY",
+				Types:    map[string]float64{"ecs.g8y.large": 0.5, "ecs.g8y.xlarge": 1, "ecs.g8i.large": 0.6},
+				GiB: map[string]float64{
+					"cloud_essd:PL0": 0.00105, "cloud_essd:PL1": 0.0021, "cloud_essd:PL2": 0.0042, "cloud_essd:PL3": 0.0084, "cloud_efficiency": 0.0005,
+				},
+			},
 		},
 		Limits: cloudsim.Limits{
 			UserData: 16 << 10, Script: maxContent, Stdout: maxOutput, Stderr: maxOutput, TokenChars: 64,
@@ -121,6 +129,7 @@ var (
 		"DescribeZones":                (*Face).describeZones,
 		"DescribeInstanceTypes":        (*Face).describeInstanceTypes,
 		"DescribeAvailableResource":    (*Face).describeAvailableResource,
+		"DescribePrice":                (*Face).describePrice,
 
 		// These are about what a region has, and only an examination asks for them.
 		"DescribeImages":                 (*Face).describeImages,

@@ -201,3 +201,53 @@ func TestFaults(t *testing.T) {
 	_, err := c.RunInstances(run("one"))
 	refused(t, 403, "OperationDenied.NoStock", err)
 }
+
+// Codes and statuses are those of the page of DescribePrice.
+func TestDescribePriceRefused(t *testing.T) {
+	c, w := client(t)
+	for _, r := range []struct {
+		status int
+		code   string
+		change func(*ecs.DescribePriceRequest)
+	}{
+		{404, "InvalidInstanceType.Missing", func(r *ecs.DescribePriceRequest) { r.InstanceType = "" }},
+		{400, "InvalidInstanceType.ValueNotSupported", func(r *ecs.DescribePriceRequest) { r.InstanceType = "x" }},
+		{400, "PriceNotFound", func(r *ecs.DescribePriceRequest) { r.InstanceType = "ecs.r8y.large" }},
+		{400, "InvalidSystemDiskCategory.ValueNotSupported", func(r *ecs.DescribePriceRequest) { r.SystemDiskCategory = "x" }},
+		{404, "InvalidSystemDiskSize.ValueNotSupported", func(r *ecs.DescribePriceRequest) { r.SystemDiskSize = "501" }},
+		{400, "InvalidPriceUnit.ValueNotSupported", func(r *ecs.DescribePriceRequest) { r.PriceUnit = "Decade" }},
+		{400, "InvalidPeriod", func(r *ecs.DescribePriceRequest) { r.Period = "2" }},
+		{400, "InvalidResourceType.ValueNotSupported", func(r *ecs.DescribePriceRequest) { r.ResourceType = "x" }},
+		{404, "InvalidDiskCategory.Missing", func(r *ecs.DescribePriceRequest) { r.ResourceType, r.DataDisk1Size = "disk", "20" }},
+		{400, "InvalidDataDiskCategory.ValueNotSupported", func(r *ecs.DescribePriceRequest) {
+			r.ResourceType, r.DataDisk1Category, r.DataDisk1Size = "disk", "x", "20"
+		}},
+		{400, "InvalidDataDiskCategory.ValueNotSupported", func(r *ecs.DescribePriceRequest) {
+			r.ResourceType, r.DataDisk1Category, r.DataDisk1PerformanceLevel, r.DataDisk1Size = "disk", "cloud_essd", "PL9", "20"
+		}},
+		{400, "InvalidDataDiskSize.ValueNotSupported", func(r *ecs.DescribePriceRequest) {
+			r.ResourceType, r.DataDisk1Category = "disk", "cloud_essd"
+		}},
+		{400, "InvalidDataDiskSize.ValueNotSupported", func(r *ecs.DescribePriceRequest) {
+			r.ResourceType, r.DataDisk1Category, r.DataDisk1PerformanceLevel, r.DataDisk1Size = "disk", "cloud_essd", "PL2", "460"
+		}},
+		{400, "InvalidParameter", func(r *ecs.DescribePriceRequest) { r.SpotStrategy = "SpotAsPriceGo" }}, // is not modelled
+	} {
+		in := ecs.CreateDescribePriceRequest()
+		in.InstanceType = "ecs.g8y.large"
+		r.change(in)
+		if in.ResourceType == "disk" {
+			in.InstanceType = ""
+		}
+		_, err := c.DescribePrice(in)
+		refused(t, r.status, r.code, err)
+	}
+	in := ecs.CreateDescribePriceRequest()
+	in.InstanceType, in.SystemDiskSize = "ecs.g8y.large", "100"
+	out, err := c.DescribePrice(in)
+	require.NoError(t, err)
+	require.Equal(t, "CNY", out.PriceInfo.Price.Currency)
+	require.InDelta(t, 0.55, out.PriceInfo.Price.OriginalPrice, 1e-9, "with cloud_efficiency, which is the default")
+	require.InDelta(t, 0.495, out.PriceInfo.Price.TradePrice, 1e-9)
+	require.Len(t, w.Calls(), 15)
+}
