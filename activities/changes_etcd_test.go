@@ -10,13 +10,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/flotilla-etcd/flotilla/backup"
 	"github.com/flotilla-etcd/flotilla/fleet"
-	"github.com/flotilla-etcd/flotilla/plan"
 )
 
 // recording is the activity that records a cluster's changes, as its workflow runs it.
@@ -80,15 +76,7 @@ func TestChangesAreRecordedBehindBackups(t *testing.T) {
 		defer mu.Unlock()
 		return asked
 	}
-	authority, err := s.authority(t.Context(), s.op.Cluster, s.op.UID)
-	require.NoError(t, err)
-	tls, err := authority.ClientTLS("a client", time.Now())
-	require.NoError(t, err)
-	etcd, err := clientv3.New(clientv3.Config{
-		Endpoints: []string{plan.EndpointOf(s.observed().Hosts[0].Host).ClientURL()}, TLS: tls, Logger: zap.NewNop(),
-	})
-	require.NoError(t, err)
-	defer etcd.Close()
+	etcd := s.etcd()
 	write := func(n int) (revision int64) {
 		t.Helper()
 		for i := range n {
@@ -138,7 +126,7 @@ func TestChangesAreRecordedBehindBackups(t *testing.T) {
 
 	// Nobody records, and history is compacted: that is a gap.
 	lost := write(5)
-	_, err = etcd.Compact(t.Context(), lost)
+	_, err := etcd.Compact(t.Context(), lost)
 	require.NoError(t, err)
 	second := s.record(region)
 	await(t, "another backup is asked for", func() bool { return len(wanted()) == 2 })

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.temporal.io/sdk/activity"
+	"go.uber.org/zap"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
@@ -232,6 +234,23 @@ func (s *stand) observed() (obs fleet.Observation) {
 	})
 	require.NoError(s.t, err)
 	return obs
+}
+
+// etcd gives a client of the cluster's members, as its users have one.
+func (s *stand) etcd() *clientv3.Client {
+	s.t.Helper()
+	authority, err := s.authority(s.t.Context(), s.op.Cluster, s.op.UID)
+	require.NoError(s.t, err)
+	tls, err := authority.ClientTLS("a client", time.Now())
+	require.NoError(s.t, err)
+	var urls []string
+	for _, h := range s.observed().Hosts {
+		urls = append(urls, plan.EndpointOf(h.Host).ClientURL())
+	}
+	client, err := clientv3.New(clientv3.Config{Endpoints: urls, TLS: tls, Logger: zap.NewNop()})
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() { _ = client.Close() })
+	return client
 }
 
 func (s *stand) local() *local.Provider { return s.Provider.(*local.Provider) }

@@ -23,6 +23,36 @@ func (m *Members) AwaitInSync(ctx context.Context, r fleet.StepRequest) (fleet.S
 // of etcd's, with which a follower learns what is committed.
 const streakPause = 200 * time.Millisecond
 
+// nudgeEvery lies between the entries that a wait makes in the log for a member that is
+// behind, or silent: in a cluster that nobody writes to it may be waiting for one
+// (etcdadmin.Client.Nudge). So many are nothing to etcd, and more would wake it no sooner.
+const nudgeEvery = time.Second
+
+// nudges are the entries that a wait makes.
+type nudges struct{ last time.Time }
+
+// nudge makes one if it is time. What comes of it is seen at the next look.
+func (n *nudges) nudge(ctx context.Context, client *etcdadmin.Client) {
+	if time.Since(n.last) < nudgeEvery {
+		return
+	}
+	_ = client.Nudge(ctx)
+	n.last = time.Now()
+}
+
+// observe looks at a cluster, says what keeps it from being healthy, and nudges who is
+// behind or silent.
+func (n *nudges) observe(ctx context.Context, client *etcdadmin.Client) (seen etcdadmin.Observation, troubled string) {
+	_, _ = asking(ctx, func(ctx context.Context) (struct{}, error) {
+		seen = client.Observe(ctx)
+		if troubled = unhealthy(seen); troubled != "" && seen.Quorum {
+			n.nudge(ctx, client)
+		}
+		return struct{}{}, nil
+	})
+	return seen, troubled
+}
+
 // late is the error of a wait that was over before its fact had come.
 type late struct{ last string }
 
@@ -41,6 +71,8 @@ func (r Region) awaitInSync(ctx context.Context, req fleet.StepRequest, until ti
 	var gate etcdadmin.Gate
 	var text string
 	inStep, looked := false, time.Now()
+	heard, said := looked, waitingForEtcd // when the member and its leader answered last, and what was seen last
+	nudges := nudges{last: looked}
 	pace := func(usual time.Duration) time.Duration {
 		if inStep {
 			return min(usual, streakPause)
@@ -49,12 +81,16 @@ func (r Region) awaitInSync(ctx context.Context, req fleet.StepRequest, until ti
 	}
 	err = pollAt(ctx, pace, func(ctx context.Context) (bool, int, string, error) {
 		words, percent, err := "", -1, error(nil)
-		lag, err := asking(ctx, func(ctx context.Context) (etcdadmin.Lag, error) {
+		lag, err := within(ctx, askedWithin, said, func(ctx context.Context) (etcdadmin.Lag, error) {
 			id, err := memberID(ctx, client, req.Step)
 			if err != nil {
 				return etcdadmin.Lag{}, err
 			}
-			return client.Lag(ctx, id)
+			lag, err := client.Lag(ctx, id)
+			if err == nil && !lag.Receiving && (!lag.Answers || lag.Behind() > 0) {
+				nudges.nudge(ctx, client)
+			}
+			return lag, err
 		})
 		inStep = err == nil && lag.Answers && lag.Behind() <= fleet.SyncLag
 		switch {
@@ -70,6 +106,12 @@ func (r Region) awaitInSync(ctx context.Context, req fleet.StepRequest, until ti
 		case fleet.Is(err, fleet.NotFound):
 			err = fleet.Errorf(fleet.Lost, "member "+req.Step.Member, "is no member any more")
 		}
+		if lag.Answers {
+			heard = time.Now()
+		} else {
+			words = fmt.Sprintf("%s (%s so far)", words, time.Since(heard).Round(time.Second))
+		}
+		said = words
 		switch {
 		case err == nil && !until.IsZero() && time.Now().After(until):
 			err = late{words}
@@ -115,12 +157,12 @@ func (m *Members) awaitSettled(ctx context.Context, r fleet.StepRequest) (string
 	defer client.Close()
 	var calm calm
 	var text string
+	var nudges nudges
 	left := soak
 	// When it is over is known, unless trouble comes.
 	pace := func(usual time.Duration) time.Duration { return min(usual, max(left, firstPoll)) }
 	err = pollAt(ctx, pace, func(ctx context.Context) (bool, int, string, error) {
-		seen, _ := asking(ctx, func(ctx context.Context) (etcdadmin.Observation, error) { return client.Observe(ctx), nil })
-		troubled := unhealthy(seen)
+		seen, troubled := nudges.observe(ctx, client)
 		left = soak
 		calm.see(time.Now(), troubled == "")
 		if troubled != "" {

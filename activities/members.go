@@ -40,9 +40,12 @@ func (r Region) client(ctx context.Context, op fleet.Operation, but string) (*et
 // looks of two seconds, five for the change itself, and as many to see what became of it.
 const askedWithin = 20 * time.Second
 
+// waitingForEtcd says so where there is nothing to say yet.
+const waitingForEtcd = "waiting for etcd to answer"
+
 // asking makes one call of etcd's, heart beating.
 func asking[T any](ctx context.Context, call func(ctx context.Context) (T, error)) (T, error) {
-	return within(ctx, askedWithin, "waiting for etcd to answer", call)
+	return within(ctx, askedWithin, waitingForEtcd, call)
 }
 
 // insist asks etcd for a change until it is made. What etcd refuses for now passes:
@@ -175,8 +178,9 @@ func (m *Members) awaitHealthy(ctx context.Context, r fleet.StepRequest) (string
 	}
 	defer client.Close()
 	var text string
+	var nudges nudges
 	err = poll(ctx, func(ctx context.Context) (bool, int, string, error) {
-		seen, _ := asking(ctx, func(ctx context.Context) (etcdadmin.Observation, error) { return client.Observe(ctx), nil })
+		seen, _ := nudges.observe(ctx, client)
 		voters, up := 0, 0
 		for _, member := range seen.Members {
 			if !member.Learner {
