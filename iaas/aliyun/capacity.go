@@ -79,6 +79,19 @@ func (p *Provider) Available(ctx context.Context, zone, machineType string) (boo
 	in := ecs.CreateDescribeAvailableResourceRequest()
 	in.DestinationResource, in.InstanceChargeType = "InstanceType", "PostPaid"
 	in.ZoneId, in.InstanceType = zone, machineType
+	return p.offers(ctx, zone, machineType, in)
+}
+
+// sells says whether the zone has data disks of this category, to which hosts does not matter.
+func (p *Provider) sells(ctx context.Context, zone, category string) (bool, error) {
+	in := ecs.CreateDescribeAvailableResourceRequest()
+	in.DestinationResource, in.ResourceType, in.InstanceChargeType = "DataDisk", "disk", "PostPaid"
+	in.ZoneId, in.DataDiskCategory = zone, category
+	return p.offers(ctx, zone, category, in)
+}
+
+// offers says whether a resource is among what the zone has in stock.
+func (p *Provider) offers(ctx context.Context, zone, resource string, in *ecs.DescribeAvailableResourceRequest) (bool, error) {
 	out, err := call(ctx, p, "offers of zone "+zone, (*ecs.Client).DescribeAvailableResource, in)
 	if err != nil {
 		return false, err
@@ -86,7 +99,7 @@ func (p *Provider) Available(ctx context.Context, zone, machineType string) (boo
 	for _, z := range out.AvailableZones.AvailableZone {
 		for _, r := range z.AvailableResources.AvailableResource {
 			for _, s := range r.SupportedResources.SupportedResource {
-				if z.ZoneId == zone && s.Value == machineType {
+				if z.ZoneId == zone && s.Value == resource {
 					return s.Status == "Available" && s.StatusCategory != "ClosedWithStock", nil
 				}
 			}

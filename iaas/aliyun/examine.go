@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/ecs"
@@ -31,7 +30,7 @@ type examination struct {
 }
 
 // Examine is iaas.Examiner's: credentials, zones and vSwitches, security groups and what
-// they let through, image, types, deployment set, rights (by dry runs where ECS has them),
+// they let through, image, types, disk categories, deployment set, rights (by dry runs where ECS has them),
 // and quotas. Routes, network ACLs and NAT gateways are not looked at.
 func (p *Provider) Examine(ctx context.Context) []fleet.Check {
 	e := &examination{p: p}
@@ -45,6 +44,7 @@ func (p *Provider) Examine(ctx context.Context) []fleet.Check {
 	}
 	e.image(ctx)
 	e.types(ctx)
+	e.categories(ctx)
 	e.deploymentSet(ctx)
 	e.own(ctx)
 	e.launches(ctx)
@@ -153,6 +153,44 @@ func (e *examination) boots(ctx context.Context, machine string) string {
 	return e.architectures[machine]
 }
 
+// categories looks whether each zone sells the disk categories on offer. Performance levels
+// are not told apart (DescribeAvailableResource).
+func (e *examination) categories(ctx context.Context) {
+	for _, category := range e.kinds() {
+		what := "disk category " + category
+		var without []string
+		failed := false
+		for _, zone := range e.p.zones() {
+			sold, err := e.p.sells(ctx, zone, category)
+			if err != nil {
+				failed = true
+				e.Judge(what, "", err)
+			} else if !sold {
+				without = append(without, zone)
+			}
+		}
+		switch {
+		case len(without) == len(e.p.zones()):
+			e.Add(what, fleet.CheckMissing, "no zone sells it now", "add a zone, or give the worker other categories (--aliyun-disk-categories)")
+		case len(without) > 0:
+			e.Add(what, fleet.CheckOK, "not sold now in "+strings.Join(without, ", "), "")
+		case !failed:
+			e.Add(what, fleet.CheckOK, "sold in every zone", "")
+		}
+	}
+}
+
+// kinds are the disk categories on offer, whatever their levels.
+func (e *examination) kinds() []string {
+	var all []string
+	for _, name := range e.p.cfg.Categories {
+		if category, _, err := parseCategory(name); err == nil && !slices.Contains(all, category) {
+			all = append(all, category)
+		}
+	}
+	return all
+}
+
 func (e *examination) deploymentSet(ctx context.Context) {
 	id := e.p.cfg.DeploymentSet
 	if id == "" {
@@ -186,46 +224,4 @@ func (e *examination) own(ctx context.Context) {
 	if disks, err := e.p.ListDisks(ctx, nil); e.Judge("right to DescribeDisks", "Alibaba Cloud says so", err) && len(disks) > 0 {
 		e.disk = disks[0].ID
 	}
-}
-
-// Attributes of an account (DescribeAccountAttributes).
-const (
-	maxVCPUs  = "max-postpaid-instance-vcpu-count"
-	usedVCPUs = "used-postpaid-instance-vcpu-count"
-)
-
-// quotas says whether the account's quota of vCPUs leaves room for one cluster more. ECS
-// does not tell the quotas of disks any more; Quota Center does.
-func (e *examination) quotas(ctx context.Context) {
-	const what = "quota of pay-as-you-go vCPUs"
-	in := ecs.CreateDescribeAccountAttributesRequest()
-	in.AttributeName = &[]string{maxVCPUs, usedVCPUs}
-	out, err := call(ctx, e.p, what, (*ecs.Client).DescribeAccountAttributes, in)
-	switch values, ok := attributes(out); {
-	case err != nil:
-		e.Add(what, fleet.CheckUnknown, err.Error(), "")
-	case !ok:
-		e.Add(what, fleet.CheckUnknown, "ECS does not tell it", "")
-	default:
-		e.Room(what, "vCPUs", values[maxVCPUs], values[usedVCPUs], cloud.HostsOfCluster*e.vCPUs)
-	}
-	e.Add("quotas of disks", fleet.CheckUnknown, "not asked for: see them in Quota Center; what is over one is refused when it is bought", "")
-}
-
-// attributes gives an account's attributes, and whether both are there.
-func attributes(out *ecs.DescribeAccountAttributesResponse) (map[string]float64, bool) {
-	values := map[string]float64{}
-	if out == nil {
-		return values, false
-	}
-	for _, item := range out.AccountAttributeItems.AccountAttributeItem {
-		for _, v := range item.AttributeValues.ValueItem {
-			if n, err := strconv.ParseFloat(v.Value, 64); err == nil {
-				values[item.AttributeName] = n
-			}
-		}
-	}
-	_, most := values[maxVCPUs]
-	_, used := values[usedVCPUs]
-	return values, most && used
 }

@@ -3,6 +3,8 @@ package aliyun_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/auth/credentials"
@@ -61,6 +63,58 @@ func TestExamine(t *testing.T) {
 	}
 }
 
+// Quotas of disks are looked at where ECS tells them, of the region or of its zones, and
+// sales by zone.
+func TestExamineDisks(t *testing.T) {
+	find := func(checks []fleet.Check, what string) fleet.Check {
+		t.Helper()
+		i := slices.IndexFunc(checks, func(c fleet.Check) bool { return c.What == what })
+		require.GreaterOrEqual(t, i, 0, "%s is not looked at", what)
+		return checks[i]
+	}
+	const category, quota = "disk category cloud_essd", "quota of pay-as-you-go cloud_essd"
+	s := newStand(t, func(t *testing.T, cfg cloudsim.Config) *cloudsim.World {
+		cfg.Categories[0].Zones = []string{region + "-g", region + "-i"}
+		return simtest.Bodiless(t, cfg)
+	})
+	checks := examine(t, s)
+	require.Equal(t, fleet.Check{What: category, State: fleet.CheckOK, Found: "not sold now in " + region + "-h"}, find(checks, category))
+	require.Equal(t, fleet.Check{What: quota, State: fleet.CheckUnknown, Found: "ECS does not tell it: see it in Quota Center"}, find(checks, quota))
+	_, err := s.CreateDisk(t.Context(), iaas.CreateDiskRequest{Token: "t", Name: "m1", Zone: region + "-h", Size: 20 * fleet.GiB, Category: "cloud_essd"})
+	require.True(t, fleet.Is(err, fleet.Invalid), "%v", err)
+
+	s = newStand(t, func(t *testing.T, cfg cloudsim.Config) *cloudsim.World {
+		cfg.Limits.Storage = 100 * fleet.GiB
+		return simtest.Bodiless(t, cfg)
+	})
+	_, err = s.CreateDisk(t.Context(), iaas.CreateDiskRequest{Token: "t", Name: "m1", Zone: region + "-h", Size: 20 * fleet.GiB, Category: "cloud_essd"})
+	require.NoError(t, err)
+	s.Await("it counts", func(context.Context) (bool, error) {
+		return find(examine(t, s), quota).Found == "100 GiB, of which 20 are used", nil
+	})
+
+	w, p := onWire(t)
+	w.Answers("DescribeZones", `{"RequestId": "R", "Zones": {"Zone": [{"ZoneId": "cn-hangzhou-g"}, {"ZoneId": "cn-hangzhou-h"}, {"ZoneId": "cn-hangzhou-i"}]}}`)
+	for _, action := range []string{ // whatever else is looked at
+		"DescribeVSwitches", "DescribeSecurityGroups", "DescribeSecurityGroupAttribute", "DescribeImages", "DescribeInstanceTypes", "DescribeAvailableResource",
+		"DescribeDeploymentSets", "DescribeInstances", "DescribeDisks", "RunInstances", "CreateDisk", "StartInstance", "StopInstance", "DeleteInstance",
+		"ModifyInstanceSpec", "AttachDisk", "DetachDisk", "ResizeDisk", "ModifyDiskSpec", "DeleteDisk", "TagResources", "RunCommand",
+		"DescribeInvocationResults", "DescribeCloudAssistantStatus", "DescribePrice",
+	} {
+		w.Answers(action, `{"RequestId": "R"}`)
+	}
+	w.Answers("DescribeAccountAttributes", `{"RequestId": "R", "AccountAttributeItems": {"AccountAttributeItem": [
+		{"AttributeName": "max-postpaid-yundisk-capacity", "AttributeValues": {"ValueItem": [
+			{"DiskCategory": "cloud_essd", "ZoneId": "cn-hangzhou-g", "Value": "32768"}, {"DiskCategory": "cloud_essd", "ZoneId": "cn-hangzhou-h", "Value": "100"},
+			{"DiskCategory": "cloud_ssd", "ZoneId": "cn-hangzhou-g", "Value": "1"}, {"DiskCategory": "cloud_essd", "ZoneId": "cn-hangzhou-k", "Value": "1"}]}},
+		{"AttributeName": "used-postpaid-yundisk-capacity", "AttributeValues": {"ValueItem": [
+			{"DiskCategory": "cloud_essd", "ZoneId": "cn-hangzhou-g", "Value": "20"}, {"DiskCategory": "cloud_essd", "ZoneId": "cn-hangzhou-h", "Value": "90"}]}}]}}`)
+	checks = p.Examine(t.Context())
+	require.Equal(t, fleet.CheckOK, find(checks, quota+" in "+region+"-g").State)
+	require.Equal(t, fleet.CheckMissing, find(checks, quota+" in "+region+"-h").State)
+	require.False(t, slices.ContainsFunc(checks, func(c fleet.Check) bool { return strings.HasPrefix(c.What, quota+" in "+region+"-k") }), "no member comes there")
+}
+
 // What an operator may get wrong is said in words, all of it in one go.
 func TestExamineFindsMistakes(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -80,6 +134,8 @@ func TestExamineFindsMistakes(t *testing.T) {
 		"other cpu": {change: func(c *aliyun.Config) { c.Image = "m-bp1a2b3c4d5e6f7g8h9a2" }, what: "machine type ecs.g8y.large", words: "does not boot on it"},
 		"role":      {change: func(c *aliyun.Config) { c.RAMRole = "nobody" }, what: "right and means to buy a host in " + region + "-g", words: "InvalidRamRole.NotFound"},
 		"set":       {change: func(c *aliyun.Config) { c.DeploymentSet = "ds-bp1ffff" }, what: "deployment set ds-bp1ffff", words: "not shown"},
+		"disks":     {region: func(c *cloudsim.Config) { c.Categories[0].Zones = []string{"cn-elsewhere"} }, what: "disk category cloud_essd", words: "no zone sells it now"},
+		"storage":   {region: func(c *cloudsim.Config) { c.Limits.Storage = 64 * fleet.GiB }, what: "quota of pay-as-you-go cloud_essd", words: "64 GiB, of which 0 are used; a cluster of three and a change of it take 80"},
 		"quota":     {region: func(c *cloudsim.Config) { c.Limits.VCPUs = 7 }, what: "quota of pay-as-you-go vCPUs", words: "take 8"},
 		"clients shut out": {
 			region: func(c *cloudsim.Config) { c.Groups[0].Rules = nil }, what: "clients and workers to members, port 2379", words: "lets anybody in",

@@ -99,7 +99,7 @@ func (e *examination) rights(ctx context.Context) {
 
 	// No operation needs prices.
 	const what = "right to DescribePrice"
-	if _, err := e.p.DiskCost(ctx, fleet.Disk{Category: essd, Size: 20 * fleet.GiB}); err != nil {
+	if _, err := e.p.DiskCost(ctx, fleet.Disk{Category: essd, Size: diskForRoom * fleet.GiB}); err != nil {
 		e.Add(what, fleet.CheckUnknown, "flotilla sweep cannot say what things cost: "+err.Error(), "")
 	} else {
 		e.Add(what, fleet.CheckOK, "Alibaba Cloud says so", "")

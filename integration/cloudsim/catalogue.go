@@ -75,6 +75,7 @@ type Placement struct {
 // Category is a kind of disk with its limits. A zero limit is none.
 type Category struct {
 	Name     string
+	Zones    []string // that sell it; all if empty
 	Min, Max fleet.Bytes
 	// Levels are performance levels and the least size that each needs.
 	Levels map[string]fleet.Bytes
@@ -83,6 +84,11 @@ type Category struct {
 	IOPS         Range // provisioned operations per second
 	IOPSPerGiB   int   // at most
 	Throughput   Range // provisioned MiB/s
+}
+
+// SoldIn says whether a zone sells the category.
+func (c Category) SoldIn(zone string) bool {
+	return len(c.Zones) == 0 || slices.Contains(c.Zones, zone)
 }
 
 // Range is from Min to Max; Default is what a request that leaves it open gets.

@@ -124,6 +124,9 @@ func (w *World) checkDisk(req *CreateDiskRequest) error {
 	if err := w.checkShape(&req.Shape); err != nil {
 		return err
 	}
+	if c, _ := w.cfg.Category(req.Category); !c.SoldIn(req.Zone) {
+		return refuse(NoCategory, req.Category, "zone %s does not sell it", req.Zone)
+	}
 	if req.Key != "" && !slices.Contains(w.cfg.EncryptionKeys, req.Key) {
 		return refuse(NoKey, req.Key, "there is no such key")
 	}

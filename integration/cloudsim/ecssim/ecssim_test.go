@@ -251,3 +251,21 @@ func TestDescribePriceRefused(t *testing.T) {
 	require.InDelta(t, 0.495, out.PriceInfo.Price.TradePrice, 1e-9)
 	require.Len(t, w.Calls(), 15)
 }
+
+// Which parameters go together is said on the page of DescribeAvailableResource.
+func TestDataDisksOnOffer(t *testing.T) {
+	c, _ := client(t)
+	in := ecs.CreateDescribeAvailableResourceRequest()
+	in.DestinationResource, in.ResourceType, in.InstanceChargeType, in.ZoneId = "DataDisk", "instance", "PostPaid", region+"-h"
+	_, err := c.DescribeAvailableResource(in)
+	refused(t, 400, "InvalidParameter", err)
+	in.ResourceType = "disk"
+	out, err := c.DescribeAvailableResource(in)
+	require.NoError(t, err)
+	require.Len(t, out.AvailableZones.AvailableZone, 1)
+	offer := out.AvailableZones.AvailableZone[0].AvailableResources.AvailableResource[0]
+	require.Equal(t, "DataDisk", offer.Type)
+	require.Len(t, offer.SupportedResources.SupportedResource, 2)
+	require.Equal(t, "cloud_essd", offer.SupportedResources.SupportedResource[0].Value)
+	require.Equal(t, 65536, offer.SupportedResources.SupportedResource[0].Max)
+}

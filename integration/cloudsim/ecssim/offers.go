@@ -1,6 +1,7 @@
 package ecssim
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -51,39 +52,74 @@ func (f *Face) describeInstanceTypes(q *query) (map[string]any, error) {
 	return map[string]any{"InstanceTypes": map[string]any{"InstanceType": types}, "NextToken": next}, nil
 }
 
-// describeAvailableResource says what is in stock of instance types.
+// describeAvailableResource says what is in stock of instance types, or of data disks on
+// their own.
 func (f *Face) describeAvailableResource(q *query) (map[string]any, error) {
-	if what, err := q.required("DestinationResource"); err != nil || what != "InstanceType" {
-		return nil, invalid("DestinationResource")
+	what, err := q.required("DestinationResource")
+	if err != nil {
+		return nil, err
 	}
 	if q.Text("InstanceChargeType") != "PostPaid" {
 		return nil, invalid("InstanceChargeType")
 	}
-	zone, kind := q.Text("ZoneId"), q.Text("InstanceType")
+	wantedZone := q.Text("ZoneId")
+	var stock func(zone string) []any
+	switch of := cmp.Or(q.Text("ResourceType"), "instance"); {
+	case what == "InstanceType" && of == "instance":
+		stock = f.typesIn(q.Text("InstanceType"))
+	case what == "DataDisk" && of == "disk":
+		stock = f.disksIn(q.Text("DataDiskCategory"))
+	default: // in the others there are more parameters, which are not modelled
+		return nil, invalid("DestinationResource")
+	}
 	if err := q.rest(); err != nil {
 		return nil, err
 	}
-	c, zones := f.world.Catalogue(), []any{}
-	for _, z := range c.Zones {
-		var offers []any
-		for _, t := range c.Types {
-			if !t.SoldIn(z.Name) || zone != "" && zone != z.Name || kind != "" && kind != t.Name {
-				continue
-			}
-			status, category := "Available", "WithStock"
-			if !f.world.Sells(z.Name, t.Name) {
-				status, category = "SoldOut", "WithoutStock"
-			}
-			offers = append(offers, map[string]any{"Value": t.Name, "Status": status, "StatusCategory": category})
+	zones := []any{}
+	for _, z := range f.world.Catalogue().Zones {
+		if wantedZone != "" && wantedZone != z.Name {
+			continue
 		}
-		if len(offers) > 0 {
+		if offers := stock(z.Name); len(offers) > 0 {
 			zones = append(zones, map[string]any{
 				"ZoneId": z.Name, "RegionId": f.world.Region(), "Status": "Available",
 				"AvailableResources": map[string]any{"AvailableResource": []any{
-					map[string]any{"Type": "InstanceType", "SupportedResources": map[string]any{"SupportedResource": offers}},
+					map[string]any{"Type": what, "SupportedResources": map[string]any{"SupportedResource": offers}},
 				}},
 			})
 		}
 	}
 	return map[string]any{"AvailableZones": map[string]any{"AvailableZone": zones}}, nil
+}
+
+// typesIn gives the offers of a zone, of one type or of all.
+func (f *Face) typesIn(kind string) func(string) []any {
+	return func(zone string) (offers []any) {
+		for _, t := range f.world.Catalogue().Types {
+			if !t.SoldIn(zone) || kind != "" && kind != t.Name {
+				continue
+			}
+			status, category := "Available", "WithStock"
+			if !f.world.Sells(zone, t.Name) {
+				status, category = "SoldOut", "WithoutStock"
+			}
+			offers = append(offers, map[string]any{"Value": t.Name, "Status": status, "StatusCategory": category})
+		}
+		return offers
+	}
+}
+
+// disksIn is likewise, of categories of disks.
+func (f *Face) disksIn(kind string) func(string) []any {
+	return func(zone string) (offers []any) {
+		for _, c := range f.world.Catalogue().Categories {
+			if c.SoldIn(zone) && (kind == "" || kind == c.Name) {
+				offers = append(offers, map[string]any{
+					"Value": c.Name, "Status": "Available", "StatusCategory": "WithStock",
+					"Min": int(c.Min / fleet.GiB), "Max": int(c.Max / fleet.GiB), "Unit": "GiB",
+				})
+			}
+		}
+		return offers
+	}
 }

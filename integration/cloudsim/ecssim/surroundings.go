@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim"
 )
 
@@ -96,23 +98,47 @@ func (f *Face) describeDeploymentSets(q *query) (map[string]any, error) {
 	return map[string]any{"DeploymentSets": map[string]any{"DeploymentSet": sets}, "TotalCount": len(sets)}, nil
 }
 
+// describeAccountAttributes tells quotas. That of storage is only told where the region has
+// one, and then of ESSDs, though all disks count: the page calls it deprecated.
 func (f *Face) describeAccountAttributes(q *query) (map[string]any, error) {
 	names := q.List("AttributeName")
 	if err := q.rest(); err != nil {
 		return nil, err
 	}
-	values := map[string]int{
-		"max-postpaid-instance-vcpu-count": f.world.Limits().VCPUs, "used-postpaid-instance-vcpu-count": f.world.VCPUs(),
+	if len(names) > 8 {
+		return nil, invalid("AttributeName")
+	}
+	used := fleet.Bytes(0)
+	disks, err := f.world.Disks(nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range disks {
+		used += d.Size
 	}
 	items := []any{}
 	for _, name := range names {
-		value, ok := values[name]
-		if !ok {
+		var value map[string]any
+		ofESSDs := func(size fleet.Bytes) map[string]any {
+			return map[string]any{"Value": strconv.Itoa(int(size / fleet.GiB)), "DiskCategory": "cloud_essd"}
+		}
+		switch name {
+		case "max-postpaid-instance-vcpu-count":
+			value = map[string]any{"Value": strconv.Itoa(f.world.Limits().VCPUs)}
+		case "used-postpaid-instance-vcpu-count":
+			value = map[string]any{"Value": strconv.Itoa(f.world.VCPUs())}
+		case "max-postpaid-yundisk-capacity":
+			value = ofESSDs(f.world.Limits().Storage)
+		case "used-postpaid-yundisk-capacity":
+			value = ofESSDs(used)
+		default:
 			return nil, invalid("AttributeName")
 		}
-		items = append(items, map[string]any{
-			"AttributeName": name, "AttributeValues": map[string]any{"ValueItem": []any{map[string]any{"Value": strconv.Itoa(value)}}},
-		})
+		values := []any{value}
+		if f.world.Limits().Storage == 0 && strings.HasSuffix(name, "-yundisk-capacity") {
+			values = []any{}
+		}
+		items = append(items, map[string]any{"AttributeName": name, "AttributeValues": map[string]any{"ValueItem": values}})
 	}
 	return map[string]any{"AccountAttributeItems": map[string]any{"AccountAttributeItem": items}}, nil
 }
