@@ -55,6 +55,9 @@ type Policy struct {
 	// AcceptLoss is from what a recovery goes on without asking a person, though data may
 	// be lost by it.
 	AcceptLoss LossAnswer `yaml:"acceptLoss,omitempty" json:"acceptLoss,omitempty"`
+	// KeepAside is how long what a restore or a recovery put aside is kept, from its end
+	// on. Zero is until a person discards it.
+	KeepAside Duration `yaml:"keepAside,omitempty" json:"keepAside,omitempty"`
 }
 
 // The defaults of a policy.
@@ -84,6 +87,7 @@ func (p Policy) Over(base Policy) Policy {
 	orDefault(&p.DeadAfter, base.DeadAfter)
 	orDefault(&p.OnFailure, base.OnFailure)
 	orDefault(&p.AcceptLoss, base.AcceptLoss)
+	orDefault(&p.KeepAside, base.KeepAside)
 	return p
 }
 
@@ -100,7 +104,7 @@ func (p Policy) WithDefaults() Policy {
 func (p Policy) Equal(other Policy) bool {
 	return p.Approval == other.Approval && p.ApprovalWithin == other.ApprovalWithin && slices.Equal(p.Windows, other.Windows) &&
 		p.Soak == other.Soak && p.ReadyWithin == other.ReadyWithin && p.DeadAfter == other.DeadAfter && p.OnFailure == other.OnFailure &&
-		p.AcceptLoss == other.AcceptLoss
+		p.AcceptLoss == other.AcceptLoss && p.KeepAside == other.KeepAside
 }
 
 // Validate gives everything that is wrong with the policy, below path.
@@ -127,6 +131,7 @@ func (p Policy) Validate(path string) Problems {
 	}{
 		{"approvalWithin", p.ApprovalWithin, 30 * 24 * time.Hour}, {"soak", p.Soak, 24 * time.Hour},
 		{"readyWithin", p.ReadyWithin, 24 * time.Hour}, {"deadAfter", p.DeadAfter, maxDeadAfter},
+		{"keepAside", p.KeepAside, 365 * 24 * time.Hour},
 	} {
 		if d.value < 0 || d.value > Duration(d.high) {
 			ps.add(path+"."+d.name, "%s must be between 0s and %s", d.value, Duration(d.high))

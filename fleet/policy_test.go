@@ -40,18 +40,18 @@ func TestWrongPoliciesAreRefused(t *testing.T) {
 	} {
 		require.Len(t, Policy{Windows: []string{text}}.Validate("policy"), 1, "window %q", text)
 	}
-	wrong := Policy{Approval: "perhaps", OnFailure: "cry", AcceptLoss: "some", Soak: -1, DeadAfter: Duration(2 * time.Hour)}
-	require.Len(t, wrong.Validate("policy"), 5)
+	wrong := Policy{Approval: "perhaps", OnFailure: "cry", AcceptLoss: "some", Soak: -1, DeadAfter: Duration(2 * time.Hour), KeepAside: -1}
+	require.Len(t, wrong.Validate("policy"), 6)
 }
 
 func TestPolicyIsTakenFieldByField(t *testing.T) {
 	call := Policy{Soak: Duration(time.Second)}
 	spec := Policy{Soak: Duration(time.Minute), Approval: ApprovalAlways, Windows: []string{"daily 01:00-02:00"}}
-	base := Policy{Approval: ApprovalNever, OnFailure: FailureAsks}
+	base := Policy{Approval: ApprovalNever, OnFailure: FailureAsks, KeepAside: Duration(time.Hour)}
 	got := call.Over(spec).Over(base).WithDefaults()
 	require.Equal(t, Policy{
 		Approval: ApprovalAlways, ApprovalWithin: DefaultApprovalWithin, Windows: []string{"daily 01:00-02:00"}, Soak: Duration(time.Second),
-		ReadyWithin: DefaultReadyWithin, DeadAfter: DefaultDeadAfter, OnFailure: FailureAsks, AcceptLoss: LossAsk,
+		ReadyWithin: DefaultReadyWithin, DeadAfter: DefaultDeadAfter, OnFailure: FailureAsks, AcceptLoss: LossAsk, KeepAside: Duration(time.Hour),
 	}, got)
 	got.Windows[0] = "changed"
 	require.Equal(t, "daily 01:00-02:00", spec.Windows[0], "a policy shares nothing with the one below it")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ func TestChanges(t *testing.T) {
 	worker := e.StartWorker("flotilla-worker")
 	spec := harness.Spec("orders", 1, "3.7.3")
 	spec.Backup = fleet.BackupPolicy{Every: fleet.Duration(time.Hour), Changes: fleet.Duration(time.Second)}
+	spec.Policy.KeepAside = fleet.Duration(time.Second)
 	e.Create(spec.WithDefaults())
 	r, err := e.Begin(spec.Name, fleet.BackupCluster, nil)
 	require.NoError(t, err)
@@ -56,8 +58,12 @@ func TestChanges(t *testing.T) {
 	worker.Kill()
 	e.StartWorker("flotilla-worker")
 	recorded("another worker goes on", before.Revision+500)
+	moment := time.Now().UTC().Truncate(time.Second)
+	all, err := w.access.Get(t.Context(), "", clientv3.WithPrefix(), clientv3.WithCountOnly())
+	require.NoError(t, err)
+	atMost := all.Header.Revision
 	w.stop(t)
-	all, err := w.access.Get(t.Context(), "", clientv3.WithPrefix())
+	all, err = w.access.Get(t.Context(), "", clientv3.WithPrefix())
 	require.NoError(t, err)
 	end := all.Header.Revision
 	recorded("the last write is recorded", end)
@@ -104,4 +110,32 @@ func TestChanges(t *testing.T) {
 	answer = e.CLI("restore", spec.Name, "--revision", "1000000000000", "--in-place", "--yes", "--accept-loss")
 	require.Equal(t, 1, answer.Code, answer.Out)
 	require.Contains(t, answer.Err, "no backup and the changes recorded behind it lead there")
+
+	// A new cluster begins with what was there at a time, and this one with a revision.
+	answer = e.CLI("restore", spec.Name, "--time", moment.Format(time.RFC3339), "--to", "copy", "--yes")
+	require.Zero(t, answer.Code, answer.Err)
+	entries, err := vault.List(t.Context(), spec.Name, uid)
+	require.NoError(t, err)
+	i := slices.IndexFunc(entries, func(b backup.Entry) bool { return b.Manifest.Taken.Equal(moment) })
+	require.GreaterOrEqual(t, i, 0, "%+v", entries)
+	point := entries[i].Manifest
+	require.Equal(t, taken.Backup.ID, point.Base)
+	require.GreaterOrEqual(t, point.Revision, before.Revision)
+	require.LessOrEqual(t, point.Revision, atMost)
+	require.Equal(t, contentsAt(t, w.access, point.Revision), contentsOf(t, e, "copy"))
+
+	expected := contentsAt(t, w.access, end-100)
+	answer = e.CLI("restore", spec.Name, "--revision", fmt.Sprint(end-100), "--in-place", "--yes", "--accept-loss")
+	require.Zero(t, answer.Code, answer.Err)
+	require.Equal(t, expected, contentsOf(t, e, spec.Name))
+	harness.Eventually(t, "what was there before is discarded by policy.keepAside", func(ctx context.Context) error {
+		view, err := e.Client.Describe(ctx, spec.Name)
+		if err == nil && (view.Operations[0].By != "policy.keepAside" || view.Operations[0].State != fleet.OperationDone || !view.AsideUntil.IsZero()) {
+			err = fmt.Errorf("the last operation is %+v", view.Operations[0])
+		}
+		return err
+	})
+	aside, err := filepath.Glob(filepath.Join(e.Dir, "local/hosts/*/fs/disks/*/*/before-restore-*"))
+	require.NoError(t, err)
+	require.Empty(t, aside)
 }

@@ -120,7 +120,13 @@ func contentsOf(t *testing.T, e *harness.Env, cluster string) map[string]string 
 	a, err := e.Connect(t.Context(), cluster)
 	require.NoError(t, err)
 	defer a.Close()
-	all, err := a.Get(t.Context(), "", clientv3.WithPrefix())
+	return contentsAt(t, a, 0)
+}
+
+// contentsAt gives what contentsOf does, at a revision; 0 is the latest.
+func contentsAt(t *testing.T, a *harness.Access, revision int64) map[string]string {
+	t.Helper()
+	all, err := a.Get(t.Context(), "", clientv3.WithPrefix(), clientv3.WithRev(revision))
 	require.NoError(t, err)
 	found := map[string]string{}
 	for _, kv := range all.Kvs {

@@ -46,6 +46,9 @@ type ClusterState struct {
 	NextMember int `json:"nextMember,omitempty"`
 	// Elsewhere are the places other than the spec's where something of the cluster may be.
 	Elsewhere []fleet.Place `json:"elsewhere,omitempty"`
+	// AsideUntil is when what restores and recoveries put aside is discarded; zero: not
+	// before a person does.
+	AsideUntil time.Time `json:"asideUntil,omitzero"`
 }
 
 // SeenRequest is a request ID and the operation that it led to.
@@ -124,7 +127,7 @@ func (c *cluster) awaitRequest(ctx, outside workflow.Context) error {
 		return c.running != nil || outside.Err() != nil && workflow.AllHandlersFinished(ctx)
 	}
 	if c.Spec != nil {
-		return workflow.Await(ctx, woken)
+		return c.sleep(ctx, woken)
 	}
 	if _, err := workflow.AwaitWithTimeout(ctx, firstRequest, woken); err != nil {
 		return err
@@ -235,7 +238,7 @@ func (c *cluster) view() ClusterView {
 	v := ClusterView{
 		Summary: c.Summary, Operations: slices.Clone(c.Operations),
 		Endpoints: slices.Clone(c.Endpoints), FinalSnapshot: c.FinalSnapshot,
-		Unfinished: c.unfinished(), Queue: slices.Clone(c.Queue), NextMember: c.nextMember(),
+		Unfinished: c.unfinished(), Queue: slices.Clone(c.Queue), NextMember: c.nextMember(), AsideUntil: c.AsideUntil,
 	}
 	if c.Spec != nil {
 		v.Spec, v.Elsewhere = c.Spec.Clone(), c.elsewhere()

@@ -245,6 +245,9 @@ type ClusterView struct {
 	Unfinished *fleet.Operation `json:"unfinished,omitempty"`
 	// Queue are the operations that run after the running one, next first.
 	Queue []QueuedOperation `json:"queue,omitempty"`
+	// AsideUntil is when what restores and recoveries put aside is discarded, by the
+	// policy; zero: not before a person does.
+	AsideUntil time.Time `json:"asideUntil,omitzero"`
 	// NextMember is the number of the first member that never existed: what a new
 	// operation gets as fleet.Operation's Since and NextMember.
 	NextMember int `json:"nextMember,omitempty"`
@@ -284,6 +287,9 @@ type OperationResult struct {
 	Keys *fleet.KeyRestore `json:"keys,omitempty"`
 	// HighestMember is the highest number of a member that it saw or bought for.
 	HighestMember int `json:"highestMember,omitempty"`
+	// KeepAside is how long the policy has kept what the operation put aside; zero: until
+	// a person discards it.
+	KeepAside fleet.Duration `json:"keepAside,omitempty"`
 	// Elsewhere are the places other than the operation's where something of the cluster
 	// was seen at the end.
 	Elsewhere []fleet.Place `json:"elsewhere,omitempty"`

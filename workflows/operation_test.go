@@ -43,7 +43,7 @@ var operations = map[fleet.OperationKind]any{
 	fleet.CreateCluster: workflows.CreateCluster, fleet.DecommissionCluster: workflows.DecommissionCluster,
 	fleet.AdoptCluster: workflows.AdoptCluster, fleet.UpscaleCluster: workflows.UpscaleCluster,
 	fleet.ScaleCluster: workflows.ScaleCluster, fleet.MigrateByLearner: workflows.MigrateByLearner,
-	fleet.RecoverQuorum: workflows.RecoverQuorum, fleet.FailoverMember: workflows.FailoverMember, fleet.UpgradeCluster: workflows.UpgradeCluster,
+	fleet.RecoverQuorum: workflows.RecoverQuorum, fleet.RestoreCluster: workflows.RestoreCluster, fleet.FailoverMember: workflows.FailoverMember, fleet.UpgradeCluster: workflows.UpgradeCluster,
 	fleet.RollCluster: workflows.RollCluster, fleet.ChangeLeader: workflows.ChangeLeader,
 	fleet.StopCluster: workflows.StopCluster, fleet.StartCluster: workflows.StartCluster,
 	fleet.RestorePrefixes: workflows.RestorePrefixes, fleet.DiscardSetAside: workflows.DiscardSetAside,

@@ -37,6 +37,9 @@ func (o *operation) end(ctx workflow.Context, err error) (OperationResult, error
 		Clean: o.looked() && o.last.Empty(), Purchases: o.memory.Purchases, HighestMember: o.memory.Highest,
 		Elsewhere: o.last.Elsewhere,
 	}
+	if err == nil && putsAside(o.op.Kind) {
+		result.KeepAside = o.last.Policy.KeepAside
+	}
 	if err == nil || o.memory.Keys.Begun() { // else whoever goes on compares anew
 		result.Keys = o.memory.Keys
 	}

@@ -43,6 +43,7 @@ func (c *cluster) settle(ctx workflow.Context, op *inHand, before fleet.Phase, r
 	}
 	c.keepNumber(op, result)
 	c.keepSpec(op, record, result)
+	c.keepAside(op, record, result)
 	if record.State != fleet.OperationDone {
 		record.Dropped = c.dropQueue()
 	}

@@ -175,6 +175,9 @@ func describeText(o terminal.Output, v described, clock terminal.Clock) string {
 	if len(v.Endpoints) > 0 {
 		row("endpoints", "%s", strings.Join(endpointURLs(v.Endpoints), "\n"+strings.Repeat(" ", 14)))
 	}
+	if !v.AsideUntil.IsZero() {
+		row("aside", "what a restore or a recovery kept is discarded at %s (policy.keepAside)", stamp(v.AsideUntil))
+	}
 	if v.FinalSnapshot != nil {
 		row("snapshot", "%s", snapshotText(*v.FinalSnapshot))
 	}

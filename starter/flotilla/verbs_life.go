@@ -81,7 +81,8 @@ func discard() *verb {
 		kind: fleet.DiscardSetAside, use: "discard NAME [MEMBER…]", short: "Delete the data that restores and recoveries kept aside",
 		long: `Delete the data that restores in place and recoveries kept aside on the disks of a
 cluster's members, or of those that are named. The plan says how much each has. It is done
-only while the cluster serves, and no member is restarted for it.
+only while the cluster serves, and no member is restarted for it. A spec's policy.keepAside
+does it by itself after a time.
 
 It asks for the name of the cluster on a terminal; elsewhere it wants --yes.`,
 		example: `  flotilla plan discard orders
