@@ -84,11 +84,15 @@ func (e *Error) WithRetryAfter(d time.Duration) *Error {
 	return &c
 }
 
-// Errorf makes an Error of a kind about a resource. A %w in format is kept as
-// the error underneath.
+// Errorf makes an Error of a kind about a resource. What each %w in format stands for
+// is kept underneath.
 func Errorf(kind Kind, resource, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Kind: kind, Resource: resource, Message: err.Error(), Err: errors.Unwrap(err)}
+	e := &Error{Kind: kind, Resource: resource, Message: err.Error(), Err: errors.Unwrap(err)}
+	if _, several := err.(interface{ Unwrap() []error }); several {
+		e.Err = err
+	}
+	return e
 }
 
 // KindOf gives the kind of the first Error in err's chain, or "" if there is none.

@@ -65,6 +65,9 @@ func TestErrorsSayWhatFailedAndWhatToDo(t *testing.T) {
 	plain := fleet.Errorf(fleet.Throttled, "host orders-2", "launching: %w", io.ErrUnexpectedEOF)
 	require.EqualError(t, plain, "host orders-2: launching: unexpected EOF")
 	require.ErrorIs(t, plain, io.ErrUnexpectedEOF, "%%w is kept")
+	both := fleet.Errorf(fleet.Throttled, "host orders-2", "launching: %w, then %w", io.ErrUnexpectedEOF, io.ErrShortWrite)
+	require.ErrorIs(t, both, io.ErrUnexpectedEOF)
+	require.ErrorIs(t, both, io.ErrShortWrite)
 
 	told := plain.WithRemedy("try again in %d s", 5).WithRetryAfter(5 * time.Second)
 	require.EqualError(t, told, "host orders-2: launching: unexpected EOF; try again in 5 s")
