@@ -128,7 +128,7 @@ func (r roster) storedSource(stored fleet.Stored) fleet.Source {
 	if reach := stored.Backup.Reach; reach != nil {
 		what = "the newest backup and the changes recorded since"
 	}
-	s.Words = fmt.Sprintf("%s is made anew from %s, which lead to revision %d of %s",
+	s.Words = fmt.Sprintf("%s is made anew from %s, up to revision %d of %s",
 		r.in.Operation.Cluster, what, s.Revision, s.Until.UTC().Format(time.DateTime+" MST"))
 	return s
 }
