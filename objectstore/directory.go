@@ -212,6 +212,10 @@ func object(key string, info fs.FileInfo) Object {
 }
 
 func (d *directory) List(ctx context.Context, prefix string) ([]Object, error) {
+	return d.ListAfter(ctx, prefix, "")
+}
+
+func (d *directory) ListAfter(ctx context.Context, prefix, after string) ([]Object, error) {
 	resource := about(d.name, prefix)
 	if err := checkPrefix(d.name, prefix); err != nil {
 		return nil, err
@@ -226,7 +230,7 @@ func (d *directory) List(ctx context.Context, prefix string) ([]Object, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // deleted while we looked
 		}
-		if err != nil || !e.Type().IsRegular() || !strings.HasPrefix(name, prefix) || strings.HasPrefix(name, partial) {
+		if err != nil || !e.Type().IsRegular() || !strings.HasPrefix(name, prefix) || strings.HasPrefix(name, partial) || name <= after {
 			return err
 		}
 		info, err := e.Info()

@@ -49,6 +49,9 @@ type Store interface {
 	// List gives the objects whose keys begin with prefix, ordered by key in
 	// bytes. The prefix need not end at a "/"; the empty one gives all.
 	List(ctx context.Context, prefix string) ([]Object, error)
+	// ListAfter is List without the keys up to this one, which need not exist: of many
+	// objects it asks only for those behind.
+	ListAfter(ctx context.Context, prefix, after string) ([]Object, error)
 	// Delete removes an object. Absent is a success.
 	Delete(ctx context.Context, key string) error
 	// String is what a person calls the store, without credentials.
@@ -82,6 +85,10 @@ type Object struct {
 type Options struct {
 	// Transport is what S3 is spoken over; nil means one with timeouts of ours.
 	Transport http.RoundTripper
+	// Environment is what the names of environment variables begin with that are for this
+	// store alone, as in SECOND_AWS_ACCESS_KEY_ID. Where none of them names credentials,
+	// those of every store are taken; AWS_REGION is that of another store then.
+	Environment string
 }
 
 // Open gives the store at a location:

@@ -95,7 +95,7 @@ func openS3(u *url.URL, opts Options) (Store, error) {
 		}
 	}
 	b.name = "s3://" + b.bucket + "/" + b.prefix + " at " + endpoint.Host
-	if err := b.connect(endpoint, region(query.Get("region"), *endpoint), lookup, opts); err != nil {
+	if err := b.connect(endpoint, region(query.Get("region"), *endpoint, opts.Environment), lookup, opts); err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, "object store "+b.name, "cannot be opened: %w", err)
 	}
 	return b, nil
@@ -103,8 +103,8 @@ func openS3(u *url.URL, opts Options) (Store, error) {
 
 // region gives the region that requests are signed for. Empty lets minio-go ask
 // Amazon, which servers that are not Amazon need not answer.
-func region(named string, endpoint url.URL) string {
-	if r := cmp.Or(named, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION")); r != "" {
+func region(named string, endpoint url.URL, environment string) string {
+	if r := cmp.Or(named, os.Getenv(environment+"AWS_REGION"), os.Getenv(environment+"AWS_DEFAULT_REGION")); r != "" {
 		return r
 	}
 	if s3utils.IsAmazonEndpoint(endpoint) {
@@ -120,7 +120,7 @@ func region(named string, endpoint url.URL) string {
 }
 
 func (b *bucket) connect(endpoint *url.URL, region string, lookup minio.BucketLookupType, opts Options) error {
-	creds := findCredentials(region)
+	creds := findCredentials(region, opts.Environment)
 	client := func(retries int) (*minio.Client, error) {
 		transport := opts.Transport
 		if transport == nil {
@@ -286,11 +286,19 @@ func (b *bucket) object(info minio.ObjectInfo) Object {
 }
 
 func (b *bucket) List(ctx context.Context, prefix string) ([]Object, error) {
+	return b.ListAfter(ctx, prefix, "")
+}
+
+func (b *bucket) ListAfter(ctx context.Context, prefix, after string) ([]Object, error) {
 	if err := checkPrefix(b.name, prefix); err != nil {
 		return nil, err
 	}
+	options := minio.ListObjectsOptions{Prefix: b.prefix + prefix, Recursive: true}
+	if after != "" {
+		options.StartAfter = b.prefix + after
+	}
 	var objects []Object
-	for info := range b.client.ListObjectsIter(ctx, b.bucket, minio.ListObjectsOptions{Prefix: b.prefix + prefix, Recursive: true}) {
+	for info := range b.client.ListObjectsIter(ctx, b.bucket, options) {
 		if info.Err != nil {
 			return nil, explainS3(about(b.name, prefix), info.Err)
 		}

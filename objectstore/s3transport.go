@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -44,14 +45,25 @@ var errNoCredentials = errors.New("no credentials were found")
 // denied" sends people looking in the wrong place.
 type required struct{ credentials.Chain }
 
-// findCredentials gives the chain that Open documents.
-func findCredentials(region string) *credentials.Credentials {
-	return credentials.New(&required{credentials.Chain{Providers: []credentials.Provider{
+// findCredentials gives the chain that Open documents. Variables of the store's own
+// environment come first.
+func findCredentials(region, environment string) *credentials.Credentials {
+	var own []credentials.Provider
+	if environment != "" {
+		own = append(own, &credentials.Static{Value: credentials.Value{
+			AccessKeyID: os.Getenv(environment + "AWS_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv(environment + "AWS_SECRET_ACCESS_KEY"),
+			SessionToken: os.Getenv(environment + "AWS_SESSION_TOKEN"), SignerType: credentials.SignatureV4,
+		}})
+		if file := os.Getenv(environment + "AWS_SHARED_CREDENTIALS_FILE"); file != "" {
+			own = append(own, &credentials.FileAWSCredentials{Filename: file, Profile: os.Getenv(environment + "AWS_PROFILE")})
+		}
+	}
+	return credentials.New(&required{credentials.Chain{Providers: append(own,
 		&credentials.EnvAWS{},
 		&credentials.FileAWSCredentials{},
 		&credentials.EnvMinio{},
 		&credentials.IAM{Client: &http.Client{Timeout: metadataTimeout}, Region: region},
-	}}})
+	)}})
 }
 
 func (r *required) RetrieveWithCredContext(cc *credentials.CredContext) (credentials.Value, error) {

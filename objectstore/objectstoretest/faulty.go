@@ -102,6 +102,14 @@ func (s *Faulty) List(ctx context.Context, prefix string) ([]objectstore.Object,
 	return s.Store.List(ctx, prefix)
 }
 
+// ListAfter lists, unless a fault is in the way.
+func (s *Faulty) ListAfter(ctx context.Context, prefix, after string) ([]objectstore.Object, error) {
+	if f := s.on(prefix); f.Refuse != nil {
+		return nil, f.Refuse
+	}
+	return s.Store.ListAfter(ctx, prefix, after)
+}
+
 // Delete removes, unless a fault is in the way.
 func (s *Faulty) Delete(ctx context.Context, key string) error {
 	if f := s.on(key); f.Refuse != nil {

@@ -48,7 +48,7 @@ func Start(t testing.TB) *Server {
 	// Nobody can be asked to keep a port free between looking and listening, so
 	// a server that did not come up is started at another.
 	for range 5 {
-		if err = s.start(program); err == nil {
+		if err = s.startAnywhere(program); err == nil {
 			t.Cleanup(s.Stop)
 			return s
 		}
@@ -57,8 +57,17 @@ func Start(t testing.TB) *Server {
 	return nil
 }
 
-// start runs the server once, and waits until it answers.
-func (s *Server) start(program string) error {
+// Restart runs the server again that Stop has ended, over the same objects and at the same
+// address.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	program, err := findServer()
+	require.NoError(t, err)
+	require.NoError(t, s.start(program), "versitygw did not start; it wrote:\n%s", s.output.String())
+}
+
+// startAnywhere runs the server once, at a port that is free.
+func (s *Server) startAnywhere(program string) error {
 	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -67,6 +76,11 @@ func (s *Server) start(program string) error {
 	if err := l.Close(); err != nil {
 		return err
 	}
+	return s.start(program)
+}
+
+// start runs the server, and waits until it answers.
+func (s *Server) start(program string) error {
 	s.process = exec.CommandContext(context.Background(), program, "--port", s.Address, "--health", "/health", "--quiet", "posix", s.Root)
 	s.process.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
 	s.process.Stdout, s.process.Stderr = &s.output, &s.output

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -183,6 +184,12 @@ func list(t *testing.T, s objectstore.Store) {
 		objects, err := s.List(t.Context(), prefix)
 		require.NoError(t, err, "prefix %q", prefix)
 		require.Equal(t, want, keysOf(objects), "prefix %q", prefix)
+		for _, after := range append([]string{"a/1!", "z"}, want...) {
+			objects, err := s.ListAfter(t.Context(), prefix, after)
+			require.NoError(t, err, "prefix %q after %q", prefix, after)
+			behind := slices.DeleteFunc(slices.Clone(want), func(key string) bool { return key <= after })
+			require.ElementsMatch(t, behind, keysOf(objects), "prefix %q after %q", prefix, after)
+		}
 	}
 }
 
