@@ -134,7 +134,7 @@ func (r Region) unneeded(ctx context.Context, op fleet.Operation) ([]backup.Segm
 	if err != nil {
 		return nil, err
 	}
-	return backup.Unneeded(entries, segments, time.Duration(cmp.Or(op.Spec.Backup.KeepChanges, fleet.DefaultKeepChanges)), time.Now()), nil
+	return backup.Unneeded(entries, segments, op.Spec.Backup.KeptChanges(), time.Now()), nil
 }
 
 // expireChanges removes them, the manifest of each first.

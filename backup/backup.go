@@ -16,6 +16,7 @@
 package backup
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"path"
@@ -33,9 +34,40 @@ const Root = "backups/"
 // Vault is where backups are: a store, and the key that seals them. It seals to the
 // first of the key's identities and opens with any, so a key is rotated by putting a
 // new one in front.
+//
+// Where there is a second store, what is written and removed is in Store alone, and Copier
+// makes the second one follow. What is read comes from Store, and from Second when Store
+// does not have it, has it altered, or does not answer.
 type Vault struct {
 	Store objectstore.Store
 	Key   *pki.FleetKey
+	// Second is nil where there is none.
+	Second objectstore.Store
+	// FellBack is told what was read from Second, and why; nil tells nobody.
+	FellBack func(what string, why error)
+}
+
+// fell tells that something comes from the second store.
+func (v Vault) fell(what string) func(why error) {
+	return func(why error) {
+		if v.FellBack != nil {
+			v.FellBack(what, why)
+		}
+	}
+}
+
+// either reads something from the first store, or else from the second.
+func either[T any](ctx context.Context, v Vault, what string, read func(from objectstore.Store) (T, error)) (T, error) {
+	value, err := read(v.Store)
+	if err == nil || v.Second == nil || ctx.Err() != nil {
+		return value, err
+	}
+	copied, also := read(v.Second)
+	if also != nil {
+		return value, sealed.Neither(err, also)
+	}
+	v.fell(what)(err)
+	return copied, nil
 }
 
 // Names of what belongs to one backup, below its prefix.

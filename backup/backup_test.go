@@ -135,7 +135,7 @@ func TestSave(t *testing.T) {
 
 			entries, err := v.List(t.Context(), "orders", "u1")
 			require.NoError(t, err)
-			require.Equal(t, []backup.Entry{{ID: "a", Manifest: m}}, entries)
+			require.Equal(t, []backup.Entry{{ID: "a", Manifest: m, InStore: true}}, entries)
 			data, err := fetch(t, v, m)
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(snapshot.bytes, data), "what was restored is not what was stored")

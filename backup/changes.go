@@ -16,6 +16,7 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/backup/sealed"
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // What a segment holds, before it is compressed and sealed. Numbers are varints as
@@ -109,19 +110,23 @@ func (v Vault) readSegment(ctx context.Context, s Segment) (*recorded, error) {
 func (v Vault) objects(ctx context.Context, resource string, objects []Object) (io.Reader, error) {
 	var stored bytes.Buffer
 	for _, o := range objects {
-		r, err := v.Store.Get(ctx, o.Key)
+		data, err := either(ctx, v, resource, func(from objectstore.Store) ([]byte, error) {
+			r, err := from.Get(ctx, o.Key)
+			if err != nil {
+				return nil, sealed.Missing(resource, o.Key, err)
+			}
+			defer r.Close()
+			read := sealed.NewDigestReader(io.LimitReader(r, int64(o.Size)+1), nil)
+			data, err := io.ReadAll(read)
+			if err == nil && !read.Is(o) {
+				err = damaged(resource, "object %s is not what was stored", o.Key)
+			}
+			return data, err
+		})
 		if err != nil {
-			return nil, sealed.Missing(resource, o.Key, err)
-		}
-		read := sealed.NewDigestReader(io.LimitReader(r, int64(o.Size)+1), nil)
-		_, err = stored.ReadFrom(read)
-		_ = r.Close() // it was only read
-		switch {
-		case err != nil:
 			return nil, err
-		case !read.Is(o):
-			return nil, damaged(resource, "object %s is not what was stored", o.Key)
 		}
+		stored.Write(data)
 	}
 	return &stored, nil
 }

@@ -22,6 +22,8 @@ type Entry struct {
 	Err error
 	// Rehearsal is the last one; nil when there was none.
 	Rehearsal *Rehearsal
+	// InStore and InSecond say in which store it is, as far as sizes show.
+	InStore, InSecond bool
 }
 
 // Rehearsal is what became of restoring a backup for real, recorded beside it.
@@ -37,27 +39,30 @@ type Rehearsal struct {
 	Why string `json:"why,omitempty"`
 }
 
-// List gives the backups of a cluster, oldest first. A backup that is damaged is in it,
-// and says so. Errors: as of the store; a store that fails half way gives no list.
+// List gives the backups of a cluster that either store has, oldest first. A backup that is
+// damaged is in it, and says so. Errors: as of the store; a store that fails half way gives
+// no list, unless the second one does.
 func (v Vault) List(ctx context.Context, cluster, uid string) ([]Entry, error) {
-	objects, err := v.Store.List(ctx, prefixOf(cluster, uid))
+	entries, _, err := v.ListBoth(ctx, cluster, uid)
+	return entries, err
+}
+
+// ListBoth is List for who wants to know whether one of the stores did not answer.
+func (v Vault) ListBoth(ctx context.Context, cluster, uid string) ([]Entry, Away, error) {
+	found, err := v.look(ctx, prefixOf(cluster, uid))
 	if err != nil {
-		return nil, err
-	}
-	sizes := map[string]fleet.Bytes{}
-	for _, o := range objects {
-		sizes[o.Key] = o.Size
+		return nil, found.away, err
 	}
 	var entries []Entry
-	for _, o := range objects {
+	for _, o := range found.objects {
 		if path.Base(o.Key) != manifestName {
 			continue
 		}
-		entry, err := v.entry(ctx, cluster, uid, idOf(o.Key), sizes)
+		entry, err := v.entry(ctx, cluster, uid, idOf(o.Key), found)
 		switch {
 		case fleet.Is(err, fleet.NotFound): // deleted while we looked
 		case err != nil:
-			return nil, err
+			return nil, found.away, err
 		default:
 			entries = append(entries, entry)
 		}
@@ -65,29 +70,30 @@ func (v Vault) List(ctx context.Context, cluster, uid string) ([]Entry, error) {
 	slices.SortStableFunc(entries, func(a, b Entry) int {
 		return cmp.Or(a.Manifest.Taken.Compare(b.Manifest.Taken), cmp.Compare(a.ID, b.ID))
 	})
-	return entries, nil
+	return entries, found.away, nil
 }
 
-func (v Vault) entry(ctx context.Context, cluster, uid, id string, sizes map[string]fleet.Bytes) (Entry, error) {
+func (v Vault) entry(ctx context.Context, cluster, uid, id string, found looked) (Entry, error) {
 	e := Entry{ID: id}
-	e.Manifest, e.Err = v.Manifest(ctx, cluster, uid, id)
+	key := manifestKey(cluster, uid, id)
+	e.Manifest, e.Err = readListed(ctx, found, v, key, func(from objectstore.Store) (Manifest, error) { return manifestIn(ctx, from, cluster, uid, id) })
 	if e.Err != nil {
 		if !fleet.Is(e.Err, fleet.Lost) {
 			return Entry{}, e.Err
 		}
 		return e, nil
 	}
-	for _, o := range e.Manifest.Objects {
-		if size, there := sizes[o.Key]; !there || size != o.Size {
-			e.Err = damaged(e.Manifest.String(), "object %s is missing, or is not of %d bytes", o.Key, int64(o.Size))
-		}
+	e.InStore, e.InSecond = hasAll(found.first, key, e.Manifest.Objects), hasAll(found.second, key, e.Manifest.Objects)
+	if size, there := found.first[key]; there && size != found.second[key] {
+		e.InSecond = false
 	}
-	key := prefixOf(cluster, uid) + id + "/" + rehearsalName
-	if _, there := sizes[key]; !there {
+	e.Err = found.lacks(e.Manifest.String(), e.Manifest.Objects)
+	key = prefixOf(cluster, uid) + id + "/" + rehearsalName
+	if _, there := found.first[key]; !there {
 		return e, nil
 	}
 	var r Rehearsal
-	switch err := v.readDocument(ctx, key, &r); {
+	switch err := readDocument(ctx, v.Store, key, &r); {
 	case err == nil && r.Backup == id:
 		e.Rehearsal = &r
 	case err != nil && !fleet.Is(err, fleet.Lost) && !fleet.Is(err, fleet.NotFound):
@@ -106,15 +112,15 @@ func (v Vault) Record(ctx context.Context, m Manifest, r Rehearsal) error {
 	return v.Store.Put(ctx, prefixOf(m.Cluster, m.UID)+m.ID+"/"+rehearsalName, strings.NewReader(string(text)), int64(len(text)))
 }
 
-// UIDs gives the incarnations of a cluster's name that have backups.
+// UIDs gives the incarnations of a cluster's name that have backups in either store.
 func (v Vault) UIDs(ctx context.Context, cluster string) ([]string, error) {
 	prefix := Root + cluster + "/"
-	objects, err := v.Store.List(ctx, prefix)
+	found, err := v.look(ctx, prefix)
 	if err != nil {
 		return nil, err
 	}
 	var uids []string
-	for _, o := range objects {
+	for _, o := range found.objects {
 		uid, _, _ := strings.Cut(strings.TrimPrefix(o.Key, prefix), "/")
 		if !slices.Contains(uids, uid) {
 			uids = append(uids, uid)

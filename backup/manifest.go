@@ -14,6 +14,7 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/backup/sealed"
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // formatVersion is that of the manifests written here. A reader refuses another one: it
@@ -120,18 +121,10 @@ func decode(text []byte, document any) error {
 }
 
 // readDocument reads a document that encode wrote, whole.
-func (v Vault) readDocument(ctx context.Context, key string, document any) error {
-	r, err := v.Store.Get(ctx, key)
+func readDocument(ctx context.Context, store objectstore.Store, key string, document any) error {
+	text, err := readText(ctx, store, key)
 	if err != nil {
 		return err
-	}
-	defer r.Close()
-	text, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
-	if err != nil {
-		return err
-	}
-	if len(text) > maxManifest {
-		return damaged(key, "it is longer than any that was ever written")
 	}
 	if err := decode(text, document); err != nil {
 		return damaged(key, "%w", err)
@@ -139,13 +132,36 @@ func (v Vault) readDocument(ctx context.Context, key string, document any) error
 	return nil
 }
 
-// Manifest reads that of one backup. Errors: fleet.NotFound when there is none, which
-// means that there is no backup; fleet.Lost when it is damaged or is not that of this
-// backup; as of the store.
+// readText reads the bytes of a document.
+func readText(ctx context.Context, store objectstore.Store, key string) ([]byte, error) {
+	r, err := store.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	text, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
+	if err == nil && len(text) > maxManifest {
+		err = damaged(key, "it is longer than any that was ever written")
+	}
+	return text, err
+}
+
+// Manifest reads that of one backup from the first store. Errors: fleet.NotFound when there
+// is none, which means that there is no backup; fleet.Lost when it is damaged or is not that
+// of this backup; as of the store.
 func (v Vault) Manifest(ctx context.Context, cluster, uid, id string) (Manifest, error) {
+	return manifestIn(ctx, v.Store, cluster, uid, id)
+}
+
+// Find is Manifest for who reads the backup: it may also be in the second store.
+func (v Vault) Find(ctx context.Context, cluster, uid, id string) (Manifest, error) {
+	return either(ctx, v, "manifest of backup "+id, func(from objectstore.Store) (Manifest, error) { return manifestIn(ctx, from, cluster, uid, id) })
+}
+
+func manifestIn(ctx context.Context, store objectstore.Store, cluster, uid, id string) (Manifest, error) {
 	var m Manifest
 	key := manifestKey(cluster, uid, id)
-	if err := v.readDocument(ctx, key, &m); err != nil {
+	if err := readDocument(ctx, store, key, &m); err != nil {
 		return Manifest{}, err
 	}
 	if err := m.check(cluster, uid, id); err != nil {

@@ -8,17 +8,24 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/backup/sealed"
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // Open gives the snapshot of a backup as a member streamed it: the database and the
 // SHA-256 behind it. Nothing of it may be used before its io.EOF: every digest is
-// compared by then, and an error comes instead when one differs. It must be closed.
+// compared by then, and an error comes instead when one differs. It must be closed. What
+// the first store does not give comes from the second, also half way.
 //
 // Errors, also of the reader: fleet.Lost when anything is missing or altered;
 // fleet.Denied when it was sealed with another key; as of the store.
 func (v Vault) Open(ctx context.Context, m Manifest, tell Tell) (io.ReadCloser, error) {
-	get := func(ctx context.Context, o Object) (io.ReadCloser, error) { return v.Store.Get(ctx, o.Key) }
-	return sealed.Open(ctx, m.snapshot(), get, v.Key, tell.of("reading"))
+	from := func(store objectstore.Store) sealed.Source {
+		return func(ctx context.Context, o Object) (io.ReadCloser, error) { return store.Get(ctx, o.Key) }
+	}
+	if v.Second == nil {
+		return sealed.Open(ctx, m.snapshot(), from(v.Store), v.Key, tell.of("reading"))
+	}
+	return sealed.OpenEither(ctx, m.snapshot(), from(v.Store), from(v.Second), v.Key, tell.of("reading"), v.fell(m.String()))
 }
 
 func (m Manifest) snapshot() sealed.Snapshot {
@@ -32,16 +39,18 @@ const maxHeader = 64 << 10
 // a host can open what it is to restore, and nothing that is secret is on the way.
 // Errors: as of Open.
 func (v Vault) Lend(ctx context.Context, m Manifest, recipient string) ([]byte, error) {
-	r, err := v.Store.Get(ctx, m.Objects[0].Key)
-	if err != nil {
-		return nil, sealed.Missing(m.String(), m.Objects[0].Key, err)
-	}
-	defer r.Close()
-	lent, err := v.Key.Lend(io.LimitReader(r, maxHeader), recipient)
-	if fleet.Is(err, fleet.Lost) {
-		err = damaged(m.String(), "%w", err)
-	}
-	return lent, err
+	return either(ctx, v, "header of "+m.String(), func(from objectstore.Store) ([]byte, error) {
+		r, err := from.Get(ctx, m.Objects[0].Key)
+		if err != nil {
+			return nil, sealed.Missing(m.String(), m.Objects[0].Key, err)
+		}
+		defer r.Close()
+		lent, err := v.Key.Lend(io.LimitReader(r, maxHeader), recipient)
+		if fleet.Is(err, fleet.Lost) {
+			err = damaged(m.String(), "%w", err)
+		}
+		return lent, err
+	})
 }
 
 // Fetch writes the snapshot of a backup into a file, whole or not at all: it has its

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // segmentSuffix is what the data of a segment ends with.
@@ -127,9 +128,13 @@ func (v Vault) saveSegment(ctx context.Context, s Segment, plain []byte) (Segmen
 
 // segment reads the manifest of one segment. Errors: as of Manifest.
 func (v Vault) segment(ctx context.Context, cluster, uid, history, id string) (Segment, error) {
+	return segmentIn(ctx, v.Store, cluster, uid, history, id)
+}
+
+func segmentIn(ctx context.Context, store objectstore.Store, cluster, uid, history, id string) (Segment, error) {
 	var s Segment
 	key := Segment{Cluster: cluster, UID: uid, History: history, ID: id}.prefix() + manifestName
-	if err := v.readDocument(ctx, key, &s); err != nil {
+	if err := readDocument(ctx, store, key, &s); err != nil {
 		return Segment{}, err
 	}
 	if err := s.check(cluster, uid, history, id); err != nil {
@@ -164,6 +169,8 @@ type SegmentEntry struct {
 	Err error
 	// Modified is when the store got its manifest.
 	Modified time.Time
+	// InStore says that the first store has its manifest.
+	InStore bool
 }
 
 // Segments gives the segments of a cluster, by history and then by their first revision.
@@ -202,14 +209,13 @@ func (k segmentKey) first() int64 {
 // segments lists those of each history but so many that skip says.
 func (v Vault) segments(ctx context.Context, cluster, uid string, skip func([]segmentKey) int) ([]SegmentEntry, error) {
 	prefix := changesOf(cluster, uid)
-	objects, err := v.Store.List(ctx, prefix)
+	found, err := v.look(ctx, prefix)
 	if err != nil {
 		return nil, err
 	}
-	sizes, all := map[string]fleet.Bytes{}, map[string][]segmentKey{}
+	all := map[string][]segmentKey{}
 	var histories []string
-	for _, o := range objects { // keys sort by history and first revision
-		sizes[o.Key] = o.Size
+	for _, o := range found.objects { // keys sort by history and first revision
 		if path.Base(o.Key) != manifestName {
 			continue
 		}
@@ -230,14 +236,13 @@ func (v Vault) segments(ctx context.Context, cluster, uid string, skip func([]se
 	for i, k := range keys {
 		reading.Go(func() error {
 			e := SegmentEntry{ID: k.id, History: k.history, Modified: k.modified}
-			e.Segment, e.Err = v.segment(readCtx, cluster, uid, k.history, k.id)
+			_, e.InStore = found.first[prefix+k.history+"/"+k.id+"/"+manifestName]
+			e.Segment, e.Err = found.segment(readCtx, v, cluster, uid, k)
 			if e.Err != nil && !fleet.Is(e.Err, fleet.Lost) && !fleet.Is(e.Err, fleet.NotFound) {
 				return e.Err
 			}
-			for _, o := range e.Segment.Objects {
-				if size, there := sizes[o.Key]; !there || size != o.Size {
-					e.Err = damaged(e.Segment.String(), "object %s is missing, or is not of %d bytes", o.Key, int64(o.Size))
-				}
+			if e.Err == nil {
+				e.Err = found.lacks(e.Segment.String(), e.Segment.Objects)
 			}
 			entries[i] = e
 			return nil

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"time"
@@ -25,6 +26,11 @@ type BackupPolicy struct {
 
 // DefaultKeepChanges is how long changes are kept where the spec does not say.
 const DefaultKeepChanges = Duration(7 * 24 * time.Hour)
+
+// KeptChanges is how long recorded changes are kept.
+func (p BackupPolicy) KeptChanges() time.Duration {
+	return time.Duration(cmp.Or(p.KeepChanges, DefaultKeepChanges))
+}
 
 // Keep says which backups are kept: each rule keeps some, and what no rule keeps is
 // removed. Without any rule all are kept.
@@ -122,6 +128,10 @@ type DueReply struct {
 // ActivityRecordChanges records the changes of some of a region's clusters: RecordRequest
 // → RecordReply, after an hour or when its worker ends.
 const ActivityRecordChanges = "RecordChanges"
+
+// ActivityCopyBackups copies the backups and changes of some of a region's clusters into the
+// second store: RecordRequest → RecordReply, likewise.
+const ActivityCopyBackups = "CopyBackups"
 
 // RecordRequest asks for the changes of a share of a region's clusters to be recorded.
 type RecordRequest struct {

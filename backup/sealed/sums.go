@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -56,6 +57,11 @@ func (s *SumReader) add(p []byte) {
 		s.sum.Write(s.tail[:over])
 		s.tail = append(s.tail[:0], s.tail[over:]...)
 	}
+}
+
+// same says whether both have given the same bytes so far.
+func (s *SumReader) same(as *SumReader) bool {
+	return s.n == as.n && bytes.Equal(s.tail, as.tail) && bytes.Equal(s.sum.Sum(nil), as.sum.Sum(nil))
 }
 
 // Size is that of the database alone.

@@ -1,0 +1,113 @@
+package backup
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/objectstore"
+	"github.com/flotilla-etcd/flotilla/objectstore/objectstoretest"
+	"github.com/flotilla-etcd/flotilla/pki"
+)
+
+// storeSegment stores the changes of some revisions as a recorder does.
+func storeSegment(t *testing.T, v Vault, history string, first, last int64) Segment {
+	t.Helper()
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	plain := appendLeases(nil, nil)
+	for r := first; r <= last; r++ {
+		var err error
+		plain, err = appendRevision(plain, Revision{Revision: r, Seen: now, Events: []*mvccpb.Event{{Kv: &mvccpb.KeyValue{Key: fmt.Appendf(nil, "k/%d", r), ModRevision: r}}}})
+		require.NoError(t, err)
+	}
+	s, err := v.saveSegment(t.Context(), Segment{
+		Cluster: "orders", UID: "u1", History: history, ID: newSegmentID(first), First: first, Last: last,
+		Earliest: now, Latest: now, Until: now, Changes: int(last - first + 1), Member: "m",
+	}, plain)
+	require.NoError(t, err)
+	return s
+}
+
+// Changes follow, those of a history that begins too, and come from the second store when the
+// first has lost or altered them.
+func TestCopierOfChanges(t *testing.T) {
+	key, err := pki.GenerateFleetKey()
+	require.NoError(t, err)
+	stores := [2]*objectstoretest.Faulty{}
+	for i := range stores {
+		store, err := objectstore.Open(t.Context(), t.TempDir(), objectstore.Options{})
+		require.NoError(t, err)
+		stores[i] = &objectstoretest.Faulty{Store: store}
+	}
+	first, second := stores[0], stores[1]
+	v := Vault{Store: first, Second: second, Key: key}
+	c := &Copier{Vault: v, Cluster: "orders", UID: "u1"}
+	follow := func(want int) {
+		t.Helper()
+		n, err := c.Changes(t.Context(), nil)
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+		a, err := first.List(t.Context(), "")
+		require.NoError(t, err)
+		b, err := second.List(t.Context(), "")
+		require.NoError(t, err)
+		require.Len(t, b, len(a))
+	}
+	follow(0)
+	c.know("2f")
+	one := storeSegment(t, v, "2f", 2, 5)
+	follow(1)
+	storeSegment(t, v, "2f", 6, 9)
+	storeSegment(t, v, "2f", 10, 10)
+	second.Set(objectstoretest.Faults{Refuse: fleet.Errorf(fleet.Unavailable, "object store", "no answer")})
+	_, err = c.Changes(t.Context(), nil)
+	require.Equal(t, fleet.Unavailable, fleet.KindOf(err), "%v", err)
+	second.Set(objectstoretest.Faults{})
+	follow(2)
+	follow(0)
+	c.know("1a") // sorts before
+	storeSegment(t, v, "1a", 2, 3)
+	follow(1)
+
+	c = &Copier{Vault: v, Cluster: "orders", UID: "u1"}
+	follow(0)
+	require.NoError(t, second.Delete(t.Context(), one.Objects[0].Key))
+	c = &Copier{Vault: v, Cluster: "orders", UID: "u1"}
+	follow(1)
+
+	// One that is damaged in the first store is told of, and the others are copied.
+	two := storeSegment(t, v, "2f", 11, 12)
+	storeSegment(t, v, "2f", 13, 13)
+	first.Set(objectstoretest.Faults{Key: two.Objects[0].Key, Flip: 20})
+	n, err := c.Changes(t.Context(), nil)
+	require.Equal(t, fleet.Lost, fleet.KindOf(err), "%v", err)
+	require.Equal(t, 1, n)
+	first.Set(objectstoretest.Faults{})
+
+	told := 0
+	v.FellBack = func(string, error) { told++ }
+	first.Set(objectstoretest.Faults{Key: one.Objects[0].Key, Flip: 20})
+	read, err := v.readSegment(t.Context(), one)
+	require.NoError(t, err)
+	require.Len(t, read.revisions, 4)
+	require.NoError(t, v.DeleteSegment(t.Context(), "orders", "u1", "2f", one.ID))
+	first.Set(objectstoretest.Faults{})
+	segments, err := v.Segments(t.Context(), "orders", "u1")
+	require.NoError(t, err)
+	for _, e := range segments {
+		require.NoError(t, e.Err)
+		require.Equal(t, e.ID != one.ID, e.InStore)
+	}
+	require.Len(t, segments, 6)
+	require.Positive(t, told)
+	first.Set(objectstoretest.Faults{Refuse: errors.New("down")})
+	away, err := v.Segments(t.Context(), "orders", "u1")
+	require.NoError(t, err)
+	require.Len(t, away, 5)
+}
