@@ -24,12 +24,15 @@ import (
 )
 
 // Region is what the activities of one region work with. Every field is required but
-// Policy, Endpoints and Elsewhere.
+// Policy, Endpoints, Elsewhere and Second.
 type Region struct {
 	Provider iaas.Provider
 	// Elsewhere are the other regions that clusters move from and to.
 	Elsewhere map[fleet.Place]iaas.Provider
 	Store     objectstore.Store
+	// Second is another store, best in another region, into which backups are copied and from
+	// which they are read when Store cannot give them. Nil: there is none.
+	Second objectstore.Store
 	// Key seals what must not be read by whoever can read the store.
 	Key *pki.FleetKey
 	// Catalogue is the path of the release catalogue; it is read anew each time,
@@ -141,6 +144,11 @@ func Register(registry Registry, r Region) {
 // slots for it alone.
 func RegisterRecording(registry Registry, r Region) {
 	registry.RegisterActivityWithOptions((&Changes{r.ready()}).RecordChanges, activity.RegisterOptions{Name: fleet.ActivityRecordChanges})
+}
+
+// RegisterCopying registers the activity that copies backups into the second store, likewise.
+func RegisterCopying(registry Registry, r Region) {
+	registry.RegisterActivityWithOptions((&Copies{r.ready()}).CopyBackups, activity.RegisterOptions{Name: fleet.ActivityCopyBackups})
 }
 
 // Check says whether what the region works with can be used, before anything

@@ -16,6 +16,7 @@ import (
 	"github.com/flotilla-etcd/flotilla/backup"
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // Backups stores copies of running clusters, lists and checks them.
@@ -222,14 +223,36 @@ func (b *Backups) workspace(operation string) (string, error) {
 	return os.MkdirTemp(b.Scratch, prefix)
 }
 
-// CheckBackup reads a backup to its last byte: every digest is compared, and the seal
-// opened. fleet.Lost when anything differs; fleet.NotFound when there is none.
+// CheckBackup reads a backup to its last byte, in each store that is to have it: every digest
+// is compared, and the seal opened. fleet.Lost when anything differs; fleet.NotFound when
+// there is none.
 func (b *Backups) CheckBackup(ctx context.Context, r fleet.BackupRequest) (fleet.Backup, error) {
-	return reply(b.check(ctx, r))
+	if b.Second == nil {
+		return reply(b.check(ctx, r, b.vault()))
+	}
+	is, err := b.check(ctx, r, b.both()) // it falls back: which one is meant, and that it can be had
+	if err != nil {
+		return reply(is, err)
+	}
+	r.ID = is.ID
+	for which, store := range map[string]objectstore.Store{"first": b.Store, "second": b.Second} {
+		if is.Where == fleet.InFirst && which == "second" || is.Where == fleet.InSecond && which == "first" {
+			continue // which the list says
+		}
+		if _, err := b.check(ctx, r, backup.Vault{Store: store, Key: b.Key}); err != nil {
+			kind := fleet.KindOf(err)
+			if kind == fleet.NotFound {
+				kind = fleet.Lost
+			}
+			return reply(is, fleet.Errorf(kind, "the "+which+" store, "+store.String(), "%w", err).
+				WithRemedy("it can be restored from the other store, which is whole; remove it here, and a copy is made anew if this is the second"))
+		}
+	}
+	return reply(is, nil)
 }
 
-func (b *Backups) check(ctx context.Context, r fleet.BackupRequest) (fleet.Backup, error) {
-	entries, err := b.vault().List(ctx, r.Cluster, r.UID)
+func (b *Backups) check(ctx context.Context, r fleet.BackupRequest, from backup.Vault) (fleet.Backup, error) {
+	entries, err := from.List(ctx, r.Cluster, r.UID)
 	if err != nil {
 		return fleet.Backup{}, err
 	}
@@ -250,7 +273,7 @@ func (b *Backups) check(ctx context.Context, r fleet.BackupRequest) (fleet.Backu
 	}
 	var gauge progressGauge
 	err = busyWith(ctx, entry.Manifest.String(), gauge.steps, func(int64) (int, string) { return gauge.read(entry.Manifest.Size) }, func() error {
-		data, err := b.vault().Open(ctx, entry.Manifest, gauge.tell)
+		data, err := from.Open(ctx, entry.Manifest, gauge.tell)
 		if err != nil {
 			return err
 		}
@@ -267,20 +290,31 @@ func (b *Backups) ListBackups(ctx context.Context, r fleet.BackupsRequest) (flee
 }
 
 func (b *Backups) list(ctx context.Context, r fleet.BackupsRequest) (all fleet.BackupsReply, err error) {
+	if b.Second != nil {
+		all.Second = b.Second.String()
+	}
 	for _, of := range r.Clusters {
 		beat(ctx, -1, "listing those of "+of.Cluster)
 		uids := []string{of.UID}
 		if of.UID == "" {
-			if uids, err = b.vault().UIDs(ctx, of.Cluster); err != nil {
+			if uids, err = b.both().UIDs(ctx, of.Cluster); err != nil {
 				return all, err
 			}
 		}
 		for _, uid := range uids {
-			entries, err := within(ctx, listWithin, "listing those of "+of.Cluster, func(ctx context.Context) ([]backup.Entry, error) {
-				return b.vault().List(ctx, of.Cluster, uid)
+			var away backup.Away
+			entries, err := within(ctx, listWithin, "listing those of "+of.Cluster, func(ctx context.Context) (entries []backup.Entry, err error) {
+				entries, away, err = b.both().ListBoth(ctx, of.Cluster, uid)
+				return entries, err
 			})
 			if err != nil {
 				return all, err
+			}
+			if b.Second != nil && away != (backup.Away{}) {
+				if all.Away == nil {
+					all.Away = map[string]fleet.StoresAway{}
+				}
+				all.Away[uid] = fleet.StoresAway{First: textOf(away.Store), Second: textOf(away.Second)}
 			}
 			for _, e := range entries {
 				last, known := all.Rehearsed[uid]
@@ -296,12 +330,15 @@ func (b *Backups) list(ctx context.Context, r fleet.BackupsRequest) (all fleet.B
 				entries = slices.DeleteFunc(entries, func(e backup.Entry) bool { return e.Manifest.Base != "" })
 				entries = entries[max(0, len(entries)-1):]
 			} else if segments, err = within(ctx, listWithin, "listing changes of "+of.Cluster, func(ctx context.Context) ([]backup.SegmentEntry, error) {
-				return b.vault().Segments(ctx, of.Cluster, uid)
+				return b.both().Segments(ctx, of.Cluster, uid)
 			}); err != nil {
 				return all, err
 			}
 			for _, e := range entries {
 				told := tell(e)
+				if b.Second != nil && away == (backup.Away{}) {
+					told.Where = whereOf(e)
+				}
 				told.Cluster, told.UID = of.Cluster, uid // of a damaged one its own word is not taken
 				if reach := backup.ReachOf(e.Manifest, segments); e.Err == nil && len(reach.Segments) > 0 {
 					told.Reach = &fleet.Reach{Revision: reach.Revision, Until: reach.Until}
@@ -314,6 +351,26 @@ func (b *Backups) list(ctx context.Context, r fleet.BackupsRequest) (all fleet.B
 		}
 	}
 	return all, nil
+}
+
+// whereOf says which of two stores have a backup.
+func whereOf(e backup.Entry) fleet.Where {
+	switch {
+	case e.InStore && e.InSecond:
+		return fleet.InBoth
+	case e.InStore:
+		return fleet.InFirst
+	case e.InSecond:
+		return fleet.InSecond
+	}
+	return ""
+}
+
+func textOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // listWithin bounds the listing of one cluster's backups: some hundred small objects.

@@ -14,11 +14,12 @@ import (
 // VerifyBackup reads the backup that an operation is to restore to its last byte.
 func (b *Backups) VerifyBackup(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
 	of := r.Operation.Options.Restore
-	m, err := b.check(ctx, fleet.BackupRequest{Cluster: of.Cluster, UID: of.UID, ID: of.ID})
+	var told fellBack
+	m, err := b.check(ctx, fleet.BackupRequest{Cluster: of.Cluster, UID: of.UID, ID: of.ID}, b.bothTelling(&told))
 	if fleet.Is(err, fleet.NotFound) {
 		err = missing(*of, err)
 	}
-	return note(fmt.Sprintf("whole: %d keys at revision %d, %s", m.Keys, m.Revision, m.Size.Human()), err)
+	return note(fmt.Sprintf("whole: %d keys at revision %d, %s", m.Keys, m.Revision, m.Size.Human())+told.said(), err)
 }
 
 // missing says of a backup that is not there that another try does not find it either.
@@ -30,7 +31,8 @@ func missing(r fleet.Restore, err error) error {
 // CompareKeys says what putting keys back would do.
 func (b *Backups) CompareKeys(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
 	var compared fleet.KeyComparison
-	err := b.withKeys(ctx, r.Operation, func(ctx context.Context, keys *backup.Keys, client *etcdadmin.Client) error {
+	var told fellBack
+	err := b.withKeys(ctx, r.Operation, &told, func(ctx context.Context, keys *backup.Keys, client *etcdadmin.Client) error {
 		var count keyGauge
 		return busyWith(ctx, "comparison of keys", count.moves, func(int64) (int, string) {
 			return -1, fmt.Sprintf("comparing, %d keys so far", count.moves())
@@ -42,7 +44,7 @@ func (b *Backups) CompareKeys(ctx context.Context, r fleet.StepRequest) (fleet.S
 	if err == nil {
 		err = roomFor(r.Operation.Spec, compared)
 	}
-	return reply(fleet.StepReply{Note: compared.String(), Keys: &fleet.KeyRestore{Compared: compared}}, err)
+	return reply(fleet.StepReply{Note: compared.String() + told.said(), Keys: &fleet.KeyRestore{Compared: compared}}, err)
 }
 
 // roomFor refuses what cannot fit into any store of the cluster's quota. What is in the
@@ -67,7 +69,8 @@ func (b *Backups) RestoreKeys(ctx context.Context, r fleet.StepRequest) (fleet.S
 	if len(left.Through) > 0 {
 		state.Done = left
 	}
-	err := b.withKeys(ctx, r.Operation, func(ctx context.Context, keys *backup.Keys, client *etcdadmin.Client) error {
+	var told fellBack
+	err := b.withKeys(ctx, r.Operation, &told, func(ctx context.Context, keys *backup.Keys, client *etcdadmin.Client) error {
 		var count keyGauge
 		count.tell(state.Done)
 		return busyWith(ctx, "keys of "+r.Operation.Cluster, count.moves, func(int64) (int, string) { return count.said(state.Compared) }, func() (err error) {
@@ -78,7 +81,7 @@ func (b *Backups) RestoreKeys(ctx context.Context, r fleet.StepRequest) (fleet.S
 			return err
 		})
 	})
-	text := state.Done.String()
+	text := state.Done.String() + told.said()
 	if err != nil && ctx.Err() != nil {
 		text, err = "stopped half way: "+text, nil
 	}
@@ -87,11 +90,11 @@ func (b *Backups) RestoreKeys(ctx context.Context, r fleet.StepRequest) (fleet.S
 
 // withKeys fetches the backup of an operation, connects to its cluster, and does something
 // with both. The whole backup is compared with its digests before that.
-func (b *Backups) withKeys(ctx context.Context, op fleet.Operation, do func(context.Context, *backup.Keys, *etcdadmin.Client) error) error {
+func (b *Backups) withKeys(ctx context.Context, op fleet.Operation, told *fellBack, do func(context.Context, *backup.Keys, *etcdadmin.Client) error) error {
 	of := *op.Options.Restore
 	beat(ctx, -1, "reading the manifest")
 	m, err := within(ctx, answerWithin, "reading the manifest", func(ctx context.Context) (backup.Manifest, error) {
-		return b.vault().Manifest(ctx, of.Cluster, of.UID, of.ID)
+		return b.both().Find(ctx, of.Cluster, of.UID, of.ID)
 	})
 	if fleet.Is(err, fleet.NotFound) {
 		return missing(of, err)
@@ -106,7 +109,7 @@ func (b *Backups) withKeys(ctx context.Context, op fleet.Operation, do func(cont
 	var keys *backup.Keys
 	var gauge progressGauge
 	err = busyWith(ctx, m.String(), gauge.steps, func(int64) (int, string) { return gauge.read(m.Size) }, func() (err error) {
-		keys, err = b.vault().OpenKeys(ctx, m, of.Prefixes, of.Exact, dir, gauge.tell)
+		keys, err = b.bothTelling(told).OpenKeys(ctx, m, of.Prefixes, of.Exact, dir, gauge.tell)
 		return err
 	})
 	if keys != nil {

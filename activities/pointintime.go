@@ -28,8 +28,9 @@ func (b *Backups) saveAt(ctx context.Context, op fleet.Operation, id string) (st
 	file := filepath.Join(dir, "snapshot.db")
 	var done backup.Replayed
 	var gauge progressGauge
+	var told fellBack
 	err = busyWith(ctx, "changes since "+base.String(), gauge.steps, gauge.replaying, func() (err error) {
-		done, err = b.vault().Replay(ctx, base, reach, target, file, gauge.tell)
+		done, err = b.bothTelling(&told).Replay(ctx, base, reach, target, file, gauge.tell)
 		return err
 	})
 	if err != nil {
@@ -64,7 +65,7 @@ func (b *Backups) saveAt(ctx context.Context, op fleet.Operation, id string) (st
 	if done.Guessed > 0 {
 		text += fmt.Sprintf("; %d leases were gone too soon to know for how long they were granted, and have a minute", done.Guessed)
 	}
-	return text, nil
+	return text + told.said(), nil
 }
 
 // noWay says of what leads nowhere that another try does not either: what is recorded
@@ -84,11 +85,11 @@ func (b *Backups) leading(ctx context.Context, op fleet.Operation) (base backup.
 	target := backup.Target{Revision: op.Options.At.Revision, Time: op.Options.At.Time}
 	beat(ctx, -1, "looking which backup leads to "+op.Options.At.String())
 	_, err = within(ctx, listWithin, "listing backups", func(ctx context.Context) (struct{}, error) {
-		entries, err := b.vault().List(ctx, op.Cluster, op.UID)
+		entries, err := b.both().List(ctx, op.Cluster, op.UID)
 		if err != nil {
 			return struct{}{}, err
 		}
-		segments, err := b.vault().Segments(ctx, op.Cluster, op.UID)
+		segments, err := b.both().Segments(ctx, op.Cluster, op.UID)
 		if err != nil {
 			return struct{}{}, err
 		}

@@ -15,6 +15,9 @@ type Protection interface {
 	Backup(cluster string, newest time.Time, every time.Duration)
 	// Rehearsal tells of the last one.
 	Rehearsal(cluster string, when time.Time, ok bool)
+	// Copied tells when the newest backup was taken that the second store has, or the cluster
+	// created, if there is none.
+	Copied(cluster string, newest time.Time)
 	// Changes tells until when all that was written is stored.
 	Changes(cluster string, until time.Time)
 	// Only forgets clusters but these.
@@ -26,6 +29,7 @@ type nobody struct{}
 
 func (nobody) Backup(string, time.Time, time.Duration) {}
 func (nobody) Rehearsal(string, time.Time, bool)       {}
+func (nobody) Copied(string, time.Time)                {}
 func (nobody) Changes(string, time.Time)               {}
 func (nobody) Only(map[string]bool)                    {}
 

@@ -57,7 +57,7 @@ func (r Region) observeRecovery(ctx context.Context, op fleet.Operation, obs fle
 // storedOf gives what the object store has to recover a cluster from; nil when it has
 // nothing. One that was named and is not there is fleet.Invalid.
 func (r Region) storedOf(ctx context.Context, op fleet.Operation) (*fleet.Stored, error) {
-	entries, err := r.vault().List(ctx, op.Cluster, op.UID)
+	entries, err := r.both().List(ctx, op.Cluster, op.UID)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (r Region) storedOf(ctx context.Context, op fleet.Operation) (*fleet.Stored
 		return nil, fleet.Errorf(fleet.Invalid, "backup "+named+" of "+op.Cluster, "there is none that counts").
 			WithRemedy("flotilla backups %s shows what there is", op.Cluster)
 	}
-	segments, err := r.vault().Segments(ctx, op.Cluster, op.UID)
+	segments, err := r.both().Segments(ctx, op.Cluster, op.UID)
 	if err != nil {
 		return nil, err
 	}

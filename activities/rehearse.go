@@ -24,7 +24,7 @@ func (b *Backups) compare(ctx context.Context, r fleet.RehearsalRequest) (fleet.
 	of := r.Scratch.Options.Restore
 	beat(ctx, -1, "reading the manifest")
 	m, err := within(ctx, answerWithin, "reading the manifest", func(ctx context.Context) (backup.Manifest, error) {
-		return b.vault().Manifest(ctx, of.Cluster, of.UID, of.ID)
+		return b.both().Find(ctx, of.Cluster, of.UID, of.ID)
 	})
 	if err != nil {
 		return fleet.Rehearsal{}, err

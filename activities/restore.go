@@ -36,7 +36,7 @@ func (h *Hosts) restore(ctx context.Context, op fleet.Operation, step fleet.Step
 	}
 	beat(ctx, -1, "reading the manifest")
 	m, err := within(ctx, answerWithin, "reading the manifest", func(ctx context.Context) (backup.Manifest, error) {
-		return h.vault().Manifest(ctx, want.Cluster, want.UID, want.ID)
+		return h.both().Find(ctx, want.Cluster, want.UID, want.ID)
 	})
 	if fleet.Is(err, fleet.NotFound) {
 		return fleet.StepReply{}, missing(*want, err)
@@ -64,6 +64,9 @@ func (h *Hosts) restore(ctx context.Context, op fleet.Operation, step fleet.Step
 		time.Duration(result.Took).Round(100*time.Millisecond))
 	if result.Kept != "" {
 		text += "; what it had is kept on its disk"
+	}
+	if result.Second != "" {
+		text += "; read from the SECOND store: " + result.Second
 	}
 	return fleet.StepReply{Note: text, Revision: m.Revision}, nil
 }
@@ -94,15 +97,20 @@ func (r Region) lend(ctx context.Context, host fleet.Host, member string, m back
 		return from, err
 	}
 	from.Key, err = within(ctx, answerWithin, "reading the header of the backup", func(ctx context.Context) ([]byte, error) {
-		return r.vault().Lend(ctx, m, to.Recipient)
+		return r.both().Lend(ctx, m, to.Recipient)
 	})
 	if err != nil {
 		return from, err
 	}
 	for _, o := range m.Objects {
 		object := node.RestoreObject{Size: o.Size, SHA256: o.SHA256}
-		if object.URL, err = r.linkTo(ctx, o.Key); err != nil {
+		if object.URL, err = linkTo(ctx, r.Store, o.Key); err != nil {
 			return from, err
+		}
+		if r.Second != nil {
+			if object.Second, err = linkTo(ctx, r.Second, o.Key); err != nil {
+				return from, err
+			}
 		}
 		from.Objects = append(from.Objects, object)
 	}
@@ -111,13 +119,13 @@ func (r Region) lend(ctx context.Context, host fleet.Host, member string, m back
 
 // linkTo says where a host finds an object: behind a link that is good for a while, or in
 // a file, where the store is a directory of the machine that all hosts are on.
-func (r Region) linkTo(ctx context.Context, key string) (string, error) {
-	switch store := r.Store.(type) {
+func linkTo(ctx context.Context, in objectstore.Store, key string) (string, error) {
+	switch store := in.(type) {
 	case objectstore.Linker:
 		return store.Link(ctx, key, linkedFor)
 	case objectstore.Filer:
 		return store.File(key), nil
 	}
-	return "", fleet.Errorf(fleet.Invalid, r.Store.String(), "hosts cannot read from it").
+	return "", fleet.Errorf(fleet.Invalid, in.String(), "hosts cannot read from it").
 		WithRemedy("keep backups in a bucket")
 }

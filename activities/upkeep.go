@@ -3,7 +3,9 @@ package activities
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // Upkeep is what people ask of a whole region.
@@ -161,7 +164,10 @@ func (u *Upkeep) Examine(ctx context.Context, _ fleet.ExamineRequest) (fleet.Exa
 		_, err := u.Provider.ListHosts(ctx, nil)
 		answer.Checks = append(answer.Checks, checked("hosts of the region", "can be listed", err))
 	}
-	answer.Checks = append(answer.Checks, u.examineReleases(), u.examineStore(ctx), u.examineWay(ctx))
+	answer.Checks = append(answer.Checks, u.examineReleases(), u.examineStore(ctx, "object store, from workers", u.Store), u.examineWay(ctx))
+	if u.Second != nil {
+		answer.Checks = append(answer.Checks, u.examineStore(ctx, "second store, from workers", u.Second))
+	}
 	return reply(answer, ctx.Err())
 }
 
@@ -183,16 +189,32 @@ func (u *Upkeep) examineReleases() fleet.Check {
 	return checked("catalogue of releases", fmt.Sprintf("%d releases of etcd", len(catalogue.Releases)), err)
 }
 
+// storePatience bounds the checks of a store: a few small requests.
+const storePatience = 30 * time.Second
+
 // probeKey is where the doctor writes: an object of each examination's own.
 func probeKey() string { return "doctor/" + rand.Text() }
 
-func (u *Upkeep) examineStore(ctx context.Context) fleet.Check {
+// examineStore writes an object, lists, reads and deletes it.
+func (u *Upkeep) examineStore(ctx context.Context, what string, store objectstore.Store) fleet.Check {
+	ctx, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
 	key := probeKey()
-	err := u.Store.Put(ctx, key, strings.NewReader(key), int64(len(key)))
+	err := store.Put(ctx, key, strings.NewReader(key), int64(len(key)))
 	if err == nil {
-		err = u.Store.Delete(ctx, key)
+		_, err = store.List(ctx, key)
 	}
-	c := checked("object store, from workers", u.Store.String()+" can be written and deleted in", err)
+	if err == nil {
+		var r io.ReadCloser
+		if r, err = store.Get(ctx, key); err == nil {
+			_, err = io.Copy(io.Discard, r)
+			err = errors.Join(err, r.Close())
+		}
+	}
+	if err == nil {
+		err = store.Delete(ctx, key)
+	}
+	c := checked(what, store.String()+" can be written, listed, read and deleted in", err)
 	if err != nil {
 		c.State = fleet.CheckMissing // here it does not matter why: nothing works without it
 	}

@@ -34,8 +34,26 @@ type Backup struct {
 	Damaged string `json:"damaged,omitempty"`
 	// Rehearsal is what became of restoring it for real, the last time; nil if never.
 	Rehearsal *Rehearsal `json:"rehearsal,omitempty"`
+	// Where is which of two stores have it; empty where there is one, or one does not answer.
+	Where Where `json:"where,omitempty"`
 	// Reach is how far the changes that were recorded bring it; nil when none follow on it.
 	Reach *Reach `json:"reach,omitempty"`
+}
+
+// Where is in which of two stores something is.
+type Where string
+
+// Where a backup may be.
+const (
+	InBoth   Where = "both"
+	InFirst  Where = "first"
+	InSecond Where = "second"
+)
+
+// StoresAway says why one of two stores cannot be asked; empty when it can.
+type StoresAway struct {
+	First  string `json:"first,omitempty"`
+	Second string `json:"second,omitempty"`
 }
 
 // Reach is how far a backup can be brought: to any revision from its own to this one, and
@@ -95,6 +113,10 @@ type BackupsOf struct {
 // BackupsReply are backups, by cluster and then oldest first.
 type BackupsReply struct {
 	Backups []Backup `json:"backups"`
+	// Second names the second store, where there is one.
+	Second string `json:"second,omitempty"`
+	// Away says why a store cannot be asked, where there are two, by UID.
+	Away map[string]StoresAway `json:"away,omitempty"`
 	// Gaps are those between the clusters' changes; not looked for where only the newest
 	// backups were asked for.
 	Gaps []Gap `json:"gaps,omitempty"`
@@ -104,7 +126,7 @@ type BackupsReply struct {
 
 // Seen is what a reply says of one cluster.
 func (r BackupsReply) Seen(s Summary) BackupsSeen {
-	seen := BackupsSeen{Cluster: s.Name, Created: s.Created}
+	seen := BackupsSeen{Cluster: s.Name, Created: s.Created, Away: r.Away[s.UID]}
 	for _, b := range r.Backups {
 		if b.Cluster == s.Name && b.UID == s.UID {
 			seen.Backups = append(seen.Backups, b)

@@ -30,6 +30,12 @@ const (
 	ChangesGap BackupFindingKind = "ChangesGap"
 	// ChangesBehind: what was written lately is not recorded.
 	ChangesBehind BackupFindingKind = "ChangesBehind"
+	// CopyMissing: the second store does not have the newest backup yet, though there was time.
+	CopyMissing BackupFindingKind = "CopyMissing"
+	// StoreAway: one of the two stores cannot be asked.
+	StoreAway BackupFindingKind = "StoreAway"
+	// StoreLost: the first store does not have a backup that the second has.
+	StoreLost BackupFindingKind = "StoreLost"
 )
 
 const (
@@ -38,6 +44,9 @@ const (
 	lateAfter = 1.5
 	// leastLate is what is never late: a backup takes its time too.
 	leastLate = 15 * time.Minute
+	// copyWithin is how long a backup may take into the second store: 16 GiB at 10 MB/s, there
+	// and back.
+	copyWithin = time.Hour
 	// ChangesQuiet is how often a recording says that nothing was written.
 	ChangesQuiet = time.Hour
 )
@@ -57,6 +66,8 @@ type BackupsSeen struct {
 	Gaps    []Gap
 	// Rehearsed is the last rehearsal of any of them; nil if there was none.
 	Rehearsed *Rehearsal
+	// Away says why a store cannot be asked, where there are two.
+	Away StoresAway
 }
 
 // Findings says what is wrong with the backups of a cluster by its policy, the worst first.
@@ -104,7 +115,26 @@ func (p BackupPolicy) Findings(seen BackupsSeen, now time.Time) (all []BackupFin
 		add(ChangesBehind, "see what the workers of its region log of changes; flotilla backup "+seen.Cluster+" brings what there is into safety now",
 			"what was written in the last %s is not recorded, and it is to be within %s", ago(recorded), p.Changes)
 	}
+	p.copyFindings(seen, newest, now, add)
 	return all
+}
+
+// copyFindings says what is wrong with the second store, where there is one.
+func (BackupPolicy) copyFindings(seen BackupsSeen, newest *Backup, now time.Time, add func(kind BackupFindingKind, remedy, format string, args ...any)) {
+	const look = "see what flotilla doctor and the workers of its region say; backups are taken and copies are tried meanwhile"
+	if seen.Away.First != "" {
+		add(StoreAway, look, "the object store cannot be asked, and what is shown is the second store's: %s", seen.Away.First)
+	}
+	if seen.Away.Second != "" {
+		add(StoreAway, look, "the second store cannot be asked: %s", seen.Away.Second)
+	}
+	switch {
+	case newest == nil:
+	case newest.Where == InSecond:
+		add(StoreLost, "it is restored from there; flotilla backup "+seen.Cluster+" takes one that both have", "the newest backup is in the second store alone: the first has lost it")
+	case newest.Where == InFirst && now.Sub(newest.Stored) > copyWithin:
+		add(CopyMissing, look, "the newest backup is not in the second store, %s after it was stored", now.Sub(newest.Stored).Round(time.Minute))
+	}
 }
 
 func later(a, b time.Time) time.Time {

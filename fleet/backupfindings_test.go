@@ -54,6 +54,28 @@ func TestBackupFindings(t *testing.T) {
 			require.Equal(t, c.kinds, kinds)
 		})
 	}
+	in := func(where Where, stored time.Duration) BackupsSeen {
+		b := fresh
+		b.Where, b.Stored = where, ago(stored)
+		return seen(100*hour, good, b)
+	}
+	for _, c := range []struct {
+		seen BackupsSeen
+		kind BackupFindingKind
+	}{
+		{in(InBoth, 3*hour), ""}, {in(InFirst, 30*time.Minute), ""}, {in(InFirst, 3*hour), CopyMissing}, {in(InSecond, 3*hour), StoreLost},
+		{BackupsSeen{Cluster: "orders", Created: ago(hour), Away: StoresAway{Second: "no answer"}}, StoreAway},
+		{BackupsSeen{Cluster: "orders", Created: ago(hour), Away: StoresAway{First: "no answer"}}, StoreAway},
+	} {
+		found := policy.Findings(c.seen, now)
+		if c.kind == "" {
+			require.Empty(t, found)
+			continue
+		}
+		require.Len(t, found, 1, "%s", c.kind)
+		require.Equal(t, c.kind, found[0].Kind)
+		require.Contains(t, found[0].Remedy, "flotilla ")
+	}
 	gaps := seen(100*hour, good, fresh)
 	gaps.Gaps = []Gap{{First: 3, Last: 9, Healed: true}, {First: 20, Last: 30}}
 	found := policy.Findings(gaps, now)

@@ -180,7 +180,9 @@ type RestoreFrom struct {
 
 // RestoreObject is one object of a backup, and where it can be fetched.
 type RestoreObject struct {
-	URL    string      `json:"url"` // as in InstallRequest
+	URL string `json:"url"` // as in InstallRequest
+	// Second is where it is too, byte for byte, if what URL gives is not whole; empty: nowhere.
+	Second string      `json:"second,omitempty"`
 	Size   fleet.Bytes `json:"size"`
 	SHA256 string      `json:"sha256"`
 }
@@ -202,6 +204,8 @@ type RestoreResult struct {
 	// Kept is where the data is that was there before, on the member's disk; empty when
 	// there was none.
 	Kept string `json:"kept,omitempty"`
+	// Second says why the snapshot was read from where it is too; empty when it was not.
+	Second string `json:"second,omitempty"`
 	// Took is how long it took, in all, in the attempt that did it.
 	Took fleet.Duration `json:"took"`
 }

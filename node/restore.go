@@ -164,7 +164,8 @@ func (n *Node) restoreFrom(ctx context.Context, m member, req RestoreRequest, be
 	if err := os.MkdirAll(work, 0o700); err != nil {
 		return nil, onHost(resource, err)
 	}
-	file, err := n.bring(ctx, m, req.From, work)
+	var fell error // why the second source was read from
+	file, err := n.bring(ctx, m, req.From, work, func(why error) { fell = why })
 	if err != nil {
 		return nil, errors.Join(err, durable.Remove(work)) // it takes room, and is not whole
 	}
@@ -190,6 +191,9 @@ func (n *Node) restoreFrom(ctx context.Context, m member, req RestoreRequest, be
 	}
 	for _, peer := range req.Start.Initial {
 		done.Members = append(done.Members, peer.Name)
+	}
+	if fell != nil {
+		done.Result.Second = fell.Error()
 	}
 	if len(there) > 0 {
 		done.Result.Kept = n.besideData(m, beforeRestore, req.Token)

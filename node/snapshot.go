@@ -26,8 +26,8 @@ import (
 const snapshotFile = "snapshot.db"
 
 // bring gives a file with the whole snapshot, and sees that there is room for what a
-// restore makes of it.
-func (n *Node) bring(ctx context.Context, m member, from RestoreFrom, work string) (string, error) {
+// restore makes of it. fell is told why what is needed came from its second source, if it did.
+func (n *Node) bring(ctx context.Context, m member, from RestoreFrom, work string, fell func(why error)) (string, error) {
 	if from.File != "" {
 		file := n.path(from.File)
 		info, err := os.Stat(file)
@@ -46,12 +46,12 @@ func (n *Node) bring(ctx context.Context, m member, from RestoreFrom, work strin
 	if err := n.checkRoom(m, 2*from.Expect.Size); err != nil {
 		return "", err
 	}
-	return n.fetchBackup(ctx, m, from, filepath.Join(work, snapshotFile))
+	return n.fetchBackup(ctx, m, from, filepath.Join(work, snapshotFile), fell)
 }
 
 // fetchBackup streams a backup's objects through the seal and the decompressor into a
 // file. It gives the file only when every digest was compared.
-func (n *Node) fetchBackup(ctx context.Context, m member, from RestoreFrom, to string) (string, error) {
+func (n *Node) fetchBackup(ctx context.Context, m member, from RestoreFrom, to string, fell func(why error)) (string, error) {
 	host, err := pki.LoadHostKey(n.hostKeyFile(m))
 	if err != nil {
 		return "", err
@@ -62,26 +62,27 @@ func (n *Node) fetchBackup(ctx context.Context, m member, from RestoreFrom, to s
 	} else if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stalled := time.AfterFunc(stallTimeout, func() { cancel(errStalled) })
-	defer stalled.Stop()
 	is := sealed.Snapshot{Name: from.Name, Size: from.Expect.Size, SHA256: from.Expect.SHA256}
-	urls := map[string]string{}
+	first, second := map[string]string{}, map[string]string{}
 	for i, o := range from.Objects {
 		name := fmt.Sprintf("%d (%s)", i+1, plainURL(o.URL))
-		urls[name] = o.URL
+		first[name] = o.URL
+		if o.Second != "" {
+			second[name] = o.Second
+		}
 		is.Objects = append(is.Objects, sealed.Object{Key: name, Size: o.Size, SHA256: o.SHA256})
 	}
-	get := func(ctx context.Context, o sealed.Object) (io.ReadCloser, error) {
-		stalled.Reset(stallTimeout)
-		body, _, err := open(ctx, urls[o.Key], from.Name)
-		if err != nil {
-			return nil, err
+	get := func(urls map[string]string) sealed.Source {
+		return func(ctx context.Context, o sealed.Object) (io.ReadCloser, error) {
+			return startTransfer(ctx, urls[o.Key], o.Key, from.Name)
 		}
-		return &transfer{ReadCloser: body, watched: &stallReader{r: body, stalled: stalled}, ctx: ctx, name: o.Key, of: from.Name}, nil
 	}
-	r, err := sealed.Open(ctx, is, get, key, nil)
+	var r io.ReadCloser
+	if len(second) == len(first) {
+		r, err = sealed.OpenEither(ctx, is, get(first), get(second), key, nil, fell)
+	} else {
+		r, err = sealed.Open(ctx, is, get(first), key, nil)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -108,10 +109,32 @@ func writeScratch(to string, r io.Reader) error {
 
 // transfer is an object on its way. What breaks it off is no damage.
 type transfer struct {
-	io.ReadCloser
+	body     io.Closer
 	watched  *stallReader
 	ctx      context.Context
+	end      context.CancelCauseFunc
 	name, of string
+}
+
+// startTransfer opens an object. One that sends nothing for a while is ended.
+func startTransfer(ctx context.Context, url, name, of string) (*transfer, error) {
+	ctx, end := context.WithCancelCause(ctx)
+	stalled := time.AfterFunc(stallTimeout, func() { end(errStalled) })
+	body, _, err := open(ctx, url, of)
+	if err != nil {
+		stalled.Stop()
+		end(nil)
+		return nil, err
+	}
+	return &transfer{body: body, watched: &stallReader{r: body, stalled: stalled}, ctx: ctx, end: end, name: name, of: of}, nil
+}
+
+// Close ends it.
+func (b *transfer) Close() error {
+	b.watched.stalled.Stop()
+	err := b.body.Close()
+	b.end(nil)
+	return err
 }
 
 func (b *transfer) Read(p []byte) (int, error) {

@@ -18,9 +18,9 @@ type protection struct {
 }
 
 type protected struct {
-	backup, rehearsal, changes time.Time
-	every                      time.Duration
-	ok                         bool
+	backup, copied, rehearsal, changes time.Time
+	every                              time.Duration
+	ok                                 bool
 }
 
 func (p *protection) change(cluster string, by func(*protected)) {
@@ -37,6 +37,10 @@ func (p *protection) Backup(cluster string, newest time.Time, every time.Duratio
 
 func (p *protection) Rehearsal(cluster string, when time.Time, ok bool) {
 	p.change(cluster, func(is *protected) { is.rehearsal, is.ok = when, ok })
+}
+
+func (p *protection) Copied(cluster string, newest time.Time) {
+	p.change(cluster, func(is *protected) { is.copied = newest })
 }
 
 func (p *protection) Changes(cluster string, until time.Time) {
@@ -63,6 +67,10 @@ func (m *metrics) watchProtection() (*protection, error) {
 	if err != nil {
 		return nil, err
 	}
+	copied, err := gauge("flotilla_backup_copied_timestamp", "s", "When the newest backup was taken that the second store has, or the cluster created, if there is none.")
+	if err != nil {
+		return nil, err
+	}
 	rehearsal, err := gauge("flotilla_rehearsal_timestamp", "s", "When a backup was rehearsed last.")
 	if err != nil {
 		return nil, err
@@ -86,6 +94,7 @@ func (m *metrics) watchProtection() (*protection, error) {
 				}
 			}
 			when(backup, is.backup)
+			when(copied, is.copied)
 			when(rehearsal, is.rehearsal)
 			when(changes, is.changes)
 			if is.every > 0 {
@@ -100,6 +109,6 @@ func (m *metrics) watchProtection() (*protection, error) {
 			}
 		}
 		return nil
-	}, backup, every, rehearsal, ok, changes)
+	}, backup, copied, every, rehearsal, ok, changes)
 	return p, err
 }

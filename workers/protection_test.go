@@ -16,6 +16,7 @@ func TestProtectionIsShown(t *testing.T) {
 	at := time.Unix(1_770_000_000, 0)
 	p.Backup("orders", at, 6*time.Hour)
 	p.Rehearsal("orders", at.Add(time.Minute), true)
+	p.Copied("orders", at.Add(-time.Hour))
 	p.Changes("orders", at.Add(time.Hour))
 	p.Backup("billing", at, 0)
 	p.Rehearsal("billing", at, false)
@@ -36,6 +37,7 @@ func TestProtectionIsShown(t *testing.T) {
 	}
 	require.Equal(t, map[string]float64{
 		"flotilla_backup_newest_timestamp_seconds orders":  1_770_000_000,
+		"flotilla_backup_copied_timestamp_seconds orders":  1_769_996_400,
 		"flotilla_backup_every_seconds orders":             21600,
 		"flotilla_rehearsal_timestamp_seconds orders":      1_770_000_060,
 		"flotilla_rehearsal_ok orders":                     1,

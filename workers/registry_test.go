@@ -60,6 +60,7 @@ func TestEveryStepIsRegistered(t *testing.T) {
 	registered := names{}
 	activities.Register(registered, activities.Region{})
 	activities.RegisterRecording(registered, activities.Region{})
+	activities.RegisterCopying(registered, activities.Region{})
 	steps := constants(t, "StepKind")
 	for _, kind := range steps {
 		require.Contains(t, registered, kind, "the planner may name it")
@@ -68,7 +69,7 @@ func TestEveryStepIsRegistered(t *testing.T) {
 		require.Equal(t, reflect.TypeFor[fleet.StepReply](), f.Out(0), kind)
 	}
 	others := []string{fleet.ActivityLook, fleet.ActivityForecast, fleet.ActivitySurvey, fleet.ActivityPublishEndpoints, fleet.ActivityIssueCertificate, fleet.ActivityFleetRecipient,
-		fleet.ActivityListBackups, fleet.ActivityCheckBackup, fleet.ActivityDueBackups, fleet.ActivityRecordChanges, fleet.ActivityCompareRehearsal,
+		fleet.ActivityListBackups, fleet.ActivityCheckBackup, fleet.ActivityDueBackups, fleet.ActivityRecordChanges, fleet.ActivityCopyBackups, fleet.ActivityCompareRehearsal,
 		fleet.ActivityExamine, fleet.ActivityInventory, fleet.ActivityRemoveResources}
 	for _, name := range others {
 		require.Contains(t, registered, name)
@@ -81,7 +82,7 @@ func TestEveryOperationIsRegistered(t *testing.T) {
 	RegisterWorkflows(registered)
 	kinds := constants(t, "OperationKind")
 	others := []string{workflows.ClusterType, workflows.PlanType, workflows.SurveyType, workflows.CertificateType, workflows.RecipientType,
-		workflows.BackupsType, workflows.VerifyBackupType, workflows.ScheduleType, workflows.ChangesType, workflows.RehearseType,
+		workflows.BackupsType, workflows.VerifyBackupType, workflows.ScheduleType, workflows.ChangesType, workflows.CopiesType, workflows.RehearseType,
 		workflows.ExamineType, workflows.InventoryType, workflows.RemoveType, workflows.CompareKeysType}
 	for _, name := range append(kinds, others...) {
 		require.Contains(t, registered, name)

@@ -29,6 +29,22 @@ func startSchedule(ctx context.Context, c Config, temporal client.Client) error 
 	return nil
 }
 
+// startCopies sees to it that backups are copied into the second store, where there is one.
+func startCopies(ctx context.Context, c Config, temporal client.Client) error {
+	if !c.serves(ServeActivities) || c.SecondStore == "" {
+		return nil
+	}
+	_, err := temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID: workflows.CopiesID(c.Provider, c.Region), TaskQueue: workflows.TaskQueue,
+		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		StaticSummary:            "copies of the backups of " + c.Provider + " " + c.Region,
+	}, workflows.CopiesType, workflows.ChangesState{Provider: c.Provider, Region: c.Region})
+	if err != nil {
+		return fleet.Errorf(fleet.Unavailable, "copying of backups", "cannot be started: %w", err)
+	}
+	return nil
+}
+
 // wantBackup asks the schedule of a region for a backup.
 func wantBackup(c Config, temporal client.Client) func(context.Context, fleet.Operation) error {
 	return func(ctx context.Context, op fleet.Operation) error {

@@ -77,6 +77,9 @@ func Run(ctx context.Context, c Config, o Options) error {
 	if err := startSchedule(ctx, c, temporal); err != nil {
 		return err
 	}
+	if err := startCopies(ctx, c, temporal); err != nil {
+		return err
+	}
 	if err := set.start(); err != nil {
 		return err
 	}
@@ -126,7 +129,8 @@ func dial(ctx context.Context, c Config, log *zap.Logger, m *metrics) (client.Cl
 }
 
 // set is the workers of one process: one for workflows, one for the region's activities,
-// and one for those that record changes.
+// one for those that record changes, and one for those that copy
+// backups.
 type set struct {
 	workers []worker.Worker
 	started []worker.Worker
@@ -179,6 +183,12 @@ func assemble(ctx context.Context, c Config, o Options, temporal client.Client, 
 		changes := worker.New(temporal, workflows.ChangesQueue(c.Provider, c.Region), options)
 		activities.RegisterRecording(activityRegistry{changes}, region)
 		s.workers = append(s.workers, changes)
+		if region.Second != nil {
+			options.MaxConcurrentActivityExecutionSize = workflows.CopyShares
+			copies := worker.New(temporal, workflows.CopiesQueue(c.Provider, c.Region), options)
+			activities.RegisterCopying(activityRegistry{copies}, region)
+			s.workers = append(s.workers, copies)
+		}
 	}
 	return s, nil
 }
@@ -219,6 +229,7 @@ func RegisterWorkflows(r worker.WorkflowRegistry) {
 		string(fleet.BackupCluster):       {workflows.BackupCluster, workflow.VersioningBehaviorPinned},
 		workflows.ScheduleType:            {workflows.ScheduleBackups, workflow.VersioningBehaviorAutoUpgrade},
 		workflows.ChangesType:             {workflows.RecordChanges, workflow.VersioningBehaviorAutoUpgrade},
+		workflows.CopiesType:              {workflows.CopyBackups, workflow.VersioningBehaviorAutoUpgrade},
 		workflows.BackupsType:             {workflows.ListBackups, workflow.VersioningBehaviorPinned},
 		workflows.RehearseType:            {workflows.RehearseBackup, workflow.VersioningBehaviorPinned},
 		workflows.CompareKeysType:         {workflows.CompareKeys, workflow.VersioningBehaviorPinned},
@@ -263,6 +274,9 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger, m *metrics)
 		Provider: provider, Elsewhere: elsewhere, Store: store, Key: key, Catalogue: c.Releases, Policy: c.Policy, Scratch: c.Scratch, Log: log,
 		BackupsAtOnce: c.Backups,
 	}
+	if region.Second, err = openSecond(ctx, c, store); err != nil {
+		return activities.Region{}, err
+	}
 	if region.Protection, err = m.watchProtection(); err != nil {
 		return activities.Region{}, err
 	}
@@ -276,6 +290,19 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger, m *metrics)
 		o.Region(&region)
 	}
 	return region, region.Check()
+}
+
+// openSecond opens the second store, where there is one. That it does not answer keeps no
+// worker from starting: backups are not to depend on it.
+func openSecond(ctx context.Context, c Config, first objectstore.Store) (objectstore.Store, error) {
+	if c.SecondStore == "" {
+		return nil, nil
+	}
+	second, err := objectstore.Open(ctx, c.SecondStore, objectstore.Options{Environment: "SECOND_"})
+	if err == nil && second.String() == first.String() {
+		err = fleet.Errorf(fleet.Invalid, "--second-store", "it is the object store itself").WithRemedy("name another one, best in another region")
+	}
+	return second, err
 }
 
 func (s *set) start() error {

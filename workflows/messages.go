@@ -19,6 +19,10 @@ func RegionQueue(provider, region string) string { return TaskQueue + "." + prov
 // go on for an hour, so they have slots of their own beside those of steps.
 func ChangesQueue(provider, region string) string { return RegionQueue(provider, region) + ".changes" }
 
+// CopiesQueue is the task queue of the activities that copy a region's backups into the second
+// store, likewise. Only workers that have one serve it.
+func CopiesQueue(provider, region string) string { return RegionQueue(provider, region) + ".copies" }
+
 // ClusterID is the ID of the entity workflow of a cluster.
 func ClusterID(cluster string) string { return "cluster/" + cluster }
 
@@ -49,6 +53,8 @@ const (
 	ScheduleType = "ScheduleBackups"
 	// ChangesType records the changes of a region's clusters between backups: ChangesState.
 	ChangesType = "RecordChanges"
+	// CopiesType copies the backups of a region's clusters into the second store: ChangesState.
+	CopiesType = "CopyBackups"
 	// RecipientType says whom to seal to: RecipientRequest → RecipientReply.
 	RecipientType = "FleetRecipient"
 	// ExamineType says what a region lacks for its work: ExamineRequest → ExamineReply.

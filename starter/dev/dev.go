@@ -35,9 +35,11 @@ type Config struct {
 	// BinDir holds the programs; empty is the directory of this program.
 	BinDir string
 	// S3 runs an S3 server as the object store, instead of a directory.
-	S3     bool
-	Region string
-	Zones  []string
+	S3 bool
+	// SecondStore is the location of a store into which backups are copied; empty: none.
+	SecondStore string
+	Region      string
+	Zones       []string
 	// Port and UIPort are Temporal's; 0 is what was used last, or the default, or
 	// any free one.
 	Port, UIPort int

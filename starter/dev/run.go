@@ -165,15 +165,19 @@ func (e *environment) startWorker(ctx context.Context, env []string) error {
 	}
 	r := e.record
 	healthURL := "http://" + hostPort(health) + "/readyz"
+	var second []string
+	if e.config.SecondStore != "" {
+		second = []string{"--second-store", e.config.SecondStore}
+	}
 	return e.up(ctx, &service{
 		name: "worker", program: e.programs.Worker, env: env,
-		args: []string{
+		args: append([]string{
 			"--address", r.Address, "--namespace", r.Namespace,
 			"--provider", "local", "--region", r.Region, "--zones", strings.Join(r.Zones, ","),
 			"--data", r.LocalRoot, "--node-binary", e.programs.Node,
 			"--object-store", r.ObjectStore, "--fleet-key", r.FleetKey, "--releases", e.programs.Releases,
 			"--metrics-address", hostPort(metrics), "--health-address", hostPort(health), "--log-format", "console",
-		},
+		}, second...),
 		ready: func(ctx context.Context) error { return answers(ctx, healthURL) }, readyIn: workerReady, grace: workerGrace,
 	}, devenv.Process{Health: healthURL, Metrics: "http://" + hostPort(metrics) + "/metrics"})
 }

@@ -132,7 +132,9 @@ flotilla verify and a rehearsal show.
 UP TO is the revision and the time that the changes recorded behind a backup lead to: the
 cluster can be had as it was at any in between. Gaps between changes are listed below,
 and so is what is wrong by the cluster's spec: a backup or a rehearsal that is overdue or
-failed, changes that are not recorded.`,
+failed, changes that are not recorded.
+
+Where the workers have a second store, STORES says which of the two has each.`,
 		Example: "  flotilla backups orders\n  flotilla backups orders -o json", Args: oneArgument("the name of a cluster"),
 		ValidArgsFunction: a.completeCluster,
 	}
@@ -210,13 +212,14 @@ func newest(ctx context.Context, client plane, clusters []fleet.Summary) (workfl
 		}
 		requests[place].Clusters = append(requests[place].Clusters, fleet.BackupsOf{Cluster: s.Name, UID: s.UID})
 	}
-	all, reply := map[string]fleet.Backup{}, workflows.BackupsReply{Rehearsed: map[string]fleet.Rehearsal{}}
+	all, reply := map[string]fleet.Backup{}, workflows.BackupsReply{Rehearsed: map[string]fleet.Rehearsal{}, Away: map[string]fleet.StoresAway{}}
 	for _, place := range places {
 		found, err := client.Backups(ctx, *requests[place])
 		if err != nil {
 			return reply, err
 		}
 		maps.Copy(reply.Rehearsed, found.Rehearsed)
+		maps.Copy(reply.Away, found.Away)
 		for _, b := range found.Backups {
 			all[b.Cluster] = b
 		}
@@ -276,6 +279,7 @@ func (a *app) printBackups(output format, found backupList, none string) error {
 }
 
 func backupsText(o terminal.Output, backups []fleet.Backup, clock terminal.Clock) string {
+	two := slices.ContainsFunc(backups, func(b fleet.Backup) bool { return b.Where != "" })
 	rows := make([][]string, len(backups))
 	for i, b := range backups {
 		rows[i] = []string{b.Cluster, b.ID, "", "", "", "", "", "", "", o.Paint(terminal.Red, "none")}
@@ -287,8 +291,28 @@ func backupsText(o terminal.Output, backups []fleet.Backup, clock terminal.Clock
 			rows[i] = []string{b.Cluster, b.ID, clock.Ago(b.Taken), fmt.Sprint(b.Revision), reachText(b, clock), fmt.Sprint(b.Keys), b.Size.Human(),
 				b.StoredSize.Human(), b.AskedBy, rehearsalText(o, b.Rehearsal, clock)}
 		}
+		if two {
+			rows[i] = append(rows[i], whereText(o, b.Where))
+		}
 	}
-	return terminal.Table([]string{"CLUSTER", "BACKUP", "TAKEN", "REVISION", "UP TO", "KEYS", "SIZE", "STORED", "BY", "REHEARSED"}, rows)
+	columns := []string{"CLUSTER", "BACKUP", "TAKEN", "REVISION", "UP TO", "KEYS", "SIZE", "STORED", "BY", "REHEARSED"}
+	if two {
+		columns = append(columns, "STORES")
+	}
+	return terminal.Table(columns, rows)
+}
+
+// whereText says which of two stores have a backup.
+func whereText(o terminal.Output, w fleet.Where) string {
+	switch w {
+	case fleet.InBoth:
+		return o.Paint(terminal.Green, "both")
+	case fleet.InFirst:
+		return o.Paint(terminal.Yellow, "first only")
+	case fleet.InSecond:
+		return o.Paint(terminal.Red, "second only")
+	}
+	return "?"
 }
 
 // reachText says how far the changes behind a backup bring it.
@@ -332,6 +356,8 @@ func (a *app) verifyCommand() *cobra.Command {
 its digest, unsealed, decompressed, and compared with the checksum that etcd gave the
 database. Without an ID it is the newest one; the beginning of an ID does, or the ID of
 the operation.
+
+Where there is a second store, what each of the two has of it is read.
 
 The exit code is 0 when all is right and 1 when the backup is damaged or missing.`,
 		Example: "  flotilla verify orders\n  flotilla verify orders 20260314t0215", ValidArgsFunction: a.completeCluster,

@@ -36,6 +36,15 @@ func TestBackupFindingsAreShown(t *testing.T) {
 	require.Contains(t, text, "orders: the last rehearsal failed 1h0m0s ago: its hash at revision 12 is another one")
 
 	clock := terminal.Clock{Now: now}
+	require.NotContains(t, backupsText(plain, found.Backups, clock), "STORES", "there is one store")
+	found.Backups[0].Where, found.Backups[1].Where = fleet.InBoth, fleet.InSecond
+	table := backupsText(plain, found.Backups, clock)
+	require.Contains(t, table, "STORES")
+	require.Contains(t, table, "both")
+	require.Contains(t, table, "second only")
+	found.Away = map[string]fleet.StoresAway{"u1": {Second: "object store s3://far/: no answer"}}
+	away := findingsOf(found, []fleet.Summary{cluster}, now)
+	require.Contains(t, findingsText(plain, away), "the second store cannot be asked: object store s3://far/: no answer")
 	require.Empty(t, backupsTexts(plain, nil, clock))
 	texts := backupsTexts(plain, &backupsGlance{Newest: now.Add(-11 * time.Hour), Findings: findings[:1]}, clock)
 	require.Len(t, texts, 3)

@@ -53,6 +53,7 @@ flags to find it.`,
 func startFlags(cmd *cobra.Command, c *dev.Config) {
 	flags := cmd.Flags()
 	flags.BoolVar(&c.S3, "s3", false, "keep objects in an S3 server, not in a directory")
+	flags.StringVar(&c.SecondStore, "second-store", "", "copy backups into another store too: a `location` as of the worker's --second-store")
 	flags.StringVar(&c.Region, "region", dev.DefaultRegion, "name of the local region")
 	flags.StringSliceVar(&c.Zones, "zones", dev.DefaultZones, "names of its zones")
 	flags.IntVar(&c.Port, "port", 0, "Temporal's port (default: 7233, or any free one)")
@@ -73,7 +74,7 @@ func (a *app) dev(cmd *cobra.Command, f devFlags, config dev.Config, detach bool
 	if err := dev.Detach(cmd.Context(), dir, []string{
 		"dev", "--data", dir, "--s3=" + strconv.FormatBool(config.S3), "--region", config.Region,
 		"--zones", strings.Join(config.Zones, ","), "--port", strconv.Itoa(config.Port), "--ui-port", strconv.Itoa(config.UIPort),
-		"--log-level", config.LogLevel, "--stop-hosts=" + strconv.FormatBool(config.StopHosts),
+		"--second-store", config.SecondStore, "--log-level", config.LogLevel, "--stop-hosts=" + strconv.FormatBool(config.StopHosts),
 	}); err != nil {
 		return err
 	}

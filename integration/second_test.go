@@ -1,0 +1,141 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/backup"
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/integration/harness"
+	"github.com/flotilla-etcd/flotilla/objectstore"
+	"github.com/flotilla-etcd/flotilla/objectstore/objectstoretest"
+)
+
+// TestSecondStore backs a cluster up while the second store is away, and kills the worker
+// with -9 while it copies once the store is back: afterwards the second store has the same,
+// byte for byte, and the changes since. Then the first store has one bit altered, and at last
+// loses everything: what is restored comes from the second, key by key.
+func TestSecondStore(t *testing.T) {
+	first, second := objectstoretest.Start(t), objectstoretest.Start(t)
+	first.Setenv(t)
+	first.Bucket(t, "flotilla")
+	second.Bucket(t, "far")
+	t.Setenv("SECOND_AWS_ACCESS_KEY_ID", second.AccessKey)
+	t.Setenv("SECOND_AWS_SECRET_ACCESS_KEY", second.SecretKey)
+	e := harness.Start(t, harness.WithObjectStore(first.Location("flotilla/fleet")))
+	e.Flags = []string{"--second-store", second.Location("far/fleet")}
+	second.Stop()
+	worker := e.StartWorker("flotilla-worker")
+	spec := harness.Spec("orders", 1, "3.7.3").WithDefaults()
+	spec.Backup = fleet.BackupPolicy{Every: fleet.Duration(24 * time.Hour), Changes: fleet.Duration(time.Second)}
+	e.Create(spec)
+	w := startWriter(t, e, spec.Name)
+	w.fill(t, 100<<20)
+	w.stop(t)
+	written := putSome(t, e, spec.Name)
+
+	// The second store is away: that is told, and nothing waits for it.
+	answer := e.CLI("backup", spec.Name)
+	require.Zero(t, answer.Code, answer.Err)
+	answer = e.CLI("backups", spec.Name)
+	require.Contains(t, answer.Out, "the second store cannot be asked")
+	uid := described(t, e, spec.Name).Summary.UID
+	vault, err := e.Vault(t.Context())
+	require.NoError(t, err)
+	entries, err := vault.List(t.Context(), spec.Name, uid)
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	m := entries[0].Manifest
+
+	// It comes back, and the worker dies while it copies.
+	second.Restart(t)
+	harness.Eventually(t, "the worker copies", func(context.Context) error {
+		if len(second.Uploads(t, "far")) == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	worker.Kill()
+	far, err := objectstore.Open(t.Context(), second.Location("far/fleet"), objectstore.Options{Environment: "SECOND_"})
+	require.NoError(t, err)
+	copied := backup.Vault{Store: far, Key: vault.Key}
+	entries, err = copied.List(t.Context(), spec.Name, uid)
+	require.NoError(t, err)
+	require.Empty(t, entries, "a copy whose worker was killed counts")
+	e.StartWorker("flotilla-worker")
+	harness.Eventually(t, "the backup is copied", func(ctx context.Context) error {
+		there, err := copied.Manifest(ctx, spec.Name, uid, m.ID)
+		if err == nil {
+			require.Equal(t, m, there)
+			err = copied.ReadBack(ctx, m, nil)
+		}
+		return err
+	})
+	answer = e.CLI("backups", spec.Name)
+	require.Contains(t, answer.Out, "both")
+	require.NotContains(t, answer.Out, "second store")
+	answer = e.CLI("verify", spec.Name)
+	require.Zero(t, answer.Code, answer.Err)
+
+	// Changes follow as well.
+	last := putLater(t, e, spec.Name)
+	harness.Eventually(t, "the last write is in the second store", func(ctx context.Context) error {
+		segments, err := copied.Segments(ctx, spec.Name, uid)
+		if reach := backup.ReachOf(m, segments); err == nil && reach.Revision < last {
+			err = fmt.Errorf("it leads to revision %d of %d", reach.Revision, last)
+		}
+		return err
+	})
+
+	// One bit of the first store is altered.
+	object := m.Objects[0].Key
+	r, err := vault.Store.Get(t.Context(), object)
+	require.NoError(t, err)
+	data, err := io.ReadAll(r)
+	require.NoError(t, errors.Join(err, r.Close()))
+	data[len(data)*2/3] ^= 1
+	require.NoError(t, vault.Store.Put(t.Context(), object, bytes.NewReader(data), int64(len(data))))
+	answer = e.CLI("verify", spec.Name)
+	require.Equal(t, 1, answer.Code)
+	require.Contains(t, answer.Err, "the first store")
+	answer = e.CLI("restore", spec.Name, "--to", "one-bit", "--yes")
+	require.Zero(t, answer.Code, answer.Err)
+	require.Contains(t, answer.Out+answer.Err, "read from the SECOND store")
+	same(t, written, contentsOf(t, e, "one-bit"))
+	e.Decommission("one-bit", fleet.Options{SkipFinalSnapshot: true})
+
+	// The first store has lost all backups.
+	objects, err := vault.Store.List(t.Context(), backup.Root)
+	require.NoError(t, err)
+	for _, o := range objects {
+		require.NoError(t, vault.Store.Delete(t.Context(), o.Key))
+	}
+	answer = e.CLI("backups", spec.Name)
+	require.Contains(t, answer.Out, "second only")
+	require.Contains(t, answer.Out, "the first has lost it")
+	answer = e.CLI("restore", spec.Name, "--in-place", "--yes", "--accept-loss", "--backup", m.ID)
+	require.Zero(t, answer.Code, answer.Err)
+	same(t, written, contentsOf(t, e, spec.Name))
+	require.NoError(t, e.Stands(t.Context(), spec.Name))
+
+	// A point in time is made of what the second store has.
+	answer = e.CLI("restore", spec.Name, "--revision", fmt.Sprint(last), "--to", "then", "--yes")
+	require.Zero(t, answer.Code, answer.Err)
+	require.Contains(t, contentsOf(t, e, "then"), "late")
+}
+
+// same compares contents, of which there may be too many to be shown.
+func same(t *testing.T, want, got map[string]string) {
+	t.Helper()
+	require.Len(t, got, len(want))
+	for key, value := range want {
+		require.True(t, got[key] == value, "key %s", key)
+	}
+}
