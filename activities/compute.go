@@ -13,7 +13,7 @@ import (
 // Compute buys and ends hosts and disks.
 type Compute struct{ Region }
 
-// settling is how long "not found" after a create still means "not yet".
+// settling is how long "not found" after a create may still mean "not yet".
 const settling = 2 * time.Minute
 
 // flicker is how long what was seen before may be "not found" again, because looks are
@@ -40,27 +40,44 @@ func sizeOf(op fleet.Operation, step fleet.Step) fleet.Bytes {
 // until it runs. A host that ended meanwhile is fleet.Lost: the planner buys
 // another with another token.
 func (c *Compute) LaunchHost(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
-	id := r.Step.HostID
-	if id == "" {
+	lost := func(id, how string) error { return fleet.Errorf(fleet.Lost, "host "+r.Step.Member, "%s %s", id, how) }
+	id, began := r.Step.HostID, time.Now()
+	asked, seen := began, time.Time{}
+	if id != "" {
+		seen = began // by who planned for it
+	}
+	buy := func(ctx context.Context) error {
 		host, err := c.Provider.LaunchHost(ctx, iaas.LaunchHostRequest{
 			Token: r.Step.Token, Name: r.Step.Member, Zone: r.Step.Zone,
 			Type: typeOf(r.Operation, r.Step), Tags: c.tags(r.Operation, r.Step),
 		})
 		if err != nil {
+			return err
+		}
+		if id, asked = host.ID, time.Now(); host.State == fleet.HostTerminated {
+			return lost(id, "was terminated "+host.Reason)
+		}
+		return nil
+	}
+	if seen.IsZero() {
+		if err := buy(ctx); err != nil {
 			return note("", err)
 		}
-		id = host.ID
 	}
 	var text string
-	asked, seen := time.Now(), time.Time{}
 	err := poll(ctx, func(ctx context.Context) (bool, int, string, error) {
 		host, err := c.Provider.Host(ctx, id)
-		switch {
-		case fleet.Is(err, fleet.NotFound) && time.Since(asked) < settling && (seen.IsZero() || time.Since(seen) < flicker):
+		if fleet.Is(err, fleet.NotFound) {
+			switch unseen := seen.IsZero(); {
+			case !unseen && time.Since(seen) >= flicker, unseen && time.Since(began) >= settling:
+				return false, -1, "", lost(id, "does not exist any more")
+			case unseen && time.Since(asked) >= flicker:
+				// Where what has ended is shown to nobody, only who bought it can be told.
+				return false, -1, "not visible yet", buy(ctx)
+			}
 			return false, -1, "not visible yet", nil
-		case fleet.Is(err, fleet.NotFound):
-			return false, -1, "", fleet.Errorf(fleet.Lost, "host "+r.Step.Member, "%s does not exist any more", id)
-		case err != nil:
+		}
+		if err != nil {
 			return false, -1, "", err
 		}
 		seen = time.Now()
@@ -69,7 +86,7 @@ func (c *Compute) LaunchHost(ctx context.Context, r fleet.StepRequest) (fleet.St
 			text = fmt.Sprintf("%s in zone %s at %s", host.ID, host.Zone, host.Address)
 			return true, 100, "", nil
 		case fleet.HostTerminating, fleet.HostTerminated:
-			return false, -1, "", fleet.Errorf(fleet.Lost, "host "+host.Name, "%s was terminated %s", host.ID, host.Reason)
+			return false, -1, "", lost(id, "was terminated "+host.Reason)
 		case fleet.HostStopped:
 			return false, -1, "is stopped; starting it", c.Provider.StartHost(ctx, id)
 		}

@@ -1,0 +1,89 @@
+package activities
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
+)
+
+// shy is a cloud that shows a host for a while only, and says of it what it knows when its
+// token is used again.
+type shy struct {
+	iaas.Provider
+	from, until time.Duration // since it was bought
+	ended       bool          // what is said when its token is used again
+	bought      time.Time
+	asked       int
+}
+
+func (s *shy) LaunchHost(_ context.Context, req iaas.LaunchHostRequest) (fleet.Host, error) {
+	if s.asked++; s.asked == 1 {
+		s.bought = time.Now()
+		return fleet.Host{ID: "i-1", State: fleet.HostPending}, nil
+	}
+	h := fleet.Host{ID: "i-1", Name: req.Name, State: fleet.HostPending}
+	if s.ended {
+		h.State, h.Reason = fleet.HostTerminated, "it was released"
+	}
+	return h, nil
+}
+
+func (s *shy) Host(context.Context, string) (fleet.Host, error) {
+	since := time.Since(s.bought)
+	if since < s.from || since >= s.until {
+		return fleet.Host{}, fleet.Errorf(fleet.NotFound, "host i-1", "there is none")
+	}
+	h := fleet.Host{ID: "i-1", State: fleet.HostPending, Zone: "a", Address: "10.0.0.1"}
+	if since >= s.from+time.Second {
+		h.State = fleet.HostRunning
+	}
+	return h, nil
+}
+
+// A host that is taken back before anybody has looked is not waited for as one that looks
+// lag behind; one that is late is.
+func TestHostThatIsNotSeen(t *testing.T) {
+	const forever = time.Hour
+	for name, c := range map[string]struct {
+		cloud shy
+		held  bool // it is there already
+		fails string
+		after time.Duration // at most
+	}{
+		"at once":            {cloud: shy{until: forever}, after: 5 * time.Second},
+		"late":               {cloud: shy{from: 40 * time.Second, until: forever}, after: 50 * time.Second},
+		"never, and ended":   {cloud: shy{until: 0, ended: true}, fails: "was terminated it was released", after: flicker + 5*time.Second},
+		"never":              {cloud: shy{until: 0}, fails: "does not exist any more", after: settling + 5*time.Second},
+		"for a moment":       {cloud: shy{until: 500 * time.Millisecond}, fails: "does not exist any more", after: flicker + 5*time.Second},
+		"there before, gone": {cloud: shy{until: 0}, held: true, fails: "does not exist any more", after: flicker + 5*time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cloud, began := c.cloud, time.Now()
+				compute := &Compute{Region{Provider: &cloud}}
+				step := fleet.Step{Kind: fleet.LaunchHost, Member: "orders-1", Zone: "a", Token: "t"}
+				if cloud.bought = began; c.held {
+					step.HostID = "i-1"
+				}
+				_, err := as(t, func(ctx context.Context) error {
+					_, err := compute.LaunchHost(ctx, fleet.StepRequest{Operation: operation(), Step: step})
+					return err
+				})
+				require.LessOrEqual(t, time.Since(began), c.after)
+				if c.fails == "" {
+					require.NoError(t, err)
+					return
+				}
+				require.ErrorContains(t, err, "i-1 "+c.fails)
+				require.Contains(t, kindAndFinality(t, err), "lost, final")
+				require.True(t, !c.held || cloud.asked == 0, "nothing is bought")
+			})
+		})
+	}
+}
