@@ -45,12 +45,12 @@ func (c *Client) Snapshot(ctx context.Context, member string) (io.ReadCloser, er
 // that refuses or is silent is found before anything is stored.
 func (c *Client) openStream(ctx context.Context, client *clientv3.Client, endpoint, resource string) (io.ReadCloser, error) {
 	streaming, cancel := context.WithCancel(ctx)
-	s, err := client.SnapshotWithVersion(streaming)
+	p, err := openPieces(streaming, client)
 	if err != nil {
 		cancel()
 		return nil, c.because(ctx, endpoint, resource, err)
 	}
-	return &stream{ReadCloser: s.Snapshot, cancel: cancel, resource: resource}, nil
+	return &stream{pieces: p, cancel: cancel, resource: resource}, nil
 }
 
 // addresses gives the client URLs of a member.
@@ -78,13 +78,13 @@ func (c *Client) addresses(ctx context.Context, member string) ([]string, error)
 
 // stream is a snapshot that is being read.
 type stream struct {
-	io.ReadCloser
+	pieces   *pieces
 	cancel   context.CancelFunc
 	resource string
 }
 
 func (s *stream) Read(p []byte) (int, error) {
-	n, err := s.ReadCloser.Read(p)
+	n, err := s.pieces.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = explain(s.resource, err)
 	}
@@ -94,5 +94,5 @@ func (s *stream) Read(p []byte) (int, error) {
 // Close ends the stream on both sides.
 func (s *stream) Close() error {
 	s.cancel()
-	return s.ReadCloser.Close()
+	return nil
 }
