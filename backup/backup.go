@@ -109,11 +109,11 @@ func damaged(resource, format string, args ...any) error {
 }
 
 // Bounds of memory. A backup of any size is written within MaxMemory: what the store
-// buffers (objectstore.MaxBuffered, 16 MiB), what the compressor looks back at and works
-// on, and pieces of 64 KiB under way. Reading takes less. Beside it, looking at what a
-// snapshot holds (etcdadmin.ReadSnapshot) takes what etcd's index of its keys does.
+// buffers (objectstore.MaxBuffered, 16 MiB), what is read ahead of the compressor (2 MiB),
+// and what that works on. Reading takes no more. Beside it, looking at what a snapshot
+// holds (etcdadmin.ReadSnapshot) takes what etcd's index of its keys does.
 const (
-	MaxMemory = 64 << 20
+	MaxMemory = 32 << 20
 	// pieces is what is copied at once.
 	pieces = 256 << 10
 )

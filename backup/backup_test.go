@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
@@ -185,6 +188,29 @@ func TestSaveTwiceAtOnce(t *testing.T) {
 	require.Len(t, keys(t, v.Store), 2, "a manifest and what it names")
 	_, err := fetch(t, v, got[0])
 	require.NoError(t, err)
+}
+
+// Backups of former versions are one frame of zstd, whose window was 1 MiB.
+func TestFormerBackups(t *testing.T) {
+	snapshot := makeSnapshot(t)
+	v, _ := vault(t)
+	m, err := v.Save(t.Context(), about("a"), bytes.NewReader(snapshot.bytes), t.TempDir(), nil)
+	require.NoError(t, err)
+	var former bytes.Buffer
+	age, err := v.Key.Seal(&former)
+	require.NoError(t, err)
+	z, err := zstd.NewWriter(age, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20))
+	require.NoError(t, err)
+	_, err = z.Write(snapshot.bytes)
+	require.NoError(t, err)
+	require.NoError(t, z.Close())
+	require.NoError(t, age.Close())
+	sum := sha256.Sum256(former.Bytes())
+	m.Objects[0].Size, m.Objects[0].SHA256 = fleet.Bytes(former.Len()), hex.EncodeToString(sum[:])
+	require.NoError(t, v.Store.Put(t.Context(), m.Objects[0].Key, &former, -1))
+	data, err := fetch(t, v, m)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(snapshot.bytes, data))
 }
 
 // What goes wrong while it is stored leaves no backup, and nothing else.

@@ -133,7 +133,7 @@ func (v Vault) objects(ctx context.Context, resource string, objects []Object) (
 
 // unpacked gives what was compressed, when it is what the segment says.
 func unpacked(compressed io.Reader, s Segment) ([]byte, error) {
-	z, err := zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8*sealed.Window))
+	z, err := zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(sealed.MaxWindow))
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,14 @@ func (v Vault) saveSegment(ctx context.Context, s Segment, plain []byte) (Segmen
 		sum := sha256.Sum256(plain)
 		s.Size, s.SHA256 = fleet.Bytes(len(plain)), hex.EncodeToString(sum[:])
 		var sealed bytes.Buffer
-		if err := v.seal(&sealed, bytes.NewReader(plain)); err != nil {
+		w, err := v.sealer(&sealed)
+		if err == nil {
+			_, err = w.Write(plain)
+		}
+		if err == nil {
+			err = w.Close()
+		}
+		if err != nil {
 			return s, err
 		}
 		sum = sha256.Sum256(sealed.Bytes())

@@ -7,7 +7,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/flotilla-etcd/flotilla/backup/sealed"
@@ -49,78 +48,70 @@ func (v Vault) Save(ctx context.Context, about Manifest, stream io.Reader, scrat
 }
 
 // store sends the stream on its way: a copy into scratch, and compressed and sealed into
-// the store. Then it reads back what is stored, while it looks into the copy.
+// the store. What the store has is read back, and the copy looked into, as soon as each of
+// them is whole.
 func (v Vault) store(ctx context.Context, m Manifest, stream io.Reader, scratch string, tell Tell) (Manifest, error) {
 	m.Format, m.Recipient = formatVersion, v.Key.Recipient()
-	m.Objects = []Object{{Key: m.freshKey()}}
-	object := &m.Objects[0]
+	object := Object{Key: m.freshKey()}
+	m.Objects = []Object{object}
 	file, err := os.CreateTemp(scratch, "backup-*.db")
 	if err != nil {
 		return m, noScratch(err)
 	}
 	defer os.Remove(file.Name())
 	defer file.Close()
-	source := sealed.NewSumReader(stream, tell.of("storing"))
-	closed, stop := v.sealed(io.TeeReader(source, &scratchFile{file}))
-	stored := sealed.NewDigestReader(closed, nil)
-	err = v.Store.Put(ctx, object.Key, stored, -1)
-	stop()
-	switch {
-	case errors.Is(err, sealed.ErrSum):
-		return m, fleet.Errorf(fleet.Unavailable, "snapshot from member "+m.Member, "what it sent is not whole: %w", err)
-	case err != nil:
-		return m, err
-	}
-	object.Size, object.SHA256 = fleet.Bytes(stored.N), stored.Digest()
-	m.Size, m.SHA256 = fleet.Bytes(source.Size()), source.Digest()
-	if err := errors.Join(file.Truncate(source.Size()), file.Close()); err != nil {
-		return m, noScratch(err)
-	}
-	tell.of("looking into it")(source.Size())
+	source, name := sealed.NewSumReader(whole{stream}, tell.of("storing")), m.String()
 	var facts etcdadmin.SnapshotFacts
-	both, ctx := errgroup.WithContext(ctx)
-	both.Go(func() (err error) {
+	between := newFrames()
+	out, in := io.Pipe()
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error {
+		err := between.fill(ctx, io.TeeReader(source, &scratchFile{file}))
+		switch {
+		case errors.Is(err, sealed.ErrSum):
+			return fleet.Errorf(fleet.Unavailable, "snapshot from member "+m.Member, "what it sent is not whole: %w", err)
+		case err != nil:
+			return err
+		}
+		if err := errors.Join(file.Truncate(source.Size()), file.Close()); err != nil {
+			return noScratch(err)
+		}
+		tell.of("looking into it")(source.Size())
 		facts, err = etcdadmin.ReadSnapshot(ctx, file.Name())
 		return err
 	})
-	both.Go(func() error { return v.ReadBack(ctx, m, tell) })
-	if err := both.Wait(); err != nil {
+	all.Go(func() error {
+		in.CloseWithError(v.seal(ctx, in, between)) // Put tells of an error
+		return nil
+	})
+	all.Go(func() error {
+		stored := sealed.NewDigestReader(out, nil)
+		err := v.Store.Put(ctx, object.Key, stored, -1)
+		out.Close()
+		if err != nil {
+			return err
+		}
+		object.Size, object.SHA256 = fleet.Bytes(stored.N), stored.Digest()
+		return v.readBack(ctx, name, []Object{object}, tell)
+	})
+	if err := all.Wait(); err != nil {
 		return m, err
 	}
+	m.Objects, m.Size, m.SHA256 = []Object{object}, fleet.Bytes(source.Size()), source.Digest()
 	m.Revision, m.Compacted, m.Keys, m.Hash = facts.Revision, facts.Compacted, facts.Keys, facts.Hash
 	return m, nil
 }
 
-// sealed gives a reader of the compressed and sealed form of what is read from r. stop
-// waits for the goroutine behind it, which ends when the reader was not read to its end.
-func (v Vault) sealed(r io.Reader) (sealed io.Reader, stop func()) {
-	out, in := io.Pipe()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		in.CloseWithError(v.seal(in, r))
-	}()
-	return out, func() {
-		out.Close()
-		<-ended
+// seal writes the compressed and sealed form of what was read.
+func (v Vault) seal(ctx context.Context, into io.Writer, read frames) error {
+	s, err := v.sealer(into)
+	if err == nil {
+		err = read.drain(ctx, s)
 	}
-}
-
-func (v Vault) seal(into io.Writer, r io.Reader) error {
-	age, err := v.Key.Seal(into)
 	if err != nil {
 		return err
 	}
-	// The fastest level: a backup shares its cores with others.
-	z, err := zstd.NewWriter(age, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(sealed.Window),
-		zstd.WithEncoderConcurrency(2), zstd.WithLowerEncoderMem(true))
-	if err != nil {
-		return err
-	}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{z}, r, make([]byte, pieces)); err != nil {
-		return errors.Join(err, z.Close()) // which ends its goroutines
-	}
-	return errors.Join(z.Close(), age.Close())
+	return s.Close()
 }
 
 // ReadBack reads what is stored of a backup and compares it with the manifest's digests:

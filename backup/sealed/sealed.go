@@ -16,12 +16,8 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
-const (
-	// Window is how far back the compressor looks: larger ones take more memory.
-	Window = 1 << 20
-	// maxWindow is that of any backup that is read; more is damage.
-	maxWindow = 8 * Window
-)
+// MaxWindow is how far back the compressor of any backup looked at most; more is damage.
+const MaxWindow = 8 << 20
 
 // Object is something stored, with the digest of its stored bytes.
 type Object struct {
@@ -75,7 +71,7 @@ func Open(ctx context.Context, s Snapshot, source Source, key Opener, tell func(
 		_ = stored.Close() // it was only read
 		return nil, explainOpen(s.Name, err)
 	}
-	z, err := zstd.NewReader(opened, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+	z, err := zstd.NewReader(opened, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow))
 	if err != nil {
 		_ = stored.Close() // it was only read
 		return nil, Damaged(s.Name, "%w", err)
