@@ -235,8 +235,13 @@ func (p *Provider) GrowDisk(ctx context.Context, diskID string, size fleet.Bytes
 	return err
 }
 
+// lowest is the performance level that no pay-as-you-go ESSD is brought down to
+// (ModifyDiskSpec).
+const lowest = "PL0"
+
 // RetypeDisk gives an ESSD another performance level, once it has the size: each level
-// has a least one (ModifyDiskSpec).
+// has a least one (ModifyDiskSpec). What is answered to one that it has already, while looks
+// lag behind, is not said there.
 func (p *Provider) RetypeDisk(ctx context.Context, diskID, category string, size fleet.Bytes) error {
 	d, err := p.Disk(ctx, diskID)
 	if err != nil {
@@ -258,6 +263,16 @@ func (p *Provider) RetypeDisk(ctx context.Context, diskID, category string, size
 	in := ecs.CreateModifyDiskSpecRequest()
 	in.DiskId, in.PerformanceLevel = diskID, level
 	_, err = call(ctx, p, resource, (*ecs.Client).ModifyDiskSpec, in)
+	if !fleet.Is(err, fleet.Invalid) {
+		return err
+	}
+	done, looked := cloud.Await(ctx, p.cfg.Lag, func(ctx context.Context) (bool, error) {
+		d, err := p.Disk(ctx, diskID)
+		return d.Category == category, err
+	})
+	if looked != nil || done {
+		return translate(resource, looked)
+	}
 	return err
 }
 
@@ -293,7 +308,7 @@ func (p *Provider) diskOf(d ecs.Disk) fleet.Disk {
 	}
 	if d.Category == essd {
 		for _, category := range p.cfg.Categories {
-			if family, _, err := parseCategory(category); err == nil && family == essd && category != disk.Category {
+			if family, level, err := parseCategory(category); err == nil && family == essd && level != lowest && category != disk.Category {
 				disk.Retypes = append(disk.Retypes, category)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func newStand(t *testing.T, make func(*testing.T, cloudsim.Config) *cloudsim.Wor
 	for _, f := range change {
 		f(&c)
 	}
-	goods := simtest.Goods{Zone: region + "-g", Type: "ecs.g8y.large", Larger: "ecs.g8y.xlarge", Category: "cloud_essd:PL0"}
+	goods := simtest.Goods{Zone: region + "-g", Type: "ecs.g8y.large", Larger: "ecs.g8y.xlarge", Category: "cloud_essd:PL0", Other: "cloud_essd"}
 	return simtest.Stand{Provider: open(t, c), T: t, World: w, Goods: goods}
 }
 
@@ -41,6 +42,31 @@ func TestLostAnswers(t *testing.T) {
 		"RunInstances", "CreateDisk", "TagResources", "AttachDisk", "ResizeDisk", "RunCommand", "StopInstance",
 		"ModifyInstanceSpec", "StartInstance", "DetachDisk", "DeleteDisk", "DeleteInstance",
 	}, map[string]int{"RunInstances": 3, "CreateDisk": 3, "RunCommand": 3}, func(t *testing.T) simtest.Stand { return newStand(t, simtest.World) })
+}
+
+// ECS takes the size and the performance level of a disk apart.
+func TestRetypesOnce(t *testing.T) {
+	simtest.RetypesOnce(t, []string{"ResizeDisk", "ModifyDiskSpec"}, func(t *testing.T) simtest.Stand { return newStand(t, simtest.World) })
+}
+
+// A change that is asked for again while looks lag behind is refused, and is none too much.
+func TestRetypeThatIsDoneAlready(t *testing.T) {
+	s := newStand(t, func(t *testing.T, cfg cloudsim.Config) *cloudsim.World {
+		cfg.Delays.Lag, cfg.Delays.Modify, cfg.Delays.Settle = 2*time.Second, time.Millisecond, time.Millisecond
+		return simtest.Bodiless(t, cfg)
+	}, func(c *aliyun.Config) { c.Lag = 10 * time.Second })
+	d, err := s.CreateDisk(t.Context(), iaas.CreateDiskRequest{Token: "disk", Name: "m1", Zone: s.Goods.Zone, Size: 20 * fleet.GiB, Category: s.Goods.Category})
+	require.NoError(t, err)
+	s.Await("it is another one", func(ctx context.Context) (bool, error) {
+		if err := s.RetypeDisk(ctx, d.ID, s.Goods.Other, d.Size); err != nil {
+			return false, err
+		}
+		now, err := s.Disk(ctx, d.ID)
+		return now.Category == s.Goods.Other, err
+	})
+	refused := func(c cloudsim.Call) bool { return c.Refused == cloudsim.IdleChange }
+	require.True(t, slices.ContainsFunc(s.World.Calls(), refused), "looks lag behind for long enough")
+	require.Equal(t, 1, s.World.Done("ModifyDiskSpec"))
 }
 
 func TestNoStock(t *testing.T) {

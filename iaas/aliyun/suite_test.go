@@ -56,6 +56,7 @@ func TestSuite(t *testing.T) {
 	w := simtest.World(t, cfg)
 	c := config(serve(t, w), cfg)
 	c.DeploymentSet = "" // the suite has more hosts in a zone than one takes
+	c.Categories = []string{"cloud_essd:PL0", "cloud_essd", "cloud_essd:PL2"}
 	p := open(t, c)
 	iaastest.Run(t, func(*testing.T) iaastest.Env {
 		return iaastest.Env{

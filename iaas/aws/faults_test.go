@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -23,7 +24,7 @@ func newStand(t *testing.T, make func(*testing.T, cloudsim.Config) *cloudsim.Wor
 	for _, f := range change {
 		f(&c)
 	}
-	goods := simtest.Goods{Zone: region + "a", Type: "m7g.medium", Larger: "m7g.large", Category: "gp3"}
+	goods := simtest.Goods{Zone: region + "a", Type: "m7g.medium", Larger: "m7g.large", Category: "gp3", Other: "gp2"}
 	return simtest.Stand{Provider: open(t, c), T: t, World: w, Goods: goods}
 }
 
@@ -35,6 +36,18 @@ func TestLostAnswers(t *testing.T) {
 		"RunInstances", "CreateVolume", "CreateTags", "AttachVolume", "ModifyVolume", "SendCommand", "StopInstances",
 		"ModifyInstanceAttribute", "StartInstances", "DetachVolume", "DeleteVolume", "TerminateInstances",
 	}, map[string]int{"RunInstances": 4, "CreateVolume": 4, "SendCommand": 4}, func(t *testing.T) simtest.Stand { return newStand(t, simtest.World) })
+}
+
+// EC2 takes the size and the type of a volume in one. A volume is optimized for longer than
+// the SDK waits before it asks again.
+func TestRetypesOnce(t *testing.T) {
+	simtest.RetypesOnce(t, []string{"ModifyVolume"}, func(t *testing.T) simtest.Stand {
+		slow := func(t *testing.T, cfg cloudsim.Config) *cloudsim.World {
+			cfg.Delays.Settle = time.Minute
+			return simtest.World(t, cfg)
+		}
+		return newStand(t, slow, func(c *aws.Config) { c.Categories = []string{"gp2", "gp3"} })
+	})
 }
 
 func TestNoStock(t *testing.T) {

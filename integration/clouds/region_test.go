@@ -1,6 +1,7 @@
 package clouds
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -41,6 +42,8 @@ type setup struct {
 	options []harness.Option
 	keys    map[string]string // access keys that the region takes; its own if nil
 	flags   []string          // more of the worker's
+	// settle is how long a changed disk takes no other change; hardly any time if zero.
+	settle time.Duration
 }
 
 func (o setup) keysOr(own map[string]string) map[string]string {
@@ -56,6 +59,7 @@ func onCloud(t *testing.T, o setup, cfg cloudsim.Config, face func(*cloudsim.Wor
 	s := &stand{Env: harness.Start(t, o.options...), t: t, seed: harness.Seed(t), filler: judge.Filler{Prefix: "filler/", Bytes: 2 << 20}}
 	cfg.Seed, cfg.Root, cfg.NodeBinary = s.seed, filepath.Join(s.Dir, "local"), harness.Binary("flotilla-node")
 	cfg.Env = []string{"FLOTILLA_NODE_DEPOT=" + filepath.Join(s.Dir, "releases")}
+	cfg.Delays.Settle = cmp.Or(o.settle, cfg.Delays.Settle)
 	s.world = simtest.World(t, cfg)
 	server := httptest.NewServer(face(s.world))
 	t.Cleanup(func() {

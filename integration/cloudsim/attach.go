@@ -136,6 +136,8 @@ func (w *World) Modify(diskID string, to Shape) (Modification, error) {
 		return v.Modification, refuse(Modifying, diskID, "its last modification is %s", v.Modification.State)
 	case w.zoneDown(v.Zone):
 		return v.Modification, refuse(ZoneDown, v.Zone, "zone %s does not answer", v.Zone)
+	case w.cfg.Limits.NoIdleChange && to == v.shape():
+		return v.Modification, refuse(IdleChange, diskID, "it is so already")
 	}
 	if err := w.checkShape(&to); err != nil {
 		return v.Modification, err

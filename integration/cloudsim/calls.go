@@ -159,6 +159,21 @@ func (w *World) Count(action string) int {
 	return n
 }
 
+// Done says how often an action was done: what a token was used for again counts once.
+func (w *World) Done(action string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n, tokens := 0, map[string]bool{}
+	for _, c := range w.calls {
+		if c.Action != action || c.Refused != "" || c.Token != "" && tokens[c.Token] {
+			continue
+		}
+		n++
+		tokens[c.Token] = true
+	}
+	return n
+}
+
 // Bought says how many instances and disks were ever sold.
 func (w *World) Bought() (instances, disks int) {
 	w.mu.Lock()

@@ -108,6 +108,8 @@ type Limits struct {
 	// Modifications of a disk are at most so many Within a time; 0: any number.
 	Modifications int
 	Within        time.Duration
+	// NoIdleChange refuses to make of a disk what it is already.
+	NoIdleChange bool
 }
 
 // Catalogue gives what the region has to offer.

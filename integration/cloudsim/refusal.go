@@ -38,6 +38,7 @@ const (
 	BadShape      Code = "performance outside of limits"
 	Modifying     Code = "modification under way"
 	TooManyMods   Code = "modified too often"
+	IdleChange    Code = "is so already"
 	NoStock       Code = "no stock"
 	PlacementFull Code = "placement group full"
 	OverQuota     Code = "over quota"

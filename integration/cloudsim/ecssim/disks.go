@@ -162,6 +162,9 @@ func (f *Face) modifyDiskSpec(q *query) (map[string]any, error) {
 	if err := q.rest(); err != nil {
 		return nil, err
 	}
+	if to.Level == "PL0" { // a pay-as-you-go ESSD is not brought down to it
+		return nil, faultf(http.StatusForbidden, "OperationDenied", "The type of the disk does not support the operation.")
+	}
 	_, err = f.world.Modify(id, to)
 	return map[string]any{}, err
 }

@@ -75,7 +75,7 @@ func Region(name string) cloudsim.Config {
 		},
 		Limits: cloudsim.Limits{
 			UserData: 16 << 10, Script: maxContent, Stdout: maxOutput, Stderr: maxOutput, TokenChars: 64,
-			VCPUs: 1000,
+			VCPUs: 1000, NoIdleChange: true,
 		},
 		Delays: cloudsim.Quick(),
 		Names: cloudsim.Names{

@@ -163,10 +163,12 @@ func TestStates(t *testing.T) {
 	spec := ecs.CreateModifyDiskSpecRequest()
 	spec.DiskId, spec.PerformanceLevel = disk.DiskId, "PL3"
 	_, err = c.ModifyDiskSpec(spec)
-	refused(t, 400, "InvalidDiskSizeOrCategory", err)
-	spec.PerformanceLevel = "PL0"
-	_, err = c.ModifyDiskSpec(spec)
-	require.NoError(t, err)
+	refused(t, 403, "OperationDenied.PerformanceLevelNotMatch", err)
+	for _, level := range []string{"PL0", "PL1"} { // no ESSD is brought down to it, and this one is so already
+		spec.PerformanceLevel = level
+		_, err = c.ModifyDiskSpec(spec)
+		refused(t, 403, "OperationDenied", err)
+	}
 
 	_, err = c.DeleteInstance(end)
 	require.NoError(t, err)

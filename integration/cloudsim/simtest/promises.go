@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/iaas"
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim"
 )
 
@@ -21,6 +22,44 @@ func LostAnswers(t *testing.T, actions []string, often map[string]int, open func
 			s.World.Inject(cloudsim.Fault{Kind: cloudsim.LoseAnswer, Target: cloudsim.Target{Action: action}, Times: times})
 			s.Live()
 			require.Equal(t, times, s.World.Struck(cloudsim.LoseAnswer), "answers were lost")
+		})
+	}
+}
+
+// RetypesOnce makes a disk in use a larger one of another category, with the answer of each
+// of the actions lost in turn that it takes: none of them is done twice.
+func RetypesOnce(t *testing.T, actions []string, open func(*testing.T) Stand) {
+	for _, lost := range actions {
+		t.Run(lost, func(t *testing.T) {
+			t.Parallel()
+			s, size := open(t), 30*fleet.GiB
+			h, err := s.LaunchHost(t.Context(), s.Request("host"))
+			require.NoError(t, err)
+			d, err := s.CreateDisk(t.Context(), iaas.CreateDiskRequest{
+				Token: "disk", Name: "m1", Zone: s.Goods.Zone, Size: 20 * fleet.GiB, Category: s.Goods.Category,
+			})
+			require.NoError(t, err)
+			s.Await("the host runs", func(ctx context.Context) (bool, error) {
+				now, err := s.Host(ctx, h.ID)
+				return now.State == fleet.HostRunning, err
+			})
+			s.Insist("attach", func(ctx context.Context) error { return s.AttachDisk(ctx, d.ID, h.ID) })
+			s.Await("the disk is in use", func(ctx context.Context) (bool, error) {
+				now, err := s.Disk(ctx, d.ID)
+				return now.State == fleet.DiskInUse, err
+			})
+			s.World.Inject(cloudsim.Fault{Kind: cloudsim.LoseAnswer, Target: cloudsim.Target{Action: lost}, Times: 1})
+			s.Await("it is another one", func(ctx context.Context) (bool, error) {
+				if err := s.RetypeDisk(ctx, d.ID, s.Goods.Other, size); err != nil {
+					return false, err
+				}
+				now, err := s.Disk(ctx, d.ID)
+				return now.Category == s.Goods.Other && now.Size == size && now.State == fleet.DiskInUse && now.HostID == h.ID, err
+			})
+			require.Equal(t, 1, s.World.Struck(cloudsim.LoseAnswer), "an answer was lost")
+			for _, action := range actions {
+				require.Equal(t, 1, s.World.Done(action), "%s was done", action)
+			}
 		})
 	}
 }

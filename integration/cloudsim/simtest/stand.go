@@ -12,8 +12,9 @@ import (
 	"github.com/flotilla-etcd/flotilla/integration/cloudsim"
 )
 
-// Goods are what a region sells, in the words of its provider.
-type Goods struct{ Zone, Type, Larger, Category string }
+// Goods are what a region sells, in the words of its provider. A disk of Category becomes
+// one of Other where it is.
+type Goods struct{ Zone, Type, Larger, Category, Other string }
 
 // Stand is a provider on a world of its own.
 type Stand struct {
