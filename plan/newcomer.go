@@ -300,7 +300,8 @@ func (r roster) zoneFor(g goal, name string) string {
 }
 
 // zoneIsDown says that members are dead in a zone and none lives there. Where every
-// one of these zones is so, none counts as down.
+// one of these zones is so, none counts as down. Only a failover judges by that: whom a
+// recovery or a restore went on without says nothing of whether its zone sells again.
 func (r roster) zoneIsDown(zone string, zones []string, g goal) bool {
 	down := func(zone string) bool {
 		dead, alive := 0, 0
@@ -309,7 +310,7 @@ func (r roster) zoneIsDown(zone string, zones []string, g goal) bool {
 			case s.host == nil || s.host.Zone != zone:
 			case s.etcd != nil && s.etcd.Answers:
 				alive++
-			case g.isDead(s) || s.host.State == fleet.HostStopped && !s.member():
+			case g.isDead(s), r.in.Operation.Kind == fleet.FailoverMember && s.host.State == fleet.HostStopped && !s.member():
 				dead++
 			}
 		}

@@ -167,6 +167,39 @@ func (r *rules) recovers(in plan.Input, wave []fleet.Step) {
 	r.startsAlike(in, wave)
 }
 
+// spreads judges that whoever comes in after a recovery goes to a zone that has the fewest
+// members of those that did not refuse it: whatever died there before.
+func (r *rules) spreads(in plan.Input, wave []fleet.Step) {
+	spec := in.Operation.Spec
+	if slices.ContainsFunc(in.Observation.Members, func(m fleet.ObservedMember) bool { return m.Name == "" }) {
+		return // it is not known where that one is
+	}
+	for _, s := range wave {
+		again := slices.ContainsFunc(in.Purchases, func(p fleet.Step) bool { return p.Token == s.Token })
+		if s.Kind != fleet.LaunchHost || s.HostID != "" || again {
+			continue
+		}
+		there := map[string]int{}
+		for _, h := range in.Observation.Hosts {
+			if in.Observation.Member(h.Member()) != nil {
+				there[h.Zone]++
+			}
+		}
+		zones := spec.Zones
+		if !slices.Contains(zones, s.Zone) {
+			zones = spec.LearnerZones()
+		}
+		for _, zone := range zones {
+			refused := slices.ContainsFunc(in.Failures, func(f fleet.Failure) bool {
+				return f.Step.Kind == fleet.LaunchHost && f.Kind == fleet.OutOfCapacity && f.Step.Member == s.Member && f.Step.Zone == zone
+			})
+			if !refused && there[zone] < there[s.Zone] {
+				broken("%s: zone %s has %d members, and %s has %d", s, s.Zone, there[s.Zone], zone, there[zone])
+			}
+		}
+	}
+}
+
 // recoversFromBackup judges that a member's data is made from a backup only where nobody's
 // data is whole that could be seen, or where its user says so, and while nobody runs.
 func (r *rules) recoversFromBackup(in plan.Input, s fleet.Step) {

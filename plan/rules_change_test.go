@@ -15,6 +15,9 @@ func (r *rules) change(in plan.Input, wave []fleet.Step) {
 		r.recovers(in, wave)
 		return
 	}
+	if op.Kind == fleet.RecoverQuorum || op.Kind == fleet.RestoreCluster {
+		r.spreads(in, wave)
+	}
 	disturbed, reconfigured := 0, 0
 	for _, s := range wave {
 		switch s.Kind {
