@@ -26,7 +26,7 @@ const reportTimeout = 15 * time.Second
 func (r Region) observe(ctx context.Context, op fleet.Operation, memory fleet.Memory, deadAfter time.Duration) (fleet.Observation, error) {
 	obs, err := r.observeOnce(ctx, op)
 	if err == nil && op.Kind == fleet.RecoverQuorum {
-		return r.observeRecovery(ctx, op, obs, deadAfter)
+		return r.observeRecovery(ctx, op, memory, obs, deadAfter)
 	}
 	if err != nil || op.Kind != fleet.FailoverMember {
 		return obs, err

@@ -12,6 +12,7 @@ import (
 	"github.com/flotilla-etcd/flotilla/backup"
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/node"
+	"github.com/flotilla-etcd/flotilla/plan"
 )
 
 // recoverWithin is how long a recovery may take on its host: it reads 16 GiB, copies them,
@@ -23,14 +24,11 @@ const (
 
 // observeRecovery looks on, as long as a verdict of dead takes, while something runs that
 // may be a quorum. When nothing does, it looks at what the disks hold.
-func (r Region) observeRecovery(ctx context.Context, op fleet.Operation, obs fleet.Observation, deadAfter time.Duration) (fleet.Observation, error) {
+func (r Region) observeRecovery(ctx context.Context, op fleet.Operation, memory fleet.Memory, obs fleet.Observation, deadAfter time.Duration) (fleet.Observation, error) {
 	began, looks := time.Now(), 1
 	for !obs.Quorum && len(servingOn(op, obs)) > 0 && (looks < fleet.MinLooks || time.Duration(obs.Unanswered.Over) < deadAfter) {
-		beat(ctx, -1, fmt.Sprintf("no quorum answers; looking on for %s", deadAfter-time.Since(began).Round(time.Second)))
-		select {
-		case <-ctx.Done():
-			return obs, ctx.Err()
-		case <-time.After(slowPoll):
+		if err := lookOn(ctx, began, deadAfter, "no quorum answers"); err != nil {
+			return obs, err
 		}
 		last := time.Now()
 		next, err := r.observeOnce(ctx, op)
@@ -41,7 +39,7 @@ func (r Region) observeRecovery(ctx context.Context, op fleet.Operation, obs fle
 		looks++
 		obs.Unanswered = fleet.Unanswered{Looks: looks, Over: fleet.Duration(last.Sub(began))}
 	}
-	if obs.Quorum {
+	if !plan.NeedsDisks(plan.Input{Operation: op, Observation: obs, Memory: memory}) {
 		return obs, nil
 	}
 	if !someRun(obs) {

@@ -80,7 +80,8 @@ func (r Region) gatherEvidence(ctx context.Context, op fleet.Operation, suspects
 		if len(asked) == 0 || time.Now().After(patience) {
 			break
 		}
-		if err := watch(ctx, asked[0].Name, looks[asked[0].Name], over); err != nil {
+		name := asked[0].Name
+		if err := lookOn(ctx, looks[name][0].Ended, over, fmt.Sprintf("is %s dead? Nobody has seen it alive", name)); err != nil {
 			return nil, err
 		}
 	}
@@ -103,13 +104,13 @@ func pauseFor(over time.Duration) time.Duration {
 	return max(leastPause, min(over/4, longPause), over/mostLooks)
 }
 
-// watch waits for the time of the next look, heart beating.
-func watch(ctx context.Context, name string, looks []sighting, over time.Duration) error {
-	seen := time.Since(looks[0].Ended)
-	wait := max(leastPause, min(pauseFor(over), over-seen))
+// lookOn waits for the time of the next look of those that are to last so long in all since
+// the first one, heart beating.
+func lookOn(ctx context.Context, since time.Time, over time.Duration, words string) error {
+	wait := max(leastPause, min(pauseFor(over), over-time.Since(since)))
 	for until := time.Now().Add(wait); time.Now().Before(until); {
-		beat(ctx, int(min(99, 100*time.Since(looks[0].Ended)/max(over, 1))),
-			fmt.Sprintf("is %s dead? Nobody has seen it alive for %s of %s", name, time.Since(looks[0].Ended).Round(time.Second), over))
+		seen := time.Since(since)
+		beat(ctx, int(min(99, 100*seen/max(over, 1))), fmt.Sprintf("%s for %s of %s", words, seen.Round(time.Second), over))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -77,6 +77,17 @@ func recoverQuorum(in Input) fleet.Decision {
 	return act(step)
 }
 
+// NeedsDisks says whether what members left on their disks, and what the object store has,
+// decides what a recovery does next. Once it has made somebody's data, it does not, and
+// clients need not wait until all of it was read again.
+func NeedsDisks(in Input) bool {
+	in.Observation = own(in.Observation, in.Operation.UID)
+	r := newRoster(in)
+	_, recovered := r.recovered()
+	_, begun := r.begunRestore()
+	return !in.Observation.Quorum && !recovered && !begun
+}
+
 // recoveryToken names a recovery from a member's data, beside that data and for good. Once
 // the cluster has grown again it is another one: it may lose its quorum again.
 func (r roster) recoveryToken(member string) string {

@@ -97,6 +97,9 @@ func (w *walk) run(op fleet.Operation, waves int, rough bool) ending {
 			w.world.Settle()
 		}
 		in.Observation = w.observe(op, rough)
+		if op.Kind == fleet.RecoverQuorum && !plan.NeedsDisks(in) { // they are not looked at then
+			in.Observation.Data, in.Observation.Stored = nil, nil
+		}
 		met(&in, in.Observation)
 		d := w.next(in)
 		w.say("  %s %s %s", d.Verdict, plan.Words(d.Wave), d.Reason)
