@@ -33,7 +33,24 @@ func TestExamineOnAHost(t *testing.T) {
 	require.Empty(t, r.Damage)
 	require.Len(t, r.Voters(), 1)
 
-	require.NoError(t, os.Remove(filepath.Join(h.root, "disks/disk-1/orders-1/data/member/snap/db")))
+	// A recovery takes its word as long as nobody has touched the data.
+	n := &Node{Root: h.root}
+	m, err := n.member("orders-1")
+	require.NoError(t, err)
+	require.Equal(t, r, n.examinedBefore(m))
+	db := filepath.Join(h.root, "disks/disk-1/orders-1/data/member/snap/db")
+	was, err := os.Stat(db)
+	require.NoError(t, err)
+	content, err := os.ReadFile(db)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(db, content, 0o600))
+	require.NoError(t, os.Chtimes(db, was.ModTime(), was.ModTime()))
+	require.Nil(t, n.examinedBefore(m), "it was written, and its time put back")
+	require.Equal(t, r, must[fleet.DataReport](h, VerbExamine, request))
+	require.NotNil(t, n.examinedBefore(m))
+
+	require.NoError(t, os.Remove(db))
+	require.Nil(t, n.examinedBefore(m))
 	r = must[fleet.DataReport](h, VerbExamine, request)
 	require.Equal(t, []string{"its store is damaged: there is none"}, r.Damage)
 	_, err = do[fleet.DataReport](h, VerbExamine, MemberRequest{Member: "orders-9"})

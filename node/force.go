@@ -44,10 +44,15 @@ func (n *Node) forceAlone(ctx context.Context, m member, start StartRequest, dir
 	args = slices.DeleteFunc(args, func(arg string) bool {
 		name, _, _ := strings.Cut(arg, "=")
 		// There are no peers to compare the data with.
-		return slices.Contains([]string{"--data-dir", "--listen-client-urls", "--listen-peer-urls"}, name) || slices.Contains(d.corruptionChecks, arg)
+		return slices.Contains([]string{"--data-dir", "--listen-client-urls", "--listen-peer-urls", "--heartbeat-interval", "--election-timeout"}, name) ||
+			slices.Contains(d.corruptionChecks, arg)
 	})
 	args = append(args, "--data-dir="+dir, "--force-new-cluster=true",
-		"--listen-client-urls="+loopbackURL(client), "--listen-peer-urls="+loopbackURL(peer))
+		"--listen-client-urls="+loopbackURL(client), "--listen-peer-urls="+loopbackURL(peer),
+		// It elects itself, and would wait for others until an election is due.
+		"--heartbeat-interval=10", "--election-timeout=100",
+		// What it writes is synced as a whole when it has ended; what a power cut leaves is begun anew.
+		"--unsafe-no-fsync=true")
 	output := &lastOutput{}
 	process := exec.CommandContext(ctx, n.program(start.Version, "etcd"), args...)
 	process.Env, process.Stdout, process.Stderr = []string{}, output, output

@@ -135,7 +135,7 @@ func (n *Node) recoverFrom(ctx context.Context, m member, req RecoverRequest) (*
 	if err := n.forceAlone(ctx, m, req.Start, work); err != nil {
 		return nil, err
 	}
-	after, hash, err := n.examine(ctx, m, work, before.Revision)
+	after, hash, err := n.examineAndSync(ctx, m, work, before.Revision)
 	if err != nil {
 		return nil, err
 	}
@@ -146,9 +146,6 @@ func (n *Node) recoverFrom(ctx context.Context, m member, req RecoverRequest) (*
 	if err := durable.WriteJSON(filepath.Join(work, recoveredFile), done, 0o644); err != nil {
 		return nil, onHost(resource, err)
 	}
-	if err := syncTree(work); err != nil {
-		return nil, onHost(resource, err)
-	}
 	if err := durable.Exchange(work, m.dataDir(n)); err != nil {
 		return nil, onHost(resource, err)
 	}
@@ -156,18 +153,34 @@ func (n *Node) recoverFrom(ctx context.Context, m member, req RecoverRequest) (*
 }
 
 // examineAndCopy looks at a member's data while it is copied: clients wait for both, the one
-// is the processor's work and the other the disk's.
+// is the processor's work and the other the disk's. What Examine found a moment ago counts as
+// long as no file was touched since: the planner asked, to know whom to recover from.
 func (n *Node) examineAndCopy(ctx context.Context, m member, to string) (*fleet.DataReport, error) {
-	var before *fleet.DataReport
+	before := n.examinedBefore(m)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		if before, _, err = n.examine(ctx, m, m.dataDir(n), 0); err == nil {
+		if before == nil {
+			before, _, err = n.examine(ctx, m, m.dataDir(n), 0)
+		}
+		if err == nil {
 			err = recoverable(*before)
 		}
 		return err
 	})
 	group.Go(func() error { return onHost("data of "+resourceOf(m.Member), copyData(ctx, m.dataDir(n), to)) })
 	return before, group.Wait()
+}
+
+// examineAndSync looks at what was made in a directory while the disk gets what it lacks of it.
+func (n *Node) examineAndSync(ctx context.Context, m member, dir string, earlier int64) (after *fleet.DataReport, hash uint32, err error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		after, hash, err = n.examine(ctx, m, dir, earlier)
+		return err
+	})
+	group.Go(func() error { return onHost("data of "+resourceOf(m.Member), syncTree(dir)) })
+	err = group.Wait()
+	return after, hash, err
 }
 
 // endRecovery does what is left once the data has changed places.
@@ -260,19 +273,14 @@ func copyData(ctx context.Context, from, to string) error {
 	})
 }
 
-// copyFile makes a copy that survives a power cut. On btrfs, and on xfs as a rule, both share
-// what neither has changed, which takes no time; elsewhere the kernel copies.
+// copyFile makes a copy that whoever wants it to survive a power cut syncs.
 func copyFile(from, to string) error {
 	f, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if cloned, err := durable.Clone(to, f, 0o600); cloned || err != nil {
-		return err
-	}
-	_, err = durable.WriteFrom(to, f, 0o600)
-	return err
+	return durable.Copy(to, f, 0o600)
 }
 
 // syncTree makes a directory's content survive a power cut.

@@ -3,9 +3,11 @@ package durable
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -84,20 +86,25 @@ func TestExchange(t *testing.T) {
 	require.Error(t, CanExchange(filepath.Join(dir, "absent")))
 }
 
-// A clone has what the file has, or nothing is left of the attempt.
-func TestClone(t *testing.T) {
+// A copy has what the file has, or nothing is left of the attempt.
+func TestCopy(t *testing.T) {
 	dir := t.TempDir()
 	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
-	require.NoError(t, os.WriteFile(from, []byte("content"), 0o600))
-	f, err := os.Open(from)
+	for i, content := range []string{"", "content", strings.Repeat("more than one part\n", 4<<20)} {
+		require.NoError(t, os.WriteFile(from, []byte(content), 0o600))
+		f, err := os.Open(from)
+		require.NoError(t, err)
+		name := fmt.Sprint(to, i)
+		require.NoError(t, Copy(name, f, 0o600))
+		got, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.True(t, string(got) == content, "%d bytes of %d", len(got), len(content))
+		require.ErrorIs(t, Copy(from, f, 0o600), fs.ErrExist)
+		require.NoError(t, f.Close())
+	}
+	d, err := os.Open(dir) // what cannot be read
 	require.NoError(t, err)
-	defer f.Close()
-	cloned, err := Clone(to, f, 0o600)
-	require.NoError(t, err)
-	t.Logf("this file system clones: %v", cloned)
-	got, err := os.ReadFile(to)
-	require.Equal(t, cloned, err == nil)
-	require.True(t, !cloned || string(got) == "content", "%q", got)
-	_, err = Clone(from, f, 0o600)
-	require.ErrorIs(t, err, fs.ErrExist)
+	defer d.Close()
+	require.Error(t, Copy(to, d, 0o600))
+	require.NoFileExists(t, to)
 }
