@@ -8,6 +8,7 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/iaas/span"
 	"github.com/flotilla-etcd/flotilla/node"
 )
 
@@ -38,8 +39,8 @@ func callWithin[T any](ctx context.Context, hosts iaas.Commands, host fleet.Host
 	if err != nil {
 		return nil, err
 	}
-	asked := time.Now()
-	err = poll(ctx, func(ctx context.Context) (bool, int, string, error) {
+	asked, longest := time.Now(), commandPause(hosts, host.ID)
+	err = pollAt(ctx, func(usual time.Duration) time.Duration { return min(usual, longest) }, func(ctx context.Context) (bool, int, string, error) {
 		if command.State == iaas.CommandRunning {
 			latest, err := hosts.Command(ctx, host.ID, command.ID)
 			switch {
@@ -68,6 +69,18 @@ func callWithin[T any](ctx context.Context, hosts iaas.Commands, host fleet.Host
 		return nil, fleet.Errorf(fleet.Unavailable, "host "+host.Name, "%s said only: %s", verb, lastLine(command.Stderr))
 	}
 	return answer, err
+}
+
+// commandPause is the longest pause between two looks at a command on a host.
+func commandPause(hosts iaas.Commands, hostID string) time.Duration {
+	region, _ := hosts.(iaas.Provider)
+	if s, spans := hosts.(*span.Provider); spans {
+		region, _ = s.Of(hostID)
+	}
+	if near, ok := iaas.As[iaas.Near](region); ok {
+		return near.CommandPause()
+	}
+	return slowPoll
 }
 
 func lastLine(text string) string {

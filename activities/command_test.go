@@ -3,11 +3,13 @@ package activities
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
+	"github.com/flotilla-etcd/flotilla/iaas/span"
 	"github.com/flotilla-etcd/flotilla/node"
 )
 
@@ -87,4 +89,19 @@ func TestEachCallIsACommandOfItsOwn(t *testing.T) {
 	require.Len(t, c.tokens, 2)
 	require.NotEqual(t, c.tokens[0], c.tokens[1])
 	require.LessOrEqual(t, len(c.tokens[0]), fleet.MaxToken)
+}
+
+// nearby is a provider that may be asked often.
+type nearby struct{ iaas.Provider }
+
+func (nearby) CommandPause() time.Duration { return time.Millisecond }
+
+// Who is near is asked more often than a cloud, whatever it is wrapped in.
+func TestCommandIsLookedAtAgain(t *testing.T) {
+	at := fleet.Place{Provider: "local", Region: "local-2"}
+	home := span.New(patient{nearby{}}, map[fleet.Place]iaas.Provider{at: patient{}})
+	require.Equal(t, time.Millisecond, commandPause(home, "h-1"))
+	require.Equal(t, slowPoll, commandPause(home, at.Qualify("h-1")))
+	require.Equal(t, slowPoll, commandPause(patient{}, "h-1"))
+	require.Equal(t, slowPoll, commandPause(&commands{}, "h-1"))
 }

@@ -2,6 +2,7 @@ package iaas
 
 import (
 	"context"
+	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
@@ -21,6 +22,13 @@ type Estimator interface {
 	// for it are apart.
 	HostCost(context.Context, fleet.Host) (fleet.Cost, error)
 	DiskCost(context.Context, fleet.Disk) (fleet.Cost, error)
+}
+
+// Near is a Provider that is asked at no cost and answers at once, as this machine does.
+// Clouds count what they are asked.
+type Near interface {
+	// CommandPause is the longest time after which a command that runs is looked at again.
+	CommandPause() time.Duration
 }
 
 // As finds what a provider can do beyond Provider, behind whatever wraps it.

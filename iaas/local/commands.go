@@ -240,6 +240,9 @@ func (p *Provider) startCommand(ctx context.Context, r hostRecord, note commandN
 	return nil
 }
 
+// CommandPause: a look reads a few small files.
+func (p *Provider) CommandPause() time.Duration { return 50 * time.Millisecond }
+
 // Command looks at a command again.
 func (p *Provider) Command(ctx context.Context, hostID, commandID string) (iaas.Command, error) {
 	f, err := p.begin(ctx)
