@@ -1,9 +1,11 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -210,10 +213,17 @@ func TestRestoreRefuses(t *testing.T) {
 			r.From.Objects[0].URL = "file://" + object
 		}
 	}
+	stored := s.sealAltered(t)
 	for name, wrong := range map[string]struct {
 		kind fleet.Kind
 		do   func(*RestoreRequest)
 	}{
+		"another database": {fleet.Lost, func(r *RestoreRequest) {
+			require.NoError(t, os.WriteFile(object, stored, 0o600))
+			r.From.Objects[0] = RestoreObject{URL: "file://" + object, Size: fleet.Bytes(len(stored)), SHA256: fmt.Sprintf("%x", sha256.Sum256(stored))}
+			r.From.Key, err = s.vault.Key.Lend(bytes.NewReader(stored), must[BorrowResult](h, VerbBorrow, MemberRequest{Member: nameOf(0)}).Recipient)
+			require.NoError(t, err)
+		}},
 		"a flipped bit":       {fleet.Lost, altered(func(b []byte) []byte { b[len(b)/2] ^= 1; return b })},
 		"a flipped last bit":  {fleet.Lost, altered(func(b []byte) []byte { b[len(b)-1] ^= 1; return b })},
 		"a flipped first bit": {fleet.Lost, altered(func(b []byte) []byte { b[0] ^= 1; return b })},
@@ -240,6 +250,28 @@ func TestRestoreRefuses(t *testing.T) {
 		})
 	}
 	require.NoError(t, syscall.Access(object, 4))
+}
+
+// sealAltered stores a database of which one bit in a value is another, with the sum behind it
+// of what it was, as nobody would who cannot seal.
+func (s stored) sealAltered(t *testing.T) []byte {
+	t.Helper()
+	r, err := s.vault.Open(t.Context(), s.m, nil)
+	require.NoError(t, err)
+	defer r.Close()
+	plain, err := io.ReadAll(r)
+	require.NoError(t, err)
+	at := bytes.LastIndex(plain, []byte("k/1"))
+	require.Positive(t, at)
+	plain[at+2] ^= 2
+	var b bytes.Buffer
+	seal, err := s.vault.Key.Seal(&b)
+	require.NoError(t, err)
+	z, err := zstd.NewWriter(seal, zstd.WithWindowSize(1<<20))
+	require.NoError(t, err)
+	_, err = z.Write(plain)
+	require.NoError(t, errors.Join(err, z.Close(), seal.Close()))
+	return b.Bytes()
 }
 
 // A copy of a store that no process has open is restored as it is.

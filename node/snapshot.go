@@ -50,7 +50,8 @@ func (n *Node) bring(ctx context.Context, m member, from RestoreFrom, work strin
 }
 
 // fetchBackup streams a backup's objects through the seal and the decompressor into a
-// file. It gives the file only when every digest was compared.
+// file. It gives the file only when every stored byte was compared; makeData compares the
+// database with the sum behind it, which is the manifest's.
 func (n *Node) fetchBackup(ctx context.Context, m member, from RestoreFrom, to string, fell func(why error)) (string, error) {
 	host, err := pki.LoadHostKey(n.hostKeyFile(m))
 	if err != nil {
@@ -81,7 +82,7 @@ func (n *Node) fetchBackup(ctx context.Context, m member, from RestoreFrom, to s
 	if len(second) == len(first) {
 		r, err = sealed.OpenEither(ctx, is, get(first), get(second), key, nil, fell)
 	} else {
-		r, err = sealed.Open(ctx, is, get(first), key, nil)
+		r, err = sealed.OpenUnsummed(ctx, is, get(first), key)
 	}
 	if err != nil {
 		return "", err
@@ -220,15 +221,26 @@ func makeData(ctx context.Context, file, dir string, req RestoreRequest) (err er
 	if err != nil {
 		return err
 	}
+	if !summed && req.From.File == "" { // nobody has summed what was fetched
+		return notRestorable(req.From.Name, "it has no checksum behind it")
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	panicking := zap.NewNop().WithOptions(zap.WithFatalHook(zapcore.WriteThenPanic))
-	return snapshot.NewV3(panicking).Restore(snapshot.RestoreConfig{
+	err = snapshot.NewV3(panicking).Restore(snapshot.RestoreConfig{
 		SnapshotPath: file, OutputDataDir: dir,
 		Name: req.Start.Member, PeerURLs: own,
 		InitialCluster: strings.Join(initial, ","), InitialClusterToken: req.Start.Token,
 		SkipHashCheck: !summed,
 		RevisionBump:  uint64(req.Bump), MarkCompacted: req.Bump > 0,
 	})
+	if err != nil && strings.HasPrefix(err.Error(), otherSum) {
+		return notRestorable(req.From.Name, sealed.ErrSum.Error())
+	}
+	return err
 }
+
+// otherSum begins what etcd's library says when the copy that it made does not match the sum
+// that was behind the snapshot (etcdutl/snapshot, copyAndVerifyDB).
+const otherSum = "expected sha256 "
