@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -167,7 +168,14 @@ func (n *Node) examineAndCopy(ctx context.Context, m member, to string) (*fleet.
 		}
 		return err
 	})
-	group.Go(func() error { return onHost("data of "+resourceOf(m.Member), copyData(ctx, m.dataDir(n), to)) })
+	var without []string
+	if before != nil {
+		var err error
+		if without, err = datadir.Unread(m.dataDir(n), before); err != nil {
+			return nil, onHost("data of "+resourceOf(m.Member), err)
+		}
+	}
+	group.Go(func() error { return onHost("data of "+resourceOf(m.Member), copyData(ctx, m.dataDir(n), to, without)) })
 	return before, group.Wait()
 }
 
@@ -249,8 +257,9 @@ func (n *Node) checkRoom(m member, size fleet.Bytes) error {
 	return nil
 }
 
-// copyData copies a data directory. Its files are not being written.
-func copyData(ctx context.Context, from, to string) error {
+// copyData copies a data directory, without some files, which are named below it. Its files
+// are not being written.
+func copyData(ctx context.Context, from, to string, without []string) error {
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -268,6 +277,8 @@ func copyData(ctx context.Context, from, to string) error {
 			return os.MkdirAll(target, 0o700)
 		case !e.Type().IsRegular():
 			return fmt.Errorf("%s is no file", path)
+		case slices.Contains(without, rel):
+			return nil
 		}
 		return copyFile(path, target)
 	})

@@ -240,7 +240,7 @@ func (p *Provider) startCommand(ctx context.Context, r hostRecord, note commandN
 	return nil
 }
 
-// CommandPause: a look reads a few small files.
+// CommandPause is short: a look reads a few small files.
 func (p *Provider) CommandPause() time.Duration { return 50 * time.Millisecond }
 
 // Command looks at a command again.

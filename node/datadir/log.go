@@ -94,6 +94,33 @@ func logFiles(dir string) ([]string, error) {
 	return names, nil
 }
 
+// Unread gives the files of a data directory's log, by their names below it, that no start
+// from it would read: they end before the raft snapshot of the report, or are prepared for
+// what is written next. etcd keeps some hundred MB of them.
+func Unread(dir string, r *fleet.DataReport) (files []string, err error) {
+	log := filepath.Join("member", "wal")
+	entries, err := os.ReadDir(filepath.Join(dir, log))
+	if err != nil {
+		return nil, err
+	}
+	before := ""
+	for _, e := range entries { // sorted, as their numbers are
+		var number, first uint64
+		name := filepath.Join(log, e.Name())
+		switch n, _ := fmt.Sscanf(e.Name(), "%016x-%016x.wal", &number, &first); {
+		case strings.HasSuffix(e.Name(), ".tmp"):
+			files = append(files, name)
+		case n != 2 || !strings.HasSuffix(e.Name(), ".wal") || first > r.RaftSnapshot.Index:
+		default: // it begins at the snapshot's entry or before, so that the one before it is not read
+			if before != "" {
+				files = append(files, before)
+			}
+			before = name
+		}
+	}
+	return files, nil
+}
+
 // readFile reads one file, which goes on from one whose checksum was crc, and gives its own.
 func (c *logContent) readFile(path string, crc uint32, isLast bool) (uint32, error) {
 	f, err := os.Open(path)
