@@ -201,12 +201,7 @@ func (x *saving) byHand() time.Duration {
 	restore.Env = env
 	said, err := restore.CombinedOutput()
 	require.NoError(t, err, "%s", said)
-	args := flags(home, "m1", address, "m1="+peer, "new", pki.PeerName("by-hand", "restored"))
-	for i := range args {
-		if strings.HasPrefix(args[i], "--quota-backend-bytes=") {
-			args[i] = fmt.Sprintf("--quota-backend-bytes=%d", int64(savingQuota))
-		}
-	}
+	args := withQuota(flags(home, "m1", address, "m1="+peer, "new", pki.PeerName("by-hand", "restored")))
 	log, err := os.Create(filepath.Join(home, "log"))
 	require.NoError(t, err)
 	defer log.Close()
