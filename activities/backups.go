@@ -56,6 +56,9 @@ func tell(e backup.Entry) fleet.Backup {
 		Member: m.Member, Learner: m.Learner, Etcd: m.Etcd, Revision: m.Revision, Keys: m.Keys, Hash: m.Hash,
 		Size: m.Size, StoredSize: m.StoredSize(), Base: m.Base,
 	}
+	if m.Lock != nil {
+		b.LockedUntil = m.Lock.Until
+	}
 	if e.Err != nil {
 		b.Damaged = e.Err.Error()
 	}
@@ -105,6 +108,7 @@ func (b *Backups) save(ctx context.Context, op fleet.Operation) (string, error) 
 		m, took, err := b.saveFrom(ctx, client, source, backup.Manifest{
 			Cluster: op.Cluster, UID: op.UID, ID: backup.NewID(op.Asked, op.ID), History: strconv.FormatUint(now.Cluster, 16),
 			AskedBy: op.By, Operation: op.ID, Taken: taken, Member: source.Name, Learner: source.Learner, Etcd: source.Version,
+			Lock: b.lockOf(op.Spec.Backup, taken),
 		})
 		switch {
 		case fleet.Is(err, fleet.Invalid): // its own store is damaged; the others' need not be
@@ -117,6 +121,11 @@ func (b *Backups) save(ctx context.Context, op fleet.Operation) (string, error) 
 		}
 		b.protection().Backup(op.Cluster, m.Taken, time.Duration(op.Spec.Backup.Every))
 		text := fmt.Sprintf("revision %d, %d keys, %s from %s, stored as %s%s", m.Revision, m.Keys, m.Size.Human(), m.Member, m.StoredSize().Human(), took)
+		if m.Lock != nil {
+			text += fmt.Sprintf(", locked (%s) until %s", m.Lock.Mode, m.Lock.Until.Format(time.RFC3339))
+		} else if b.Lock.Mode != "" {
+			text += ", NOT locked: neither --object-lock nor backup.every and backup.keep.last say for how long"
+		}
 		if len(passed) > 0 {
 			text += "; NOT from others: " + errors.Join(passed...).Error()
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/backup"
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // DueBackups says which clusters of a region were to be backed up within a time.
@@ -71,6 +72,20 @@ func scheduled(s fleet.Summary, slot time.Time) fleet.Operation {
 	}
 }
 
+// lockOf gives how long a backup is locked that is taken now; nil for not at all. Where the
+// rule of the worker does not say for how long, that follows from the spec: for as long as the
+// newest so many backups are kept.
+func (r Region) lockOf(policy fleet.BackupPolicy, taken time.Time) *objectstore.Lock {
+	long := r.Lock.For
+	if long == 0 {
+		long = time.Duration(policy.Every) * time.Duration(policy.Keep.Last)
+	}
+	if r.Lock.Mode == "" || long <= 0 {
+		return nil
+	}
+	return &objectstore.Lock{Mode: r.Lock.Mode, Until: taken.Add(long).UTC().Truncate(time.Second)}
+}
+
 // expired gives the backups of an operation's cluster that no rule of its spec keeps.
 func (r Region) expired(ctx context.Context, op fleet.Operation) ([]backup.Entry, error) {
 	if op.Spec.Backup.Keep == (fleet.Keep{}) {
@@ -81,7 +96,10 @@ func (r Region) expired(ctx context.Context, op fleet.Operation) ([]backup.Entry
 		return nil, err
 	}
 	own := backup.NewID(op.Asked, op.ID) // whatever was taken since, it was just asked for
-	return slices.DeleteFunc(backup.Expired(entries, op.Spec.Backup.Keep), func(e backup.Entry) bool { return e.ID == own }), nil
+	now := time.Now()
+	return slices.DeleteFunc(backup.Expired(entries, op.Spec.Backup.Keep), func(e backup.Entry) bool {
+		return e.ID == own || e.Manifest.LockedAt(now) // which is expired when it is not locked any more
+	}), nil
 }
 
 // leftovers is the age from which what an attempt stored belongs to nobody: longer than
@@ -100,11 +118,16 @@ func (b *Backups) expire(ctx context.Context, op fleet.Operation) (string, error
 	if err != nil {
 		return "", err
 	}
+	locked := ""
 	for i, e := range entries {
 		beat(ctx, i*100/len(entries), "removing "+e.ID)
 		_, err := within(ctx, answerWithin, "removing "+e.ID, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, b.vault().Delete(ctx, op.Cluster, op.UID, e.ID)
 		})
+		if fleet.Is(err, fleet.Blocked) { // by somebody else than its manifest says
+			locked = "; the store has locked " + e.ID + ", and perhaps others"
+			continue
+		}
 		if err != nil {
 			return "", err
 		}
@@ -121,7 +144,7 @@ func (b *Backups) expire(ctx context.Context, op fleet.Operation) (string, error
 		segments, err := b.vault().SweepSegments(ctx, op.Cluster, op.UID, leftovers)
 		return append(snapshots, segments...), err
 	})
-	return fmt.Sprintf("%d removed, %d pieces of changes, %d leftovers swept", len(entries), changes, len(swept)), err
+	return fmt.Sprintf("%d removed, %d pieces of changes, %d leftovers swept%s", len(entries), changes, len(swept), locked), err
 }
 
 // unneeded gives the recorded changes of an operation's cluster that need not be kept.

@@ -165,6 +165,9 @@ func (u *Upkeep) Examine(ctx context.Context, _ fleet.ExamineRequest) (fleet.Exa
 		answer.Checks = append(answer.Checks, checked("hosts of the region", "can be listed", err))
 	}
 	answer.Checks = append(answer.Checks, u.examineReleases(), u.examineStore(ctx, "object store, from workers", u.Store), u.examineWay(ctx))
+	if u.Lock.Mode != "" {
+		answer.Checks = append(answer.Checks, u.examineLock(ctx))
+	}
 	if u.Second != nil {
 		answer.Checks = append(answer.Checks, u.examineStore(ctx, "second store, from workers", u.Second))
 	}
@@ -187,6 +190,34 @@ func checked(what, found string, err error) fleet.Check {
 func (u *Upkeep) examineReleases() fleet.Check {
 	catalogue, err := u.catalogue()
 	return checked("catalogue of releases", fmt.Sprintf("%d releases of etcd", len(catalogue.Releases)), err)
+}
+
+// examineLock says whether backups can be locked, by locking a probe for a second: rights
+// and the bucket's configuration show by nothing else.
+func (u *Upkeep) examineLock(ctx context.Context) fleet.Check {
+	ctx, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
+	const what = "object lock of the object store"
+	locker, ok := u.Store.(objectstore.Locker)
+	if !ok {
+		return checked(what, "", fleet.Errorf(fleet.Invalid, u.Store.String(), "it cannot lock objects").WithRemedy("leave --object-lock out"))
+	}
+	err := locker.CanLock(ctx)
+	key := probeKey()
+	if err == nil {
+		err = u.Store.Put(ctx, key, strings.NewReader(key), int64(len(key)))
+	}
+	if err == nil {
+		err = locker.Lock(ctx, key, objectstore.Lock{Mode: objectstore.Governance, Until: time.Now().Add(2 * time.Second)})
+	}
+	if err == nil {
+		select {
+		case <-time.After(3 * time.Second):
+		case <-ctx.Done():
+		}
+		err = u.Store.Delete(ctx, key)
+	}
+	return checked(what, u.Store.String()+" can lock objects", err)
 }
 
 // storePatience bounds the checks of a store: a few small requests.

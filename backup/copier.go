@@ -221,10 +221,13 @@ func (c *Copier) Expire(ctx context.Context, policy fleet.BackupPolicy, age time
 		return 0, 0, 0, err
 	}
 	for _, e := range Expired(entries, policy.Keep) {
-		if e.InStore || !e.InSecond {
+		if e.InStore || !e.InSecond || e.Manifest.LockedAt(time.Now()) {
 			continue
 		}
-		if err := second.Delete(ctx, c.Cluster, c.UID, e.ID); err != nil {
+		err := second.Delete(ctx, c.Cluster, c.UID, e.ID)
+		if fleet.Is(err, fleet.Blocked) {
+			continue
+		} else if err != nil {
 			return backups, 0, 0, err
 		}
 		delete(c.taken, e.ID)

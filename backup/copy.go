@@ -8,6 +8,7 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/backup/sealed"
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // copySnapshot makes the second store have a backup, byte for byte: its data, which is read
@@ -20,7 +21,15 @@ func (v Vault) copySnapshot(ctx context.Context, cluster, uid, id string, tell T
 	if err != nil {
 		return m, err
 	}
-	return m, v.copyAll(ctx, m.String(), key, m.Objects, tell)
+	if err := v.copyAll(ctx, m.String(), key, m.Objects, tell); err != nil {
+		return m, err
+	}
+	// The second store locks as the first, if it can at all.
+	locker, ok := v.Second.(objectstore.Locker)
+	if !ok || m.Lock == nil || fleet.Is(locker.CanLock(ctx), fleet.Invalid) {
+		return m, nil
+	}
+	return m, Vault{Store: v.Second}.lock(ctx, m, key)
 }
 
 // copySegment does so with a segment of changes.

@@ -175,10 +175,13 @@ func (v Vault) Sweep(ctx context.Context, cluster, uid string, age time.Duration
 			if named || own || time.Since(o.Modified) < age {
 				continue
 			}
-			if err := v.Store.Delete(ctx, o.Key); err != nil {
+			switch err := v.Store.Delete(ctx, o.Key); {
+			case fleet.Is(err, fleet.Blocked): // it is locked, and swept when it is not
+			case err != nil:
 				return removed, err
+			default:
+				removed = append(removed, o.Key)
 			}
-			removed = append(removed, o.Key)
 		}
 	}
 	slices.Sort(removed)

@@ -59,12 +59,17 @@ type Manifest struct {
 	SHA256 string      `json:"sha256"`
 	// Recipient is the public part of the key that it was sealed to.
 	Recipient string `json:"recipient"`
+	// Lock keeps it from being removed until then; nil where it is not locked.
+	Lock *objectstore.Lock `json:"lock,omitempty"`
 	// Objects are what the data is stored in, in their order, compressed and sealed.
 	Objects []Object `json:"objects"`
 }
 
 // Object is something stored, with the digest of its stored bytes.
 type Object = sealed.Object
+
+// LockedAt says whether it may not be removed at a time.
+func (m Manifest) LockedAt(t time.Time) bool { return m.Lock != nil && m.Lock.Until.After(t) }
 
 // StoredSize is what the backup takes in the store.
 func (m Manifest) StoredSize() (total fleet.Bytes) {

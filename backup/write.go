@@ -12,6 +12,7 @@ import (
 	"github.com/flotilla-etcd/flotilla/backup/sealed"
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // Tell is told what is being done, and how many bytes of it are done. It must be quick.
@@ -37,6 +38,9 @@ func (t Tell) of(doing string) func(int64) {
 // of it is removed, or found later by Sweep.
 func (v Vault) Save(ctx context.Context, about Manifest, stream io.Reader, scratch string, tell Tell) (Manifest, error) {
 	if m, err := v.Manifest(ctx, about.Cluster, about.UID, about.ID); !fleet.Is(err, fleet.NotFound) {
+		if err == nil { // by an attempt that died before it had locked it
+			err = v.lock(ctx, m, manifestKey(m.Cluster, m.UID, m.ID))
+		}
 		return m, err
 	}
 	m, err := v.store(ctx, about, stream, scratch, tell)
@@ -148,6 +152,10 @@ func (v Vault) commit(ctx context.Context, m Manifest) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
+	if err := v.lock(ctx, m); err != nil { // what it says must be so
+		v.drop(ctx, m)
+		return Manifest{}, err
+	}
 	err = v.Store.PutIfAbsent(ctx, manifestKey(m.Cluster, m.UID, m.ID), text)
 	if err != nil && !fleet.Is(err, fleet.Conflict) && !fleet.Is(err, fleet.Unavailable) {
 		v.drop(ctx, m)
@@ -161,7 +169,27 @@ func (v Vault) commit(ctx context.Context, m Manifest) (Manifest, error) {
 	if there.Objects[0].Key != m.Objects[0].Key {
 		v.drop(ctx, m)
 	}
-	return there, nil
+	return there, v.lock(ctx, there, manifestKey(m.Cluster, m.UID, m.ID))
+}
+
+// lock locks the objects of a backup that is to be locked, and others.
+func (v Vault) lock(ctx context.Context, m Manifest, others ...string) error {
+	if !m.LockedAt(time.Now()) {
+		return nil
+	}
+	locker, ok := v.Store.(objectstore.Locker)
+	if !ok {
+		return fleet.Errorf(fleet.Invalid, v.Store.String(), "it cannot lock objects").WithRemedy("leave --object-lock out")
+	}
+	for _, o := range m.Objects {
+		others = append(others, o.Key)
+	}
+	for _, key := range others {
+		if err := locker.Lock(ctx, key, *m.Lock); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // drop removes what an attempt stored that leads to no backup. It does so also when the

@@ -34,6 +34,8 @@ type Backup struct {
 	Damaged string `json:"damaged,omitempty"`
 	// Rehearsal is what became of restoring it for real, the last time; nil if never.
 	Rehearsal *Rehearsal `json:"rehearsal,omitempty"`
+	// LockedUntil is until when nothing can remove it; zero where it is not locked.
+	LockedUntil time.Time `json:"lockedUntil,omitzero"`
 	// Where is which of two stores have it; empty where there is one, or one does not answer.
 	Where Where `json:"where,omitempty"`
 	// Reach is how far the changes that were recorded bring it; nil when none follow on it.

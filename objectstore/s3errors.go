@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/minio/minio-go/v7"
 
@@ -55,6 +56,9 @@ func explainS3(resource string, err error) error {
 			WithRemedy("set the clock right")
 	case is("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "TokenRefreshRequired"):
 		return badCredentials(resource, answer.Code, err)
+	case is("FileImmutable", "ObjectLocked"), strings.Contains(answer.Message, "object lock"), strings.Contains(answer.Message, "WORM protected"):
+		// OSS's and MinIO's codes; AWS's and versitygw's is AccessDenied.
+		return fleet.Errorf(fleet.Blocked, resource, "it is locked: %w", err)
 	case is("AccessDenied", "AllAccessDisabled", "AccountProblem"), status == http.StatusForbidden, status == http.StatusUnauthorized:
 		return fleet.Errorf(fleet.Denied, resource, "not allowed: %w", err).
 			WithRemedy("let the credentials read, write, list and delete in the bucket")

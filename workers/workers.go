@@ -274,6 +274,9 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger, m *metrics)
 		Provider: provider, Elsewhere: elsewhere, Store: store, Key: key, Catalogue: c.Releases, Policy: c.Policy, Scratch: c.Scratch, Log: log,
 		BackupsAtOnce: c.Backups,
 	}
+	if region.Lock, err = lockRule(ctx, c, store); err != nil {
+		return activities.Region{}, err
+	}
 	if region.Second, err = openSecond(ctx, c, store); err != nil {
 		return activities.Region{}, err
 	}
@@ -290,6 +293,20 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger, m *metrics)
 		o.Region(&region)
 	}
 	return region, region.Check()
+}
+
+// lockRule gives how backups are locked, once the store says that it can: what is to be
+// locked must not be found to be open when somebody has deleted it.
+func lockRule(ctx context.Context, c Config, store objectstore.Store) (objectstore.LockRule, error) {
+	rule, err := objectstore.ParseLockRule(c.ObjectLock)
+	if err != nil || rule.Mode == "" {
+		return rule, err
+	}
+	locker, ok := store.(objectstore.Locker)
+	if !ok {
+		return rule, fleet.Errorf(fleet.Invalid, "--object-lock", "%s cannot lock objects", store).WithRemedy("keep objects in a bucket with object lock")
+	}
+	return rule, locker.CanLock(ctx)
 }
 
 // openSecond opens the second store, where there is one. That it does not answer keeps no

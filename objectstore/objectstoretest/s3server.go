@@ -26,9 +26,10 @@ type Server struct {
 	SecretKey string
 	Root      string // the directory underneath: a bucket is a directory in it
 
-	process *exec.Cmd
-	exited  chan struct{}
-	output  bytes.Buffer
+	versions string // the directory of versions; empty: buckets have none
+	process  *exec.Cmd
+	exited   chan struct{}
+	output   bytes.Buffer
 }
 
 // startTimeout is long because many tests may start at once on a small machine;
@@ -39,12 +40,23 @@ const startTimeout = 30 * time.Second
 // the program is not there it fails it, because a skip looks like a success.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	return start(t, "")
+}
+
+// StartVersioned runs one whose buckets with object lock have versions, as Amazon's have.
+func StartVersioned(t testing.TB) *Server {
+	t.Helper()
+	return start(t, t.TempDir())
+}
+
+func start(t testing.TB, versions string) *Server {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("it starts real processes")
 	}
 	program, err := findServer()
 	require.NoError(t, err)
-	s := &Server{AccessKey: "test" + rand.Text(), SecretKey: rand.Text(), Root: t.TempDir(), exited: make(chan struct{})}
+	s := &Server{AccessKey: "test" + rand.Text(), SecretKey: rand.Text(), Root: t.TempDir(), versions: versions, exited: make(chan struct{})}
 	// Nobody can be asked to keep a port free between looking and listening, so
 	// a server that did not come up is started at another.
 	for range 5 {
@@ -81,7 +93,11 @@ func (s *Server) startAnywhere(program string) error {
 
 // start runs the server, and waits until it answers.
 func (s *Server) start(program string) error {
-	s.process = exec.CommandContext(context.Background(), program, "--port", s.Address, "--health", "/health", "--quiet", "posix", s.Root)
+	args := []string{"--port", s.Address, "--health", "/health", "--quiet", "posix"}
+	if s.versions != "" {
+		args = append(args, "--versioning-dir", s.versions)
+	}
+	s.process = exec.CommandContext(context.Background(), program, append(args, s.Root)...)
 	s.process.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
 	s.process.Stdout, s.process.Stderr = &s.output, &s.output
 	endWithParent(s.process)
@@ -145,6 +161,36 @@ func (s *Server) Bucket(t testing.TB, name string) {
 	if !exists {
 		require.NoError(t, client.MakeBucket(t.Context(), name, minio.MakeBucketOptions{}))
 	}
+}
+
+// LockableBucket makes a bucket with object lock.
+func (s *Server) LockableBucket(t testing.TB, name string) {
+	t.Helper()
+	client, err := s.client()
+	require.NoError(t, err)
+	require.NoError(t, client.MakeBucket(t.Context(), name, minio.MakeBucketOptions{ObjectLocking: true}))
+}
+
+// Versions gives the IDs of the versions of an object, without those that hide it.
+func (s *Server) Versions(t testing.TB, bucket, key string) (ids []string) {
+	t.Helper()
+	client, err := s.client()
+	require.NoError(t, err)
+	for o := range client.ListObjects(t.Context(), bucket, minio.ListObjectsOptions{Prefix: key, WithVersions: true, Recursive: true}) {
+		require.NoError(t, o.Err)
+		if o.Key == key && !o.IsDeleteMarker {
+			ids = append(ids, o.VersionID)
+		}
+	}
+	return ids
+}
+
+// DeleteVersion deletes one version of an object for good.
+func (s *Server) DeleteVersion(t testing.TB, bucket, key, version string) error {
+	t.Helper()
+	client, err := s.client()
+	require.NoError(t, err)
+	return client.RemoveObject(t.Context(), bucket, key, minio.RemoveObjectOptions{VersionID: version})
 }
 
 // Uploads gives the keys of the multipart uploads that were neither finished

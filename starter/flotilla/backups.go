@@ -280,6 +280,7 @@ func (a *app) printBackups(output format, found backupList, none string) error {
 
 func backupsText(o terminal.Output, backups []fleet.Backup, clock terminal.Clock) string {
 	two := slices.ContainsFunc(backups, func(b fleet.Backup) bool { return b.Where != "" })
+	locks := slices.ContainsFunc(backups, func(b fleet.Backup) bool { return !b.LockedUntil.IsZero() })
 	rows := make([][]string, len(backups))
 	for i, b := range backups {
 		rows[i] = []string{b.Cluster, b.ID, "", "", "", "", "", "", "", o.Paint(terminal.Red, "none")}
@@ -291,11 +292,21 @@ func backupsText(o terminal.Output, backups []fleet.Backup, clock terminal.Clock
 			rows[i] = []string{b.Cluster, b.ID, clock.Ago(b.Taken), fmt.Sprint(b.Revision), reachText(b, clock), fmt.Sprint(b.Keys), b.Size.Human(),
 				b.StoredSize.Human(), b.AskedBy, rehearsalText(o, b.Rehearsal, clock)}
 		}
+		if locks {
+			until := "not"
+			if !b.LockedUntil.IsZero() {
+				until = b.LockedUntil.UTC().Format(time.DateTime)
+			}
+			rows[i] = append(rows[i], until)
+		}
 		if two {
 			rows[i] = append(rows[i], whereText(o, b.Where))
 		}
 	}
 	columns := []string{"CLUSTER", "BACKUP", "TAKEN", "REVISION", "UP TO", "KEYS", "SIZE", "STORED", "BY", "REHEARSED"}
+	if locks {
+		columns = append(columns, "LOCKED UNTIL")
+	}
 	if two {
 		columns = append(columns, "STORES")
 	}
