@@ -162,8 +162,6 @@ func (b *Backups) sources(ctx context.Context, client *etcdadmin.Client, revisio
 	if err != nil {
 		return nil, err
 	}
-	beat(ctx, -1, "looking who is least busy")
-	loads := client.Loads(ctx, fit)
 	rank := func(m fleet.ObservedMember) int {
 		switch {
 		case m.Learner:
@@ -174,9 +172,18 @@ func (b *Backups) sources(ctx context.Context, client *etcdadmin.Client, revisio
 		return 1
 	}
 	slices.SortStableFunc(fit, func(x, y fleet.ObservedMember) int {
-		if c := cmp.Compare(rank(x), rank(y)); c != 0 {
-			return c
-		}
+		return cmp.Or(cmp.Compare(rank(x), rank(y)), strings.Compare(x.Name, y.Name))
+	})
+	alike := 0
+	for alike < len(fit) && rank(fit[alike]) == rank(fit[0]) {
+		alike++
+	}
+	if alike < 2 {
+		return fit, nil // there is nothing to choose, and looking takes its time
+	}
+	beat(ctx, -1, "looking who is least busy")
+	loads := client.Loads(ctx, fit[:alike])
+	slices.SortStableFunc(fit[:alike], func(x, y fleet.ObservedMember) int {
 		lx, ly := loads[x.ID], loads[y.ID]
 		switch {
 		case lx.Less(ly):
@@ -184,7 +191,7 @@ func (b *Backups) sources(ctx context.Context, client *etcdadmin.Client, revisio
 		case ly.Less(lx):
 			return 1
 		}
-		return strings.Compare(x.Name, y.Name)
+		return 0
 	})
 	return fit, nil
 }

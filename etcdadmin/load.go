@@ -10,7 +10,7 @@ import (
 
 // loadOver is between the two looks at members' counters: long enough for a busy
 // member to show in a clock of 10 ms, and short for who waits for a backup to begin.
-const loadOver = 400 * time.Millisecond
+const loadOver = 200 * time.Millisecond
 
 // What shows how busy a member is. The first is of every process on Linux; the others
 // tell where it is missing.
@@ -29,7 +29,7 @@ type Load struct {
 
 // Less says that a member is less busy than another.
 func (l Load) Less(than Load) bool {
-	const alike = 0.05 // of a processor: what is closer says nothing
+	const alike = 0.1 // of a processor, two ticks of the clock: what is closer says nothing
 	if d := l.Processors - than.Processors; d < -alike || d > alike {
 		return d < 0
 	}
