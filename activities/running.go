@@ -25,10 +25,15 @@ func startRequest(op fleet.Operation, step fleet.Step) node.StartRequest {
 	if !run.AnyPeer {
 		request.PeerCN = pki.PeerName(op.Cluster, op.UID)
 	}
-	for _, e := range step.Initial {
-		request.Initial = append(request.Initial, node.Peer{Name: e.Member, URL: e.PeerURL()})
-	}
+	request.Initial, request.After = peers(step.Initial), peers(step.After)
 	return request
+}
+
+func peers(places []fleet.Endpoint) (all []node.Peer) {
+	for _, e := range places {
+		all = append(all, node.Peer{Name: e.Member, URL: e.PeerURL()})
+	}
+	return all
 }
 
 // StartMember configures a member and starts it. That it serves is AwaitHealthy's, or
@@ -55,6 +60,10 @@ func (h *Hosts) start(ctx context.Context, r fleet.StepRequest) (string, error) 
 		}
 	}
 	member, err := call[fleet.MemberReport](ctx, h.Provider, host, node.VerbStart, request)
+	if fleet.Is(err, fleet.Invalid) && request.After != nil { // by a flotilla-node of before, which knows no turns
+		request.After = nil
+		member, err = call[fleet.MemberReport](ctx, h.Provider, host, node.VerbStart, request)
+	}
 	if err != nil {
 		return "", err
 	}

@@ -148,6 +148,9 @@ type Step struct {
 	Endpoint *Endpoint `json:"endpoint,omitempty"`
 	// Initial is the membership that a member starts with, itself included.
 	Initial []Endpoint `json:"initial,omitempty"`
+	// After is who starts before the member, of those that are started together: it waits
+	// until they serve their peers.
+	After []Endpoint `json:"after,omitempty"`
 	// Existing says that the member joins a cluster that is there already.
 	Existing bool `json:"existing,omitempty"`
 	// MemberID is etcd's ID of the member, for what is done to the membership.

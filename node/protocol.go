@@ -96,6 +96,8 @@ type StartRequest struct {
 	Token      string `json:"token"` // initial-cluster-token
 	Initial    []Peer `json:"initial"`
 	Existing   bool   `json:"existing"` // initial-cluster-state is existing, not new
+	// After are the members that start before this one, in their order: see awaitTurn.
+	After []Peer `json:"after,omitempty"`
 	// PeerCN is the only common name that peers may have. Empty lets in whatever the
 	// authority signed for peers: what a cluster needs that is being adopted, as long
 	// as some of its members still have the certificates that they came with.

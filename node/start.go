@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -30,13 +31,13 @@ const (
 )
 
 // Start makes a member run as asked from now on, also after a reboot. A member
-// that runs so already is left alone; one that runs otherwise is restarted. It
-// waits until the process proved to live, not until it serves. Errors:
-// fleet.Invalid for a request that can never work; fleet.NotFound when the
-// member or its disk is not there; fleet.Blocked when its data is somebody
-// else's; fleet.Conflict when it is not certified, its release is not installed,
-// or a port is taken; fleet.Unavailable when the process ends at once, with what
-// it said.
+// that runs so already is left alone; one that runs otherwise is restarted, and one
+// that does not run is started when it is its turn. It waits until the process proved
+// to live, not until it serves. Errors: fleet.Invalid for a request that can never work;
+// fleet.NotFound when the member or its disk is not there; fleet.Blocked when its data
+// is somebody else's; fleet.Conflict when it is not certified, its release is not
+// installed, or a port is taken; fleet.Unavailable when the process ends at once, with
+// what it said.
 func (n *Node) Start(ctx context.Context, req StartRequest) (*fleet.MemberReport, error) {
 	if err := checkStart(req); err != nil {
 		return nil, err
@@ -70,6 +71,11 @@ func (n *Node) Start(ctx context.Context, req StartRequest) (*fleet.MemberReport
 	if err := checkPorts(ctx, req, m.Start, before.Running); err != nil {
 		return nil, err
 	}
+	if !before.Running {
+		if err := n.awaitTurn(ctx, m, req); err != nil {
+			return nil, err
+		}
+	}
 	return n.run(ctx, m, req)
 }
 
@@ -83,6 +89,7 @@ func (n *Node) run(ctx context.Context, m member, req StartRequest) (*fleet.Memb
 	if err != nil {
 		return nil, err
 	}
+	req.After = nil // of this start alone
 	m.Start = &req
 	if err := n.writeMember(m); err != nil {
 		return nil, err
@@ -141,11 +148,13 @@ func checkStart(req StartRequest) error {
 		return fleet.Errorf(fleet.Invalid, resource, "%q is not the IP address of a host", req.Address)
 	}
 	own := false
-	for _, peer := range req.Initial {
+	for _, peer := range slices.Concat(req.Initial, req.After) {
 		u, err := url.Parse(peer.URL)
 		if err != nil || u.Scheme != "https" || u.Host == "" || !memberName.MatchString(peer.Name) {
 			return fleet.Errorf(fleet.Invalid, resource, "%q at %q is not a peer with an https URL", peer.Name, peer.URL)
 		}
+	}
+	for _, peer := range req.Initial {
 		own = own || peer.Name == req.Member
 	}
 	if !own {
@@ -232,20 +241,4 @@ func (n *Node) awaitProof(ctx context.Context, m member) error {
 		case <-ticker.C:
 		}
 	}
-}
-
-// servesPeers says whether the member answers on its peer port. That it listens
-// there, or speaks TLS, would prove nothing: etcd does both first. It answers after
-// it has read its files, checked its data and started, and then nothing is left
-// that a start could fail by.
-func (n *Node) servesPeers(ctx context.Context, m member) bool {
-	client, err := n.probeClient(m, peerCert, peerKey)
-	if err != nil {
-		return false
-	}
-	defer client.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
-	defer cancel()
-	_, _, err = ask(ctx, client, "https://"+net.JoinHostPort(m.Start.Address, strconv.Itoa(m.Start.PeerPort))+"/version")
-	return err == nil
 }

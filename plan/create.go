@@ -253,7 +253,7 @@ func (in Input) begin(voters, learners []string) fleet.Decision {
 	}
 	switch {
 	case len(wave) > 0:
-		return act(wave...)
+		return inTurn(wave...)
 	case !serving(obs, voters):
 		return act(in.step(fleet.AwaitHealthy, ""))
 	}

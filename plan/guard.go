@@ -59,10 +59,11 @@ func (r roster) withoutQuorum() fleet.Decision {
 			members = append(members, r.startAgain(s))
 		}
 	}
-	for _, wave := range [][]fleet.Step{hosts, members} {
-		if len(wave) > 0 {
-			return act(wave...)
-		}
+	switch {
+	case len(hosts) > 0:
+		return act(hosts...)
+	case len(members) > 0:
+		return inTurn(members...)
 	}
 	for _, s := range r.seats {
 		if r.isChanged(s) {

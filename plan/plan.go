@@ -196,6 +196,18 @@ func act(wave ...fleet.Step) fleet.Decision {
 	return fleet.Decision{Verdict: fleet.VerdictAct, Wave: wave}
 }
 
+// inTurn starts members together, each after those before it.
+func inTurn(wave ...fleet.Step) fleet.Decision {
+	var before []fleet.Endpoint
+	for i := range wave {
+		wave[i].After = slices.Clone(before)
+		if place := wave[i].Endpoint; place != nil {
+			before = append(before, *place)
+		}
+	}
+	return act(wave...)
+}
+
 func done(format string, args ...any) fleet.Decision {
 	return fleet.Decision{Verdict: fleet.VerdictDone, Reason: fmt.Sprintf(format, args...)}
 }

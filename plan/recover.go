@@ -240,7 +240,7 @@ func (r roster) startWhole(c candidates) *fleet.Decision {
 	if len(wave) < len(voters)/2+1 || len(voters) == 0 {
 		return nil
 	}
-	answer := act(wave...)
+	answer := inTurn(wave...)
 	return &answer
 }
 

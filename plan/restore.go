@@ -88,7 +88,7 @@ func (r roster) asBefore(chosen []seat) *fleet.Decision {
 	if len(wave) == 0 {
 		return nil
 	}
-	d := act(wave...)
+	d := inTurn(wave...)
 	return &d
 }
 
@@ -204,7 +204,7 @@ func (r roster) startRestored(chosen []seat) fleet.Decision {
 		}
 	}
 	if len(wave) > 0 {
-		return act(wave...)
+		return inTurn(wave...)
 	}
 	return wait("%s was restored, and does not serve yet%s; if that does not pass, see why, and submit the operation again, or, if what was made is lost again: flotilla recover %s --from-backup",
 		r.in.Operation.Cluster, r.in.silent(), r.in.Operation.Cluster)

@@ -66,7 +66,14 @@ func (r *rules) decision(in plan.Input, d fleet.Decision) {
 		return
 	}
 	seen := map[string]bool{}
+	var starting []fleet.Endpoint
 	for _, s := range d.Wave {
+		if s.Kind == fleet.StartMember && s.Endpoint != nil {
+			if !slices.Equal(s.After, starting) {
+				broken("%s: it starts beside %v and waits for %v", s, starting, s.After)
+			}
+			starting = append(starting, *s.Endpoint)
+		}
 		if s.Member != "" && seen[s.Member] {
 			broken("%s: two steps for one member in one wave: %v", s.Member, d.Wave)
 		}

@@ -77,7 +77,7 @@ func (in Input) halfStopped() bool {
 		slices.ContainsFunc(r.seats, seat.stopped)
 }
 
-// start starts the hosts of a stopped cluster, then all its members together: none
+// start starts the hosts of a stopped cluster, then all its members, in turn: none
 // serves before most of them do. Who does not come back is left to a failover, as long
 // as the others are a quorum.
 func start(in Input) fleet.Decision {
@@ -106,10 +106,13 @@ func start(in Input) fleet.Decision {
 			members = append(members, r.startAgain(s))
 		}
 	}
-	for _, wave := range [][]fleet.Step{hosts, disks, members} {
-		if len(wave) > 0 {
-			return act(wave...)
-		}
+	switch {
+	case len(hosts) > 0:
+		return act(hosts...)
+	case len(disks) > 0:
+		return act(disks...)
+	case len(members) > 0:
+		return inTurn(members...)
 	}
 	return r.started()
 }
