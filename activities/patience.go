@@ -178,6 +178,24 @@ func (p patient) DeleteDisk(ctx context.Context, id string) error {
 	return againErr(ctx, func(ctx context.Context) error { return p.Provider.DeleteDisk(ctx, id) })
 }
 
+func (p patient) SnapshotDisk(ctx context.Context, req iaas.SnapshotDiskRequest) (fleet.DiskSnapshot, error) {
+	return again(ctx, func(ctx context.Context) (fleet.DiskSnapshot, error) { return p.Provider.SnapshotDisk(ctx, req) })
+}
+
+func (p patient) DiskSnapshot(ctx context.Context, id string) (fleet.DiskSnapshot, error) {
+	return again(ctx, func(ctx context.Context) (fleet.DiskSnapshot, error) { return p.Provider.DiskSnapshot(ctx, id) })
+}
+
+func (p patient) ListDiskSnapshots(ctx context.Context, tags iaas.Tags) ([]fleet.DiskSnapshot, error) {
+	return again(ctx, func(ctx context.Context) ([]fleet.DiskSnapshot, error) {
+		return p.Provider.ListDiskSnapshots(ctx, tags)
+	})
+}
+
+func (p patient) DeleteDiskSnapshot(ctx context.Context, id string) error {
+	return againErr(ctx, func(ctx context.Context) error { return p.Provider.DeleteDiskSnapshot(ctx, id) })
+}
+
 func (p patient) RunCommand(ctx context.Context, req iaas.CommandRequest) (iaas.Command, error) {
 	return again(ctx, func(ctx context.Context) (iaas.Command, error) { return p.Provider.RunCommand(ctx, req) })
 }

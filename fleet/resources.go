@@ -98,6 +98,40 @@ func (d Disk) Becomes(category string) bool {
 // Member gives the name of the member that the disk was bought for.
 func (d Disk) Member() string { return d.Tags[TagMember] }
 
+// DiskSnapshotState is where a disk snapshot is.
+type DiskSnapshotState string
+
+// The states of a disk snapshot. Its point in time is that of the call that asked for it;
+// what takes time afterwards is to store it.
+const (
+	DiskSnapshotPending   DiskSnapshotState = "pending"
+	DiskSnapshotCompleted DiskSnapshotState = "completed"
+	DiskSnapshotFailed    DiskSnapshotState = "failed"
+	DiskSnapshotDeleted   DiskSnapshotState = "deleted"
+	// DiskSnapshotUnknown is a state that was not understood. Nothing follows from it.
+	DiskSnapshotUnknown DiskSnapshotState = "unknown"
+)
+
+// DiskSnapshot is a copy of a disk, which the cloud keeps apart from disks and zones: it
+// outlives the disk.
+type DiskSnapshot struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	DiskID string `json:"diskId"` // what it is a copy of
+	// Size is the disk's when it was taken, and the least of a disk that is made from it.
+	// What it takes to store is less: clouds store only what was written.
+	Size  Bytes             `json:"size"`
+	State DiskSnapshotState `json:"state"`
+	// Percent is how much of it is stored.
+	Percent int               `json:"percent"`
+	Reason  string            `json:"reason,omitempty"` // why it failed
+	Tags    map[string]string `json:"tags,omitempty"`
+	Created time.Time         `json:"created"`
+}
+
+// Member gives the name of the member whose disk it is a copy of.
+func (s DiskSnapshot) Member() string { return s.Tags[TagMember] }
+
 // MachineType is what a provider sells as one kind of VM.
 type MachineType struct {
 	Name   string  `json:"name"`

@@ -37,6 +37,7 @@ import (
 type Provider interface {
 	Hosts
 	Disks
+	Snapshots
 	Commands
 	Capacity
 }
@@ -87,12 +88,17 @@ type CreateDiskRequest struct {
 	Zone     string
 	Size     fleet.Bytes
 	Category string
-	Tags     Tags
+	// SnapshotID is the disk snapshot that it is made from; empty: it has nothing on it.
+	// Size is the snapshot's at least.
+	SnapshotID string
+	Tags       Tags
 }
 
 // Disks buys, attaches and deletes data disks.
 type Disks interface {
-	// CreateDisk buys a disk and gives it as it is now. Errors as of LaunchHost.
+	// CreateDisk buys a disk and gives it as it is now. Errors as of LaunchHost. One that
+	// is to be made from a disk snapshot is fleet.NotFound if there is none of that ID,
+	// fleet.Conflict as long as it is not completed, and fleet.Invalid if it is larger.
 	CreateDisk(ctx context.Context, req CreateDiskRequest) (fleet.Disk, error)
 	// Disk gives one disk. A deleted disk is fleet.NotFound sooner or later; until
 	// then its state is fleet.DiskDeleted.
@@ -118,6 +124,34 @@ type Disks interface {
 	// DeleteDisk ends a disk that is not attached (fleet.Conflict if it is). A
 	// disk that does not exist is a success.
 	DeleteDisk(ctx context.Context, diskID string) error
+}
+
+// SnapshotDiskRequest says of which disk to keep a copy.
+type SnapshotDiskRequest struct {
+	Token  string
+	Name   string
+	DiskID string
+	Tags   Tags
+}
+
+// Snapshots keeps copies of disks.
+type Snapshots interface {
+	// SnapshotDisk asks for a copy of a disk as it is at the time of the call, also while
+	// it is attached and written to: then it is what the disk would hold had its host lost
+	// its power. It gives the snapshot as it is now, usually pending. The token is that of
+	// a purchase, but that of a snapshot which was deleted may buy another one. Errors:
+	// fleet.NotFound (no such disk), fleet.Conflict (the cloud takes none of this disk
+	// now: one is under way, or was just taken, or it was never attached),
+	// fleet.Invalid (no token, or reused for another disk), fleet.Denied (also over quota).
+	SnapshotDisk(ctx context.Context, req SnapshotDiskRequest) (fleet.DiskSnapshot, error)
+	// DiskSnapshot gives one. A deleted one is fleet.NotFound sooner or later; until then
+	// its state is fleet.DiskSnapshotDeleted.
+	DiskSnapshot(ctx context.Context, id string) (fleet.DiskSnapshot, error)
+	// ListDiskSnapshots gives the ones with these tags, deleted ones left out, oldest first.
+	ListDiskSnapshots(ctx context.Context, tags Tags) ([]fleet.DiskSnapshot, error)
+	// DeleteDiskSnapshot ends one, in whatever state. Disks that were made from it stay. One
+	// that does not exist is a success.
+	DeleteDiskSnapshot(ctx context.Context, id string) error
 }
 
 // CommandState is where a command is.

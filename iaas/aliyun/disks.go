@@ -88,6 +88,7 @@ func (p *Provider) create(resource string, req iaas.CreateDiskRequest) (*ecs.Cre
 	in := ecs.CreateCreateDiskRequest()
 	in.ClientToken, in.DiskName, in.ZoneId = req.Token, shown(req.Name), req.Zone
 	in.Size, in.DiskCategory, in.PerformanceLevel = requests.NewInteger(cloud.GiB(req.Size)), category, level
+	in.SnapshotId = req.SnapshotID
 	in.Encrypted, in.KMSKeyId = requests.NewBoolean(true), p.cfg.KMSKey
 	in.Tag = &[]ecs.CreateDiskTag{}
 	for _, t := range tags {

@@ -27,11 +27,14 @@ var codes = map[fleet.Kind][]string{
 		"NodeControllerUnavailable", "QuotaExceeded.PrivateIpAddress", "InvalidVSwitchId.IpNotEnough", "InstanceType.Offline",
 		"QuotaExceed.DeploymentSetInstanceQuotaFull",
 	},
-	fleet.NotFound: {"InvalidInstanceId.NotFound", "InvalidInstance.NotFound", "InvalidDiskId.NotFound", "InvalidDiskId.Released", "InvalidResourceId.NotFound", "PriceNotFound"},
+	fleet.NotFound: {
+		"InvalidInstanceId.NotFound", "InvalidInstance.NotFound", "InvalidDiskId.NotFound", "InvalidDiskId.Released", "InvalidResourceId.NotFound", "PriceNotFound",
+		"InvalidSnapshotId.NotFound", "InvalidSnapshot.NotFound",
+	},
 	fleet.Conflict: {
 		"IncorrectInstanceStatus", "IncorrectDiskStatus", "OperationConflict", "Operation.Conflict", "InvalidStatus.ValueNotSupported",
 		"InvalidStatus.Upgrading", "InstanceNotReady", "DiskError", "DiskId.StatusNotSupported", "InvalidDisk.InUse",
-		"DiskStillAttached", "DiskCreatingSnapshot", "DependencyViolation", "InvalidDevice.InUse",
+		"InvalidSnapshot.NotReady", "InvalidSnapshotId.NotReady", "SnapshotCreatedImage", "DiskStillAttached", "DiskCreatingSnapshot", "DependencyViolation", "InvalidDevice.InUse",
 	},
 	fleet.Denied: {
 		"InstanceLockedForSecurity", "InsufficientBalance", "InvalidAccountStatus.NotEnoughBalance", "InstanceExpired",
@@ -152,6 +155,10 @@ var remedies = map[string]string{
 	"InvalidParameter.Encrypted.KmsNotEnabled":   "activate Key Management Service for the account",
 	"InvalidParameter.KMSKeyId.KMSUnauthorized":  "let ECS use the key (authorize AliyunECSDiskEncryptDefaultRole)",
 	"ResourcesNotInSameZone":                     "use a disk of the host's zone",
+	"QuotaExceed.Snapshot":                       "delete snapshots of the disk that are not needed",
+	"IncorrectDiskStatus.CreatingSnapshot":       "wait until the disk's last snapshot is completed",
+	"IncorrectDiskStatus.NeverAttached":          "attach the disk to a host first",
+	"SnapshotCreatedImage":                       "delete the image that was made from it",
 }
 
 // translate makes a *fleet.Error of what a call gave; nil stays nil.

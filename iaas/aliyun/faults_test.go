@@ -40,8 +40,8 @@ func newStand(t *testing.T, make func(*testing.T, cloudsim.Config) *cloudsim.Wor
 func TestLostAnswers(t *testing.T) {
 	simtest.LostAnswers(t, []string{
 		"RunInstances", "CreateDisk", "TagResources", "AttachDisk", "ResizeDisk", "RunCommand", "StopInstance",
-		"ModifyInstanceSpec", "StartInstance", "DetachDisk", "DeleteDisk", "DeleteInstance",
-	}, map[string]int{"RunInstances": 3, "CreateDisk": 3, "RunCommand": 3}, func(t *testing.T) simtest.Stand { return newStand(t, simtest.World) })
+		"ModifyInstanceSpec", "StartInstance", "DetachDisk", "DeleteDisk", "DeleteInstance", "CreateSnapshot", "DeleteSnapshot",
+	}, map[string]int{"RunInstances": 3, "CreateDisk": 3, "RunCommand": 3, "CreateSnapshot": 3}, func(t *testing.T) simtest.Stand { return newStand(t, simtest.World) })
 }
 
 // ECS takes the size and the performance level of a disk apart.

@@ -24,6 +24,10 @@ func TestPolicyIsWhatIsCalled(t *testing.T) {
 			_, err := s.ListHosts(ctx, iaas.Tags{fleet.TagCluster: "c"})
 			return err
 		},
+		func(ctx context.Context) error {
+			_, err := s.ListDiskSnapshots(ctx, iaas.Tags{fleet.TagCluster: "c"})
+			return err
+		},
 		func(ctx context.Context) error { _, err := s.MachineTypes(ctx); return err },
 		func(ctx context.Context) error { _, err := s.Available(ctx, region+"-g", "ecs.g8y.large"); return err },
 	} {

@@ -17,6 +17,7 @@ import (
 const (
 	noHost       = "i-00000000000000000000"
 	noDisk       = "d-00000000000000000000"
+	noCopy       = "s-00000000000000000000"
 	noZone       = "no-such-zone"
 	noInvocation = "t-00000000000000000000"
 )
@@ -82,6 +83,15 @@ func (e *examination) rights(ctx context.Context) {
 	remove := ecs.CreateDeleteDiskRequest()
 	remove.DiskId = noDisk
 	try(ctx, e, "DeleteDisk", false, (*ecs.Client).DeleteDisk, remove)
+	keep := ecs.CreateCreateSnapshotRequest()
+	keep.DiskId = noDisk
+	try(ctx, e, "CreateSnapshot", false, (*ecs.Client).CreateSnapshot, keep)
+	list := ecs.CreateDescribeSnapshotsRequest()
+	list.SnapshotIds = idList(noCopy)
+	try(ctx, e, "DescribeSnapshots", true, (*ecs.Client).DescribeSnapshots, list)
+	drop := ecs.CreateDeleteSnapshotRequest()
+	drop.SnapshotId = noCopy
+	try(ctx, e, "DeleteSnapshot", false, (*ecs.Client).DeleteSnapshot, drop)
 	tag := ecs.CreateTagResourcesRequest()
 	tag.ResourceType, tag.ResourceId = "disk", &[]string{noDisk}
 	tag.Tag = &[]ecs.TagResourcesTag{{Key: fleet.TagCluster, Value: "doctor"}}

@@ -61,7 +61,7 @@ func TestSuite(t *testing.T) {
 	iaastest.Run(t, func(*testing.T) iaastest.Env {
 		return iaastest.Env{
 			Provider: p, Patience: time.Minute, Poll: 50 * time.Millisecond,
-			AbsentHost: "i-bp1ffffffffffffffff", AbsentDisk: "d-bp1ffffffffffffffff",
+			AbsentHost: "i-bp1ffffffffffffffff", AbsentDisk: "d-bp1ffffffffffffffff", AbsentSnapshot: "s-bp1ffffffffffffffff",
 		}
 	})
 }

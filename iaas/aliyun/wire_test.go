@@ -38,6 +38,14 @@ func disks(status, host, level string) string {
 "DeleteWithInstance": false, "CreationTime": "2026-12-10T04:04:05Z", "AttachedTime": "", "Tags": {"Tag": []}}]}}`, aDisk, status, level, host)
 }
 
+// snapshots is likewise (DescribeSnapshots).
+func snapshots(status, progress string) string {
+	return fmt.Sprintf(`{"RequestId": "473469C7-AA6F-4DC5-B3DB-A3DC0DE3****", "PageNumber": 1, "PageSize": 10, "TotalCount": 1, "NextToken": "",
+"Snapshots": {"Snapshot": [{"SnapshotId": "s-bp17441ohwka0yuh****", "SnapshotName": "flotilla-m1", "SourceDiskId": "%s", "SourceDiskSize": "40",
+"SourceDiskType": "data", "SnapshotType": "user", "Status": "%s", "Progress": "%s", "CreationTime": "2026-12-10T05:06:07Z", "Encrypted": true, "Usage": "none",
+"RetentionDays": 0, "InstantAccess": false, "Available": true, "Tags": {"Tag": [{"TagKey": "flotilla:name", "TagValue": "m1"}, {"TagKey": "flotilla:token", "TagValue": "t9"}]}}]}}`, aDisk, status, progress)
+}
+
 func onWire(t *testing.T) (*simtest.Wire, *aliyun.Provider) {
 	w := simtest.NewWire(t)
 	return w, open(t, config(w.URL, ecssim.Region(region)))
@@ -74,6 +82,22 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// The statuses are those of DescribeSnapshots.
+func TestSnapshotAnswers(t *testing.T) {
+	w, p := onWire(t)
+	for status, want := range map[string]fleet.DiskSnapshotState{
+		"progressing": fleet.DiskSnapshotPending, "accomplished": fleet.DiskSnapshotCompleted, "failed": fleet.DiskSnapshotFailed, "aNewOne": fleet.DiskSnapshotUnknown,
+	} {
+		w.Answers("DescribeSnapshots", snapshots(status, "80%"))
+		s, err := p.DiskSnapshot(t.Context(), "s-bp17441ohwka0yuh****")
+		require.NoError(t, err)
+		require.Equal(t, fleet.DiskSnapshot{
+			ID: "s-bp17441ohwka0yuh****", Name: "m1", DiskID: aDisk, Size: 40 * fleet.GiB, State: want, Percent: 80,
+			Created: time.Date(2026, 12, 10, 5, 6, 7, 0, time.UTC), Tags: map[string]string{fleet.TagToken: "t9"},
+		}, s, status)
+	}
+}
+
 // testdata/requests.txt is what is asked for, to be held against the API reference: every
 // parameter of the calls that buy and change.
 func TestRequests(t *testing.T) {
@@ -89,9 +113,16 @@ func TestRequests(t *testing.T) {
 	w.Answers("CreateDisk", `{"RequestId": "473469C7-AA6F-4DC5-B3DB-A3DC0DE3****", "DiskId": "`+aDisk+`", "OrderId": ""}`)
 	w.Answers("DescribeDisks", disks("Available", "", "PL1"))
 	done(p.CreateDisk(t.Context(), iaas.CreateDiskRequest{Token: "t2", Name: "m1", Zone: region + "-g", Size: 40 * fleet.GiB, Category: "cloud_essd", Tags: tags}))
-	for _, action := range []string{"AttachDisk", "ResizeDisk", "DetachDisk", "DeleteDisk", "StopInstance", "StartInstance", "ModifyInstanceSpec", "DeleteInstance", "TagResources"} {
+	w.Answers("CreateSnapshot", `{"RequestId": "473469C7-AA6F-4DC5-B3DB-A3DC0DE3****", "SnapshotId": "s-bp17441ohwka0yuh****"}`)
+	w.Answers("DescribeSnapshots", snapshots("progressing", "40%"))
+	done(p.SnapshotDisk(t.Context(), iaas.SnapshotDiskRequest{Token: "t9", Name: "m1", DiskID: aDisk, Tags: tags}))
+	done(p.CreateDisk(t.Context(), iaas.CreateDiskRequest{
+		Token: "t10", Name: "m1", Zone: region + "-g", Size: 40 * fleet.GiB, Category: "cloud_essd", SnapshotID: "s-bp17441ohwka0yuh****", Tags: tags,
+	}))
+	for _, action := range []string{"DeleteSnapshot", "AttachDisk", "ResizeDisk", "DetachDisk", "DeleteDisk", "StopInstance", "StartInstance", "ModifyInstanceSpec", "DeleteInstance", "TagResources"} {
 		w.Answers(action, `{"RequestId": "473469C7-AA6F-4DC5-B3DB-A3DC0DE3****"}`)
 	}
+	require.NoError(t, p.DeleteDiskSnapshot(t.Context(), "s-bp17441ohwka0yuh****"))
 	require.NoError(t, p.AttachDisk(t.Context(), aDisk, aHost))
 	w.Answers("DescribeDisks", disks("In_use", aHost, "PL1"))
 	require.NoError(t, p.GrowDisk(t.Context(), aDisk, 60*fleet.GiB))

@@ -78,7 +78,8 @@ type Provider struct {
 	ssm    *ssm.Client
 	quotas *servicequotas.Client
 	log    *zap.Logger
-	sent   *ledger
+	sent   *ledger // of commands
+	copied *ledger // of disk snapshots
 }
 
 var _ iaas.Provider = (*Provider)(nil)
@@ -108,7 +109,7 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, "AWS", "its configuration cannot be loaded: %w", err)
 	}
-	p := &Provider{cfg: cfg, log: cfg.Log, sent: newLedger()}
+	p := &Provider{cfg: cfg, log: cfg.Log, sent: newLedger(), copied: newLedger()}
 	if p.log == nil {
 		p.log = zap.NewNop()
 	}

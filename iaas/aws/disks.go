@@ -29,6 +29,9 @@ func (p *Provider) CreateDisk(ctx context.Context, req iaas.CreateDiskRequest) (
 		VolumeType: types.VolumeType(req.Category), Encrypted: aws.Bool(true),
 		TagSpecifications: bought(types.ResourceTypeVolume, req.Name, req.Token, req.Tags),
 	}
+	if req.SnapshotID != "" {
+		in.SnapshotId = aws.String(req.SnapshotID)
+	}
 	if p.cfg.KMSKey != "" {
 		in.KmsKeyId = aws.String(p.cfg.KMSKey)
 	}

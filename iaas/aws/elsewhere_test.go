@@ -55,7 +55,7 @@ func suiteElsewhere(t *testing.T, env func(string) string, patience time.Duratio
 	iaastest.Run(t, func(*testing.T) iaastest.Env {
 		return iaastest.Env{
 			Provider: p, Patience: patience, Poll: 200 * time.Millisecond, NoCommands: true, Lacks: lacks,
-			AbsentHost: "i-0fffffffffffffff1", AbsentDisk: "vol-0fffffffffffffff1",
+			AbsentHost: "i-0fffffffffffffff1", AbsentDisk: "vol-0fffffffffffffff1", AbsentSnapshot: "snap-0fffffffffffffff1",
 		}
 	})
 }

@@ -35,14 +35,17 @@ var codes = map[fleet.Kind][]string{
 		"MissingAuthenticationToken", "MissingAuthenticationTokenException", "NotAuthorized", "OperationNotPermitted",
 		"InstanceLimitExceeded", "VcpuLimitExceeded", "VolumeLimitExceeded", "MaxIOPSLimitExceeded", "AttachmentLimitExceeded",
 		"VolumeModificationSizeLimitExceeded", "VolumeModificationRateExceeded", "ResourceCountLimitExceeded",
+		"SnapshotLimitExceeded", "PendingSnapshotLimitExceeded",
 	},
 	fleet.NotFound: {
 		"InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed", "InvalidVolume.NotFound", "InvalidVolumeID.Malformed",
 		"InvalidVolumeModification.NotFound", "InvocationDoesNotExist", "InvalidCommandId",
+		"InvalidSnapshot.NotFound", "InvalidSnapshotID.Malformed",
 	},
 	fleet.Conflict: {
 		"IncorrectInstanceState", "IncorrectState", "VolumeInUse", "IncorrectModificationState", "ConcurrentTagAccess",
 		"InvalidInstanceState", "IncorrectSpotRequestState", "InvalidAttachment.NotFound", "DependencyViolation",
+		"InvalidSnapshot.InUse", "ConcurrentSnapshotLimitExceeded", "SnapshotCreationPerVolumeRateExceeded", // of one volume, not of the account
 	},
 	fleet.Invalid: {
 		"IdempotentParameterMismatch", "InvalidParameter", "InvalidParameterValue", "InvalidParameterCombination",
@@ -118,6 +121,12 @@ var remedies = map[string]string{
 	"MaxIOPSLimitExceeded":                "ask AWS for a higher quota of IOPS in this region",
 	"OperationNotPermitted":               "turn its termination or stop protection off",
 	"VolumeModificationSizeLimitExceeded": "ask AWS for a higher quota of storage that is being modified",
+
+	"SnapshotLimitExceeded":                 "delete snapshots that are not needed, or ask AWS for a higher quota of them in this region",
+	"PendingSnapshotLimitExceeded":          "wait until some of the region's pending snapshots are completed",
+	"ConcurrentSnapshotLimitExceeded":       "wait until the volume's pending snapshots are completed, and delete those in error",
+	"SnapshotCreationPerVolumeRateExceeded": "wait 15 seconds between two snapshots of a volume",
+	"InvalidSnapshot.InUse":                 "deregister the image that it is part of",
 }
 
 // translate makes a *fleet.Error of what a call gave; nil stays nil.

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// ledger remembers the commands that this process sent lately, so that the same token
-// asked for again, also at the same time, is the same command. It only saves asking: what
-// is not in it is kept from running twice by the guard on the host.
+// ledger remembers what this process asked for lately by calls that take no client token,
+// so that the same token asked for again, also at the same time, is the same thing. Of
+// commands it only saves asking: what is not in it is kept from running twice by the guard
+// on the host.
 type ledger struct {
 	mu      sync.Mutex
 	entries map[string]*sentCommand
@@ -18,6 +19,8 @@ type sentCommand struct {
 	mu          sync.Mutex
 	id, comment string
 	at          time.Time
+	// asked says of a disk snapshot that it was asked for, and may not be seen yet.
+	asked bool
 }
 
 // ledgerAge is how long a command is remembered: longer than any caller asks again.

@@ -39,6 +39,10 @@ func TestPolicyIsWhatIsCalled(t *testing.T) {
 			_, err := s.ListDisks(ctx, iaas.Tags{fleet.TagCluster: "c"})
 			return err
 		},
+		func(ctx context.Context) error {
+			_, err := s.ListDiskSnapshots(ctx, iaas.Tags{fleet.TagCluster: "c"})
+			return err
+		},
 		func(ctx context.Context) error { _, err := s.MachineTypes(ctx); return err },
 		func(ctx context.Context) error { _, err := s.Available(ctx, region+"a", "m7g.medium"); return err },
 	} {

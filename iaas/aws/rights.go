@@ -19,6 +19,7 @@ import (
 const (
 	noHost    = "i-00000000000000000"
 	noDisk    = "vol-00000000000000000"
+	noCopy    = "snap-00000000000000000"
 	noCommand = "00000000-0000-4000-8000-000000000000"
 )
 
@@ -83,6 +84,10 @@ func (e *examination) reads(ctx context.Context) {
 			_, err := e.p.ec2.DescribeVolumesModifications(ctx, &ec2.DescribeVolumesModificationsInput{DryRun: aws.Bool(true)})
 			return err
 		}},
+		{"DescribeSnapshots", func(ctx context.Context) error {
+			_, err := e.p.ec2.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{DryRun: aws.Bool(true), OwnerIds: []string{"self"}})
+			return err
+		}},
 	} {
 		e.try(ctx, c.action, c.call)
 	}
@@ -144,6 +149,12 @@ func (e *examination) changes(ctx context.Context) {
 			_, err := e.p.ec2.DeleteVolume(ctx, &ec2.DeleteVolumeInput{DryRun: dry, VolumeId: disk})
 			return err
 		}},
+		{"CreateSnapshot", func(ctx context.Context) error {
+			_, err := e.p.ec2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{
+				DryRun: dry, VolumeId: disk, TagSpecifications: bought(types.ResourceTypeSnapshot, "doctor", "doctor", iaas.Tags{fleet.TagCluster: "doctor"}),
+			})
+			return err
+		}},
 		{"CreateTags", func(ctx context.Context) error {
 			_, err := e.p.ec2.CreateTags(ctx, &ec2.CreateTagsInput{DryRun: dry, Resources: []string{volume}, Tags: listed(map[string]string{fleet.TagCluster: "doctor"})})
 			return err
@@ -151,6 +162,10 @@ func (e *examination) changes(ctx context.Context) {
 	} {
 		e.tryOn(ctx, c.action, e.host != "" && e.disk != "", c.call)
 	}
+	e.tryOn(ctx, "DeleteSnapshot", false, func(ctx context.Context) error {
+		_, err := e.p.ec2.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{DryRun: dry, SnapshotId: aws.String(noCopy)})
+		return err
+	})
 }
 
 // commands tries SSM, which has no dry runs, with a command that does nothing.

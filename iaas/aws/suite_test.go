@@ -63,7 +63,7 @@ func TestSuite(t *testing.T) {
 	iaastest.Run(t, func(*testing.T) iaastest.Env {
 		return iaastest.Env{
 			Provider: p, Patience: time.Minute, Poll: 50 * time.Millisecond,
-			AbsentHost: "i-0fffffffffffffff1", AbsentDisk: "vol-0fffffffffffffff1",
+			AbsentHost: "i-0fffffffffffffff1", AbsentDisk: "vol-0fffffffffffffff1", AbsentSnapshot: "snap-0fffffffffffffff1",
 		}
 	})
 }

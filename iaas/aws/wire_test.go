@@ -47,6 +47,15 @@ func volumes(state, attachment string) string {
 <throughput>125</throughput><encrypted>true</encrypted><multiAttachEnabled>false</multiAttachEnabled></item></volumeSet></DescribeVolumesResponse>`
 }
 
+// snapshots is a snapshot as in the API reference (DescribeSnapshots, Snapshot).
+func snapshots(state, progress string) string {
+	return `<DescribeSnapshotsResponse xmlns="` + ec2 + `"><requestId>59dbff89-35bd-4eac-99ed-be587EXAMPLE</requestId><snapshotSet><item>
+<snapshotId>snap-1234567890abcdef0</snapshotId><volumeId>vol-1234567890abcdef0</volumeId><status>` + state + `</status>
+<startTime>2026-05-08T18:00:00.000Z</startTime><progress>` + progress + `</progress><ownerId>111122223333</ownerId><volumeSize>80</volumeSize>
+<description>Daily Backup</description><encrypted>true</encrypted><storageTier>standard</storageTier>
+<tagSet><item><key>Name</key><value>m1</value></item><item><key>flotilla:token</key><value>t9</value></item></tagSet></item></snapshotSet></DescribeSnapshotsResponse>`
+}
+
 // onWire opens the provider at an endpoint with fixed answers.
 func onWire(t *testing.T) (*simtest.Wire, *aws.Provider) {
 	w := simtest.NewWire(t)
@@ -83,6 +92,26 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// The states are those of Snapshot in the API reference.
+func TestSnapshotAnswers(t *testing.T) {
+	w, p := onWire(t)
+	for state, want := range map[string]fleet.DiskSnapshotState{
+		"pending": fleet.DiskSnapshotPending, "completed": fleet.DiskSnapshotCompleted, "error": fleet.DiskSnapshotFailed, "recovering": fleet.DiskSnapshotUnknown,
+	} {
+		w.Answers("DescribeSnapshots", snapshots(state, "80%"))
+		s, err := p.DiskSnapshot(t.Context(), "snap-1234567890abcdef0")
+		require.NoError(t, err)
+		percent := 80
+		if want == fleet.DiskSnapshotCompleted {
+			percent = 100
+		}
+		require.Equal(t, fleet.DiskSnapshot{
+			ID: "snap-1234567890abcdef0", Name: "m1", DiskID: "vol-1234567890abcdef0", Size: 80 * fleet.GiB, State: want, Percent: percent,
+			Created: time.Date(2026, 5, 8, 18, 0, 0, 0, time.UTC), Tags: map[string]string{fleet.TagToken: "t9"},
+		}, s, state)
+	}
+}
+
 // testdata/requests.txt is what is asked for, to be held against the API references: every
 // parameter of the calls that buy and change.
 func TestRequests(t *testing.T) {
@@ -97,6 +126,14 @@ func TestRequests(t *testing.T) {
 	done(p.LaunchHost(t.Context(), iaas.LaunchHostRequest{Token: "t1", Name: "m1", Zone: "us-east-1a", Type: "m7g.medium", Tags: tags}))
 	w.Answers("CreateVolume", `<CreateVolumeResponse xmlns="`+ec2+`"><volumeId>`+disk+`</volumeId><status>creating</status></CreateVolumeResponse>`)
 	done(p.CreateDisk(t.Context(), iaas.CreateDiskRequest{Token: "t2", Name: "m1", Zone: "us-east-1a", Size: 20 * fleet.GiB, Category: "gp3", Tags: tags}))
+	w.Answers("DescribeSnapshots", `<DescribeSnapshotsResponse xmlns="`+ec2+`"><snapshotSet/></DescribeSnapshotsResponse>`)
+	w.Answers("CreateSnapshot", `<CreateSnapshotResponse xmlns="`+ec2+`"><snapshotId>snap-1234567890abcdef0</snapshotId><volumeId>`+disk+`</volumeId>
+		<status>pending</status><startTime>2026-05-08T18:00:00.000Z</startTime><progress/><volumeSize>20</volumeSize></CreateSnapshotResponse>`)
+	done(p.SnapshotDisk(t.Context(), iaas.SnapshotDiskRequest{Token: "t9", Name: "m1", DiskID: disk, Tags: tags}))
+	done(p.CreateDisk(t.Context(), iaas.CreateDiskRequest{
+		Token: "t10", Name: "m1", Zone: "us-east-1a", Size: 20 * fleet.GiB, Category: "gp3", SnapshotID: "snap-1234567890abcdef0", Tags: tags,
+	}))
+	require.NoError(t, p.DeleteDiskSnapshot(t.Context(), "snap-1234567890abcdef0"))
 	w.Answers("DescribeInstances", instances("DescribeInstances", "running"))
 	require.NoError(t, p.StopHost(t.Context(), host))
 	require.NoError(t, p.StartHost(t.Context(), host))

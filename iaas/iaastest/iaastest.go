@@ -31,8 +31,8 @@ type Env struct {
 	// Lacks names what an emulator does not do that the cloud does. What needs it is
 	// skipped by its name; the rest of its group is tested.
 	Lacks []Ability
-	// AbsentHost and AbsentDisk are well-formed IDs of what never existed.
-	AbsentHost, AbsentDisk string
+	// AbsentHost, AbsentDisk and AbsentSnapshot are well-formed IDs of what never existed.
+	AbsentHost, AbsentDisk, AbsentSnapshot string
 }
 
 // Ability is what a cloud does and an emulator of it may not.
@@ -48,11 +48,13 @@ const (
 	ChecksTags Ability = "tags"
 	// DetachesByDisk: a disk is detached without naming the host that has it.
 	DetachesByDisk Ability = "detach"
+	// KeepsSnapshots: disk snapshots go through their states, and disks are made from them.
+	KeepsSnapshots Ability = "snapshots"
 )
 
 // Abilities are all of them.
 func Abilities() []Ability {
-	return []Ability{RemembersTokens, KnowsWhatItSells, ChecksTags, DetachesByDisk}
+	return []Ability{RemembersTokens, KnowsWhatItSells, ChecksTags, DetachesByDisk, KeepsSnapshots}
 }
 
 // Run holds a provider to its promises. open is called for each group of tests
@@ -82,6 +84,10 @@ func Run(t *testing.T, open func(t *testing.T) Env) {
 		{"Attach", testAttach},
 		{"AttachAcrossZones", testAttachAcrossZones},
 		{"TerminateKeepsDisks", testTerminateKeepsDisks},
+		{"Snapshot", testSnapshot},
+		{"SnapshotConcurrently", testSnapshotConcurrently},
+		{"SnapshotOutlivesDisk", testSnapshotOutlivesDisk},
+		{"SnapshotRefused", testSnapshotRefused},
 		{"Commands", testCommands},
 		{"CommandsOfStoppedHost", testCommandsOfStoppedHost},
 		{"Context", testContext},
@@ -92,6 +98,9 @@ func Run(t *testing.T, open func(t *testing.T) Env) {
 			s := newSuite(t, open(t))
 			if s.NoCommands && strings.HasPrefix(g.name, "Commands") {
 				t.Skip("commands are left out")
+			}
+			if strings.HasPrefix(g.name, "Snapshot") {
+				s.needs(KeepsSnapshots)
 			}
 			g.test(t, s)
 		})
@@ -119,6 +128,9 @@ func newSuite(t *testing.T, env Env) *suite {
 	}
 	if env.AbsentDisk == "" {
 		env.AbsentDisk = "absent"
+	}
+	if env.AbsentSnapshot == "" {
+		env.AbsentSnapshot = "absent"
 	}
 	return &suite{Env: env, t: t, ctx: t.Context(), run: random()}
 }

@@ -66,7 +66,7 @@ func (p *Provider) CreateDisk(ctx context.Context, req iaas.CreateDiskRequest) (
 
 func sameCreate(a, b iaas.CreateDiskRequest) bool {
 	return a.Token == b.Token && a.Name == b.Name && a.Zone == b.Zone && a.Size == b.Size &&
-		a.Category == b.Category && maps.Equal(a.Tags, b.Tags)
+		a.Category == b.Category && a.SnapshotID == b.SnapshotID && maps.Equal(a.Tags, b.Tags)
 }
 
 func (p *Provider) checkDisk(resource string, req iaas.CreateDiskRequest) error {
@@ -80,7 +80,7 @@ func (p *Provider) checkDisk(resource string, req iaas.CreateDiskRequest) error 
 	if req.Size <= 0 {
 		return fleet.Errorf(fleet.Invalid, resource, "a size of %s is no size", req.Size)
 	}
-	return nil
+	return p.checkSource(resource, req)
 }
 
 // pruneDisks forgets disks that were deleted long ago. The root's lock is held.

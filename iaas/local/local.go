@@ -22,8 +22,10 @@
 //	<root>/hosts/<id>/init.log         what init said
 //	<root>/disks/<id>.json             the disk's record
 //	<root>/disks/<id>/data/            what is on the disk
+//	<root>/snapshots/<id>.json         the disk snapshot's record; <id>.lock guards it
+//	<root>/snapshots/<id>/data/        what was on the disk
 //
-// Locks are taken in one order, the host's before the root's, and are flocks:
+// Locks are taken in one order, a disk snapshot's, the host's and then the root's, and are flocks:
 // the kernel gives them back when their holder dies.
 package local
 
@@ -60,9 +62,10 @@ type Config struct {
 	// Types and Categories are what is on offer; those of this provider if empty.
 	Types      []fleet.MachineType
 	Categories []string
-	// HostPrefix and DiskPrefix begin the IDs of hosts and disks, before 16 digits.
-	// "h-" and "d-" if empty. One root has the same ones always.
-	HostPrefix, DiskPrefix string
+	// HostPrefix, DiskPrefix and SnapshotPrefix begin the IDs of hosts, disks and disk
+	// snapshots, before 16 digits. "h-", "d-" and "s-" if empty. One root has the same
+	// ones always.
+	HostPrefix, DiskPrefix, SnapshotPrefix string
 	// MaxScript is the longest script that a command takes, in bytes. iaas.MaxScript
 	// if zero.
 	MaxScript int
@@ -83,10 +86,11 @@ type Provider struct {
 	oneAddress bool
 	types      []fleet.MachineType
 	categories []string
-	hostPrefix string
-	diskPrefix string
-	maxScript  int
-	log        *zap.Logger
+	// prefixes of IDs
+	hostPrefix, diskPrefix, snapshotPrefix string
+
+	maxScript int
+	log       *zap.Logger
 
 	calls atomic.Int64 // counted for the fault that throttles every n-th
 }
@@ -104,7 +108,7 @@ func Open(cfg Config) (*Provider, error) {
 		region: cmp.Or(cfg.Region, "local"), zones: slices.Clone(cfg.Zones), env: slices.Clone(cfg.Env), log: cfg.Log,
 		types: slices.Clone(cfg.Types), categories: slices.Clone(cfg.Categories),
 		hostPrefix: cmp.Or(cfg.HostPrefix, "h-"), diskPrefix: cmp.Or(cfg.DiskPrefix, "d-"),
-		maxScript: cmp.Or(cfg.MaxScript, iaas.MaxScript),
+		snapshotPrefix: cmp.Or(cfg.SnapshotPrefix, "s-"), maxScript: cmp.Or(cfg.MaxScript, iaas.MaxScript),
 	}
 	if len(p.types) == 0 {
 		p.types = machineTypes
@@ -129,7 +133,7 @@ func Open(cfg Config) (*Provider, error) {
 		}
 		p.nodeBinary = path
 	}
-	for _, dir := range []string{"hosts", "disks"} {
+	for _, dir := range []string{"hosts", "disks", "snapshots"} {
 		if err := os.MkdirAll(filepath.Join(cfg.Root, dir), 0o700); err != nil {
 			return nil, fleet.Errorf(fleet.Denied, "local provider", "its root cannot be made: %w", err)
 		}

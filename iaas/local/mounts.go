@@ -71,10 +71,13 @@ func (p *Provider) steadyDisk(r diskRecord) bool {
 func (p *Provider) stepDisk(r diskRecord) (diskRecord, error) {
 	switch r.State {
 	case fleet.DiskCreating:
-		if err := os.MkdirAll(p.diskData(r.ID), 0o700); err != nil {
+		gone, err := p.fillDisk(r)
+		if err != nil {
 			return r, ioError(r.label(), "its directory cannot be made", err)
 		}
-		r.State = fleet.DiskAvailable
+		if r.State = fleet.DiskAvailable; gone { // between two attempts: it never came to be
+			r.State = fleet.DiskDeleting
+		}
 		return r, p.writeDisk(r)
 	case fleet.DiskAttaching, fleet.DiskInUse:
 		if p.steadyDisk(r) {

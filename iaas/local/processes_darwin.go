@@ -70,5 +70,14 @@ func startOf(pid int) string {
 	return fmt.Sprintf("%d.%06d", k.Proc.P_starttime.Sec, k.Proc.P_starttime.Usec)
 }
 
+// stopped is SSTOP of sys/proc.h.
+const stopped = 4
+
+// isStopped says that a process was stopped by a signal.
+func isStopped(pid int) bool {
+	k, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+	return err != nil || int(k.Proc.P_pid) != pid || k.Proc.P_stat == stopped || k.Proc.P_stat == zombie
+}
+
 // users gives who makes a disk busy. Nothing tells that here; stop the member first.
 func users([]string, string) ([]process, error) { return nil, nil }

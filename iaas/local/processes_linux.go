@@ -83,6 +83,22 @@ func startOf(pid int) string {
 	return fields[19]
 }
 
+// isStopped says that a process was stopped by a signal, all of its threads.
+func isStopped(pid int) bool {
+	tasks, err := os.ReadDir(procFile(pid, "task"))
+	if err != nil {
+		return true // it ended
+	}
+	for _, task := range tasks {
+		stat, err := os.ReadFile(filepath.Join(procFile(pid, "task"), task.Name(), "stat"))
+		i := bytes.LastIndexByte(stat, ')')
+		if err == nil && i >= 0 && !bytes.HasPrefix(stat[i+1:], []byte(" T")) && !bytes.HasPrefix(stat[i+1:], []byte(" Z")) {
+			return false
+		}
+	}
+	return true
+}
+
 // users gives those of the host's processes that have a file below dir open, or work
 // in it: as long as there are some, the disk is busy.
 func users(marker []string, dir string) ([]process, error) {

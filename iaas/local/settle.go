@@ -62,6 +62,9 @@ func (p *Provider) look(ctx context.Context, id string) (fleet.Host, error) {
 
 // steady says whether a host is where it was told to be.
 func (p *Provider) steady(r hostRecord, f Faults) bool {
+	if p.isPaused(r.ID) {
+		return false
+	}
 	switch r.State {
 	case fleet.HostStopped, fleet.HostTerminated:
 		return true
@@ -105,6 +108,11 @@ func (p *Provider) step(ctx context.Context, id string) (hostRecord, bool, error
 	f, err := p.readFaults()
 	if err != nil {
 		return r, false, err
+	}
+	if p.isPaused(id) { // by somebody who died before he could resume it
+		if err := p.resume(id); err != nil {
+			return r, false, err
+		}
 	}
 	failed := f.hostFailed(r.Host)
 	switch r.State {

@@ -61,7 +61,7 @@ func (r diskRecord) label() string { return label("disk", r.Name, r.ID) }
 
 func (r diskRecord) check() (format int, id, state string) { return r.Format, r.ID, string(r.State) }
 
-// record is what both kinds have in common.
+// record is what all kinds have in common.
 type record interface {
 	check() (format int, id, state string)
 }

@@ -172,6 +172,26 @@ func (p *Provider) DeleteDisk(ctx context.Context, diskID string) error {
 	return change(ctx, p, func() error { return p.provider.DeleteDisk(ctx, diskID) })
 }
 
+// SnapshotDisk asks for a copy of a disk.
+func (p *Provider) SnapshotDisk(ctx context.Context, req iaas.SnapshotDiskRequest) (fleet.DiskSnapshot, error) {
+	return call(ctx, p, Mutate, func() (fleet.DiskSnapshot, error) { return p.provider.SnapshotDisk(ctx, req) })
+}
+
+// DiskSnapshot gives one disk snapshot.
+func (p *Provider) DiskSnapshot(ctx context.Context, id string) (fleet.DiskSnapshot, error) {
+	return call(ctx, p, Read, func() (fleet.DiskSnapshot, error) { return p.provider.DiskSnapshot(ctx, id) })
+}
+
+// ListDiskSnapshots gives the disk snapshots with these tags.
+func (p *Provider) ListDiskSnapshots(ctx context.Context, tags iaas.Tags) ([]fleet.DiskSnapshot, error) {
+	return call(ctx, p, Read, func() ([]fleet.DiskSnapshot, error) { return p.provider.ListDiskSnapshots(ctx, tags) })
+}
+
+// DeleteDiskSnapshot ends a disk snapshot.
+func (p *Provider) DeleteDiskSnapshot(ctx context.Context, id string) error {
+	return change(ctx, p, func() error { return p.provider.DeleteDiskSnapshot(ctx, id) })
+}
+
 // RunCommand sends a script to a host.
 func (p *Provider) RunCommand(ctx context.Context, req iaas.CommandRequest) (iaas.Command, error) {
 	return call(ctx, p, Command, func() (iaas.Command, error) { return p.provider.RunCommand(ctx, req) })

@@ -25,6 +25,11 @@ func (r *Remote) disk(d fleet.Disk, err error) (fleet.Disk, error) {
 	return d, err
 }
 
+func (r *Remote) snapshot(s fleet.DiskSnapshot, err error) (fleet.DiskSnapshot, error) {
+	s.ID, s.DiskID = r.place.Qualify(s.ID), r.place.Qualify(s.DiskID)
+	return s, err
+}
+
 func (r *Remote) command(c iaas.Command, err error) (iaas.Command, error) {
 	c.HostID = r.place.Qualify(c.HostID)
 	return c, err
@@ -77,7 +82,7 @@ func (r *Remote) TerminateHost(ctx context.Context, id string) error {
 
 // CreateDisk buys a disk.
 func (r *Remote) CreateDisk(ctx context.Context, req iaas.CreateDiskRequest) (fleet.Disk, error) {
-	req.Zone = fleet.Unqualified(req.Zone)
+	req.Zone, req.SnapshotID = fleet.Unqualified(req.Zone), fleet.Unqualified(req.SnapshotID)
 	return r.disk(r.provider.CreateDisk(ctx, req))
 }
 
@@ -123,6 +128,31 @@ func (r *Remote) TagDisk(ctx context.Context, diskID string, tags iaas.Tags) err
 // DeleteDisk ends a disk.
 func (r *Remote) DeleteDisk(ctx context.Context, diskID string) error {
 	return r.provider.DeleteDisk(ctx, fleet.Unqualified(diskID))
+}
+
+// SnapshotDisk asks for a copy of a disk.
+func (r *Remote) SnapshotDisk(ctx context.Context, req iaas.SnapshotDiskRequest) (fleet.DiskSnapshot, error) {
+	req.DiskID = fleet.Unqualified(req.DiskID)
+	return r.snapshot(r.provider.SnapshotDisk(ctx, req))
+}
+
+// DiskSnapshot gives one disk snapshot.
+func (r *Remote) DiskSnapshot(ctx context.Context, id string) (fleet.DiskSnapshot, error) {
+	return r.snapshot(r.provider.DiskSnapshot(ctx, fleet.Unqualified(id)))
+}
+
+// ListDiskSnapshots gives the disk snapshots with these tags.
+func (r *Remote) ListDiskSnapshots(ctx context.Context, tags iaas.Tags) ([]fleet.DiskSnapshot, error) {
+	snapshots, err := r.provider.ListDiskSnapshots(ctx, tags)
+	for i := range snapshots {
+		snapshots[i], _ = r.snapshot(snapshots[i], nil)
+	}
+	return snapshots, err
+}
+
+// DeleteDiskSnapshot ends a disk snapshot.
+func (r *Remote) DeleteDiskSnapshot(ctx context.Context, id string) error {
+	return r.provider.DeleteDiskSnapshot(ctx, fleet.Unqualified(id))
 }
 
 // RunCommand sends a script to a host.

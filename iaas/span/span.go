@@ -120,6 +120,10 @@ func (p *Provider) TerminateHost(ctx context.Context, id string) error {
 
 // CreateDisk buys a disk in the region of the zone.
 func (p *Provider) CreateDisk(ctx context.Context, req iaas.CreateDiskRequest) (fleet.Disk, error) {
+	zone, _, _ := fleet.SplitPlace(req.Zone)
+	if snapshot, _, _ := fleet.SplitPlace(req.SnapshotID); req.SnapshotID != "" && snapshot != zone {
+		return fleet.Disk{}, fleet.Errorf(fleet.Invalid, "disk "+req.Name, "cannot be made in %s from %s: that is in another region", req.Zone, req.SnapshotID)
+	}
 	return call(p, req.Zone, func(r iaas.Provider) (fleet.Disk, error) { return r.CreateDisk(ctx, req) })
 }
 
@@ -160,6 +164,21 @@ func (p *Provider) TagDisk(ctx context.Context, diskID string, tags iaas.Tags) e
 // DeleteDisk ends a disk.
 func (p *Provider) DeleteDisk(ctx context.Context, diskID string) error {
 	return callErr(p, diskID, func(r iaas.Provider) error { return r.DeleteDisk(ctx, diskID) })
+}
+
+// SnapshotDisk asks for a copy of a disk, in its region.
+func (p *Provider) SnapshotDisk(ctx context.Context, req iaas.SnapshotDiskRequest) (fleet.DiskSnapshot, error) {
+	return call(p, req.DiskID, func(r iaas.Provider) (fleet.DiskSnapshot, error) { return r.SnapshotDisk(ctx, req) })
+}
+
+// DiskSnapshot gives one disk snapshot.
+func (p *Provider) DiskSnapshot(ctx context.Context, id string) (fleet.DiskSnapshot, error) {
+	return call(p, id, func(r iaas.Provider) (fleet.DiskSnapshot, error) { return r.DiskSnapshot(ctx, id) })
+}
+
+// DeleteDiskSnapshot ends a disk snapshot.
+func (p *Provider) DeleteDiskSnapshot(ctx context.Context, id string) error {
+	return callErr(p, id, func(r iaas.Provider) error { return r.DeleteDiskSnapshot(ctx, id) })
 }
 
 // RunCommand sends a script to a host.

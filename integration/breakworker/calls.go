@@ -71,6 +71,16 @@ func (p provider) DeleteDisk(ctx context.Context, id string) error {
 	return p.Provider.DeleteDisk(ctx, id)
 }
 
+func (p provider) SnapshotDisk(ctx context.Context, r iaas.SnapshotDiskRequest) (fleet.DiskSnapshot, error) {
+	defer p.points.call(ctx, "SnapshotDisk")
+	return p.Provider.SnapshotDisk(ctx, r)
+}
+
+func (p provider) DeleteDiskSnapshot(ctx context.Context, id string) error {
+	defer p.points.call(ctx, "DeleteDiskSnapshot")
+	return p.Provider.DeleteDiskSnapshot(ctx, id)
+}
+
 func (p provider) RunCommand(ctx context.Context, r iaas.CommandRequest) (iaas.Command, error) {
 	defer p.points.call(ctx, "RunCommand")
 	return p.Provider.RunCommand(ctx, r)

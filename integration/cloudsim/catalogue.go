@@ -105,6 +105,9 @@ type Limits struct {
 	// quotas of the region; 0: none.
 	Instances, Disks, VCPUs int
 	Storage                 fleet.Bytes
+	// Snapshots is a quota of the region, and SnapshotsOfDisk one of each disk, of which
+	// PendingOfDisk may be pending at a time; 0: none.
+	Snapshots, SnapshotsOfDisk, PendingOfDisk int
 	// Modifications of a disk are at most so many Within a time; 0: any number.
 	Modifications int
 	Within        time.Duration

@@ -48,7 +48,7 @@ type Config struct {
 
 // Names are how a cloud forms IDs: each is this followed by 16 hexadecimal digits.
 type Names struct {
-	Instance, Disk string
+	Instance, Disk, Snapshot string
 	// Command forms the ID of a command from random bytes.
 	Command func(random [16]byte) string
 }
@@ -63,6 +63,7 @@ type Delays struct {
 	Detach time.Duration
 	Modify time.Duration // of a disk: to its new size
 	Settle time.Duration // of a disk: until it may be modified again
+	Store  time.Duration // of a snapshot: until it is completed
 	// Lag is how much later than it happens a change may be seen, at most.
 	Lag time.Duration
 	// Agent is how long after a boot the run-command agent answers.
@@ -78,7 +79,7 @@ func Quick() Delays {
 	const ms = time.Millisecond
 	return Delays{
 		Boot: 150 * ms, Stop: 50 * ms, End: 50 * ms, Create: 50 * ms, Attach: 50 * ms, Detach: 50 * ms,
-		Modify: 50 * ms, Settle: 50 * ms, Lag: 100 * ms, Agent: 50 * ms, Deliver: 30 * ms, Gone: time.Hour,
+		Modify: 50 * ms, Settle: 50 * ms, Store: 150 * ms, Lag: 100 * ms, Agent: 50 * ms, Deliver: 30 * ms, Gone: time.Hour,
 	}
 }
 
@@ -97,6 +98,7 @@ type World struct {
 	sequence  int64
 	instances map[string]*instance
 	disks     map[string]*disk
+	snapshots map[string]*snapshot
 	commands  map[string]*command
 	tokens    map[string]tokenUse
 	faults    []*Fault
@@ -112,7 +114,7 @@ func New(cfg Config) (*World, error) {
 	ctx, end := context.WithCancel(context.Background())
 	w := &World{
 		cfg: cfg, log: cfg.Log, ctx: ctx, end: end, random: rand.New(rand.NewPCG(cfg.Seed, 0)),
-		instances: map[string]*instance{}, disks: map[string]*disk{}, commands: map[string]*command{},
+		instances: map[string]*instance{}, disks: map[string]*disk{}, snapshots: map[string]*snapshot{}, commands: map[string]*command{},
 		tokens: map[string]tokenUse{}, rates: map[string]*bucket{},
 	}
 	if cfg.Root == "" {
@@ -120,7 +122,7 @@ func New(cfg Config) (*World, error) {
 	}
 	machine := local.Config{
 		Root: cfg.Root, Region: cfg.Region, NodeBinary: cfg.NodeBinary, Env: cfg.Env,
-		HostPrefix: cfg.Names.Instance, DiskPrefix: cfg.Names.Disk, MaxScript: cfg.Limits.Script, Log: cfg.Log.Named("machine"),
+		HostPrefix: cfg.Names.Instance, DiskPrefix: cfg.Names.Disk, SnapshotPrefix: cfg.Names.Snapshot, MaxScript: cfg.Limits.Script, Log: cfg.Log.Named("machine"),
 	}
 	for _, z := range cfg.Zones {
 		machine.Zones = append(machine.Zones, z.Name)

@@ -30,6 +30,7 @@ type Disk struct {
 	InstanceID string
 	Device     string // name at its instance
 	Attached   time.Time
+	Snapshot   string // that it was made from
 	Token      string
 	Tags       map[string]string
 	Created    time.Time
@@ -85,6 +86,7 @@ type CreateDiskRequest struct {
 	Name        string
 	Zone        string
 	Shape
+	Snapshot   string // that it is to be made from
 	Encrypted  bool
 	Key        string
 	Tags       map[string]string
@@ -126,6 +128,9 @@ func (w *World) checkDisk(req *CreateDiskRequest) error {
 	}
 	if c, _ := w.cfg.Category(req.Category); !c.SoldIn(req.Zone) {
 		return refuse(NoCategory, req.Category, "zone %s does not sell it", req.Zone)
+	}
+	if err := w.checkSource(req); err != nil {
+		return err
 	}
 	if req.Key != "" && !slices.Contains(w.cfg.EncryptionKeys, req.Key) {
 		return refuse(NoKey, req.Key, "there is no such key")
@@ -193,7 +198,7 @@ func (w *World) buyDisk(req CreateDiskRequest) string {
 	d := &disk{seed: seed}
 	d.set(Disk{
 		ID: id, Name: req.Name, Zone: req.Zone, Size: req.Size, Category: req.Category, Level: req.Level, IOPS: req.IOPS,
-		Throughput: req.Throughput, Encrypted: req.Encrypted, Key: req.Key, State: fleet.DiskCreating, Token: req.Token,
+		Throughput: req.Throughput, Encrypted: req.Encrypted, Key: req.Key, State: fleet.DiskCreating, Snapshot: req.Snapshot, Token: req.Token,
 		Tags: maps.Clone(req.Tags), Created: time.Now().UTC(), Attributes: maps.Clone(req.Attributes), Sequence: w.sequence,
 	}, w.lag())
 	w.disks[id] = d
@@ -202,7 +207,7 @@ func (w *World) buyDisk(req CreateDiskRequest) string {
 			return true, nil
 		}
 		_, err := w.machine.CreateDisk(ctx, iaas.CreateDiskRequest{
-			Token: seed, Name: req.Name, Zone: req.Zone, Size: req.Size, Category: req.Category,
+			Token: seed, Name: req.Name, Zone: req.Zone, Size: req.Size, Category: req.Category, SnapshotID: req.Snapshot,
 		})
 		return err == nil, err
 	}, func(v *Disk) { v.State = fleet.DiskAvailable })

@@ -14,6 +14,7 @@ type Code string
 const (
 	NoInstance    Code = "no such instance"
 	NoDisk        Code = "no such disk"
+	NoSnapshot    Code = "no such snapshot"
 	NoCommand     Code = "no such command"
 	NoZone        Code = "no such zone"
 	NoType        Code = "no such instance type"
@@ -37,6 +38,10 @@ const (
 	BadSize       Code = "size outside of limits"
 	BadShape      Code = "performance outside of limits"
 	Modifying     Code = "modification under way"
+	SnapshotState Code = "snapshot not completed"
+	SnapshotUsed  Code = "snapshot that disks were made from"
+	Snapshotting  Code = "snapshots of the disk under way"
+	TooSmall      Code = "smaller than its snapshot"
 	TooManyMods   Code = "modified too often"
 	IdleChange    Code = "is so already"
 	NoStock       Code = "no stock"

@@ -21,6 +21,17 @@ func faultOf(action string, r *cloudsim.Refusal) *fault {
 		if id, bad := malformed("vol-", r.Missing); bad {
 			e.code, e.message = "InvalidParameterValue", "Value ("+id+") for parameter volumeId is invalid. Expected: 'vol-...'."
 		}
+	case cloudsim.NoSnapshot:
+		e.code, e.message = "InvalidSnapshot.NotFound", notFound("snapshot", r.Missing)
+		if id, bad := malformed("snap-", r.Missing); bad {
+			e.code, e.message = "InvalidSnapshotID.Malformed", `Invalid id: "`+id+`" (expecting "snap-...")`
+		}
+	case cloudsim.SnapshotState:
+		e.code, e.message = "IncorrectState", "Snapshot is in invalid state - pending"
+	case cloudsim.Snapshotting:
+		e.code, e.message = "ConcurrentSnapshotLimitExceeded", "Maximum allowed in-progress snapshots for a single volume exceeded."
+	case cloudsim.TooSmall:
+		e.code = "InvalidParameterValue"
 	case cloudsim.NoZone:
 		e.code, e.message = "InvalidZone.NotFound", "The zone '"+r.Resource+"' does not exist."
 	case cloudsim.NoType:
@@ -70,8 +81,11 @@ func faultOf(action string, r *cloudsim.Refusal) *fault {
 		e.code, e.status = "InsufficientInstanceCapacity", http.StatusInternalServerError
 	case cloudsim.OverQuota:
 		e.code = "VcpuLimitExceeded"
-		if action == "CreateVolume" {
+		switch action {
+		case "CreateVolume":
 			e.code = "VolumeLimitExceeded"
+		case "CreateSnapshot":
+			e.code = "SnapshotLimitExceeded"
 		}
 	case cloudsim.UserDataLong:
 		e.code, e.message = "InvalidParameterValue", "User data is limited to 16384 bytes"

@@ -107,7 +107,7 @@ func (q *query) specifiedTags(resource string) (map[string]string, error) {
 		switch kind {
 		case resource:
 			tags = given
-		case "instance", "volume", "network-interface":
+		case "instance", "volume", "network-interface", "snapshot":
 		default:
 			return nil, faultf("InvalidParameterValue", "'%s' is not a valid taggable resource type for this operation.", kind)
 		}
@@ -233,7 +233,7 @@ func (f *Face) serveEC2(rw http.ResponseWriter, r *http.Request, body []byte) {
 	q := newQuery(values)
 	call := cloudsim.Call{
 		Action: name, Changes: !strings.HasPrefix(name, "Describe"), Token: values.Get("ClientToken"),
-		ID: cmp.Or(values.Get("InstanceId"), values.Get("InstanceId.1"), values.Get("VolumeId"), values.Get("ResourceId.1")),
+		ID: cmp.Or(values.Get("InstanceId"), values.Get("InstanceId.1"), values.Get("VolumeId"), values.Get("SnapshotId"), values.Get("ResourceId.1")),
 	}
 	// An error of the request's own is rendered as it is; the log has it as a failure.
 	var own *fault

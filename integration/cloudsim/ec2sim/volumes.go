@@ -17,6 +17,7 @@ type volumeXML struct {
 	Type        string          `xml:"volumeType"`
 	IOPS        int             `xml:"iops,omitempty"`
 	Throughput  int             `xml:"throughput,omitempty"`
+	Snapshot    string          `xml:"snapshotId"`
 	Encrypted   bool            `xml:"encrypted"`
 	Key         string          `xml:"kmsKeyId,omitempty"`
 	Attachments []attachmentXML `xml:"attachmentSet>item"`
@@ -57,7 +58,7 @@ func volumeState(s fleet.DiskState) string {
 func volume(d cloudsim.Disk) volumeXML {
 	x := volumeXML{
 		ID: d.ID, Size: int(d.Size / fleet.GiB), Zone: d.Zone, Status: volumeState(d.State), Created: timeOf(d.Created), Type: d.Category,
-		IOPS: d.IOPS, Throughput: d.Throughput, Encrypted: d.Encrypted, Key: d.Key, Tags: tagsOf(d.Tags),
+		IOPS: d.IOPS, Throughput: d.Throughput, Snapshot: d.Snapshot, Encrypted: d.Encrypted, Key: d.Key, Tags: tagsOf(d.Tags),
 	}
 	if d.InstanceID != "" {
 		x.Attachments = []attachmentXML{attachmentOf(d)}
@@ -94,7 +95,7 @@ func (f *Face) createVolume(q *query) (any, error) {
 	}
 	req := cloudsim.CreateDiskRequest{
 		Token: q.Text("ClientToken"), Fingerprint: fingerprint, Name: tags["Name"], Zone: zone, Shape: shape,
-		Encrypted: q.Bool("Encrypted"), Key: q.Text("KmsKeyId"), Tags: tags, DryRun: q.Bool("DryRun"),
+		Snapshot: q.Text("SnapshotId"), Encrypted: q.Bool("Encrypted"), Key: q.Text("KmsKeyId"), Tags: tags, DryRun: q.Bool("DryRun"),
 	}
 	if err := q.rest(); err != nil {
 		return nil, err

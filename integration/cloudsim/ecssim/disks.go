@@ -16,7 +16,7 @@ var diskStatus = map[fleet.DiskState]string{
 func (f *Face) disk(d cloudsim.Disk) map[string]any {
 	return map[string]any{
 		"DiskId": d.ID, "DiskName": d.Name, "ZoneId": d.Zone, "RegionId": f.world.Region(), "Size": int(d.Size / fleet.GiB), "Type": "data",
-		"Category": d.Category, "PerformanceLevel": d.Level, "Status": diskStatus[d.State], "InstanceId": d.InstanceID, "Device": d.Device,
+		"Category": d.Category, "PerformanceLevel": d.Level, "Status": diskStatus[d.State], "InstanceId": d.InstanceID, "Device": d.Device, "SourceSnapshotId": d.Snapshot,
 		"Encrypted": d.Encrypted, "KMSKeyId": d.Key, "DeleteWithInstance": false, "Portable": true, "DiskChargeType": "PostPaid",
 		"CreationTime": timeOf(d.Created), "AttachedTime": timeOf(d.Attached), "Tags": tagsOf(d.Tags),
 	}
@@ -46,7 +46,7 @@ func (f *Face) createDisk(q *query) (map[string]any, error) {
 	}
 	req := cloudsim.CreateDiskRequest{
 		Token: q.Text("ClientToken"), Fingerprint: q.fingerprint(), Name: q.Text("DiskName"), Zone: zone, Shape: q.shape(category),
-		Encrypted: q.Bool("Encrypted"), Key: q.Text("KMSKeyId"), Tags: tags,
+		Snapshot: q.Text("SnapshotId"), Encrypted: q.Bool("Encrypted"), Key: q.Text("KMSKeyId"), Tags: tags,
 	}
 	req.Size = fleet.Bytes(size) * fleet.GiB
 	switch {
@@ -177,6 +177,10 @@ func (f *Face) deleteDisk(q *query) (map[string]any, error) {
 	}
 	if err := q.rest(); err != nil {
 		return nil, err
+	}
+	pending, _ := f.world.Snapshots(nil, func(s cloudsim.Snapshot) bool { return s.DiskID == id && s.State == fleet.DiskSnapshotPending }) // without IDs nothing is missing
+	if len(pending) > 0 {
+		return nil, &cloudsim.Refusal{Code: cloudsim.Snapshotting, Resource: id}
 	}
 	err = f.world.DeleteDisk(id)
 	if err != nil && cloudsim.Because(err).Code == cloudsim.NoDisk {

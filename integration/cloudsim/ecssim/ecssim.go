@@ -75,11 +75,11 @@ func Region(name string) cloudsim.Config {
 		},
 		Limits: cloudsim.Limits{
 			UserData: 16 << 10, Script: maxContent, Stdout: maxOutput, Stderr: maxOutput, TokenChars: 64,
-			VCPUs: 1000, NoIdleChange: true,
+			VCPUs: 1000, NoIdleChange: true, SnapshotsOfDisk: 256, PendingOfDisk: 1,
 		},
 		Delays: cloudsim.Quick(),
 		Names: cloudsim.Names{
-			Instance: "i-bp1", Disk: "d-bp1", Command: func(b [16]byte) string { return "t-hz0" + hex.EncodeToString(b[:8]) },
+			Instance: "i-bp1", Disk: "d-bp1", Snapshot: "s-bp1", Command: func(b [16]byte) string { return "t-hz0" + hex.EncodeToString(b[:8]) },
 		},
 		Keys: map[string]string{"LTAIEXAMPLE": "kWjalrXUtnFEMIK7MDENGbPxRfiCYZ"},
 	}
@@ -123,6 +123,9 @@ var (
 		"ResizeDisk":                   (*Face).resizeDisk,
 		"ModifyDiskSpec":               (*Face).modifyDiskSpec,
 		"DeleteDisk":                   (*Face).deleteDisk,
+		"CreateSnapshot":               (*Face).createSnapshot,
+		"DescribeSnapshots":            (*Face).describeSnapshots,
+		"DeleteSnapshot":               (*Face).deleteSnapshot,
 		"RunCommand":                   (*Face).runCommand,
 		"DescribeInvocationResults":    (*Face).describeInvocationResults,
 		"DescribeCloudAssistantStatus": (*Face).describeCloudAssistantStatus,
@@ -200,7 +203,7 @@ func versionOf(action string) string {
 
 // idOf is the resource that a call is about, for the log and for faults.
 func idOf(form url.Values) string {
-	for _, key := range []string{"DiskId", "InstanceId", "InstanceId.1", "ResourceId.1"} {
+	for _, key := range []string{"DiskId", "InstanceId", "SnapshotId", "InstanceId.1", "ResourceId.1"} {
 		if id := form.Get(key); id != "" {
 			return id
 		}

@@ -59,7 +59,7 @@ func (s Stand) Await(what string, so func(ctx context.Context) (bool, error)) {
 }
 
 // Live is a whole life of a host and its disk, in which each call's answer may be lost:
-// in the end, one of each was bought, and what was sent ran once.
+// in the end, one of each was bought, a snapshot too, and what was sent ran once.
 func (s Stand) Live() {
 	s.T.Helper()
 	var h fleet.Host
@@ -95,6 +95,7 @@ func (s Stand) Live() {
 	diskIs(fleet.DiskInUse, 20*fleet.GiB)
 	s.Insist("grow", func(ctx context.Context) error { return s.GrowDisk(ctx, d.ID, 30*fleet.GiB) })
 	diskIs(fleet.DiskInUse, 30*fleet.GiB)
+	s.snapshot(d.ID)
 	require.Equal(s.T, "ran\n", s.Run(h.ID, "ran", "echo ran | tee -a ran"))
 	require.Equal(s.T, "1\n", s.Run(h.ID, "count", "wc -l <ran"), "a command runs once")
 	s.Insist("stop", func(ctx context.Context) error { return s.StopHost(ctx, h.ID) })
@@ -109,6 +110,22 @@ func (s Stand) Live() {
 	hostIs(fleet.HostTerminated)
 	hosts, disks := s.World.Bought()
 	require.Equal(s.T, [2]int{1, 1}, [2]int{hosts, disks}, "one host and one disk were bought")
+}
+
+// snapshot takes a snapshot of a disk and ends it again.
+func (s Stand) snapshot(disk string) {
+	s.T.Helper()
+	var taken fleet.DiskSnapshot
+	s.Insist("snapshot", func(ctx context.Context) (err error) {
+		taken, err = s.SnapshotDisk(ctx, iaas.SnapshotDiskRequest{Token: "snapshot", Name: "m1", DiskID: disk, Tags: iaas.Tags{fleet.TagCluster: "c"}})
+		return err
+	})
+	s.Await("snapshot is completed", func(ctx context.Context) (bool, error) {
+		now, err := s.DiskSnapshot(ctx, taken.ID)
+		return now.State == fleet.DiskSnapshotCompleted, err
+	})
+	s.Insist("delete the snapshot", func(ctx context.Context) error { return s.DeleteDiskSnapshot(ctx, taken.ID) })
+	require.Equal(s.T, 1, s.World.SnapshotsBought(), "one snapshot was taken")
 }
 
 // Run runs a script and gives what it printed.
