@@ -183,7 +183,8 @@ func (c *Compute) DeleteDisk(ctx context.Context, r fleet.StepRequest) (fleet.St
 		case fleet.DiskInUse:
 			return false, -1, "detaching", c.Provider.DetachDisk(ctx, id)
 		case fleet.DiskAvailable:
-			return false, -1, "deleting", c.Provider.DeleteDisk(ctx, id)
+			// It may wait for a snapshot of it that is being stored.
+			return false, -1, "deleting", ignore(c.Provider.DeleteDisk(ctx, id), fleet.Conflict)
 		}
 		return false, -1, "is " + string(disk.State), nil
 	})

@@ -102,6 +102,11 @@ func list(ctx context.Context, region iaas.Provider, op fleet.Operation, obs *fl
 	if err != nil {
 		return err
 	}
+	if keepsCopies(op.Kind) {
+		if err := listCopies(ctx, region, op.Kind, tags, obs); err != nil {
+			return err
+		}
+	}
 	obs.Hosts, obs.Disks = slices.Clone(obs.Hosts), append(slices.Clone(obs.Disks), disks...)
 	for _, h := range hosts {
 		obs.Hosts = append(obs.Hosts, fleet.ObservedHost{Host: h})

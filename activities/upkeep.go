@@ -37,6 +37,13 @@ func (u *Upkeep) inventory(ctx context.Context) (fleet.InventoryReply, error) {
 		return fleet.InventoryReply{}, err
 	}
 	cost := newCosts(u.Provider)
+	copies, err := u.Provider.ListDiskSnapshots(ctx, ours)
+	if fleet.Is(err, fleet.Denied) { // rights of before there were any
+		cost.notes, err = append(cost.notes, "copies of disks could not be listed: "+err.Error()), nil
+	}
+	if err != nil {
+		return fleet.InventoryReply{}, err
+	}
 	all := []fleet.Resource{}
 	for _, h := range hosts {
 		all = append(all, fleet.Resource{
@@ -50,6 +57,12 @@ func (u *Upkeep) inventory(ctx context.Context) (fleet.InventoryReply, error) {
 			Cluster: d.Tags[fleet.TagCluster], UID: d.Tags[fleet.TagUID], Member: d.Member(), Monthly: cost.ofDisk(ctx, d),
 		})
 	}
+	for _, c := range copies {
+		all = append(all, fleet.Resource{
+			Kind: fleet.DiskSnapshotResource, ID: c.ID, What: "of " + c.DiskID + ", " + c.Size.Human(), State: string(c.State), Created: c.Created,
+			Cluster: c.Tags[fleet.TagCluster], UID: c.Tags[fleet.TagUID], Member: c.Member(),
+		})
+	}
 	slices.SortStableFunc(all, func(a, b fleet.Resource) int { return a.Created.Compare(b.Created) })
 	return fleet.InventoryReply{Resources: all, Notes: cost.notes}, ctx.Err()
 }
@@ -57,13 +70,14 @@ func (u *Upkeep) inventory(ctx context.Context) (fleet.InventoryReply, error) {
 // removedAbreast is how many resources are ended side by side.
 const removedAbreast = 16
 
-// RemoveResources ends hosts, waits until they are gone, and then ends disks. Who asks
+// RemoveResources ends hosts, waits until they are gone, and then ends disks, and copies of
+// disks. Who asks
 // has made sure that they belong to nothing; what carries other tags than were said is
 // left alone, and so is a disk that a host has which is not among them.
 func (u *Upkeep) RemoveResources(ctx context.Context, r fleet.RemoveRequest) (fleet.RemoveReply, error) {
 	c := &Compute{u.Region}
 	var answer fleet.RemoveReply
-	for _, kind := range []fleet.ResourceKind{fleet.HostResource, fleet.DiskResource} {
+	for _, kind := range []fleet.ResourceKind{fleet.HostResource, fleet.DiskResource, fleet.DiskSnapshotResource} {
 		results := make([]string, len(r.Resources)) // a sentence each; empty: removed
 		var group errgroup.Group
 		group.SetLimit(removedAbreast)
@@ -97,7 +111,7 @@ func (u *Upkeep) RemoveResources(ctx context.Context, r fleet.RemoveRequest) (fl
 
 // remove ends one resource and waits until it is gone.
 func (c *Compute) remove(ctx context.Context, r fleet.Resource) error {
-	step := fleet.StepRequest{Step: fleet.Step{HostID: r.ID, DiskID: r.ID}}
+	step := fleet.StepRequest{Step: fleet.Step{HostID: r.ID, DiskID: r.ID, SnapshotID: r.ID}}
 	resource := fmt.Sprintf("%s %s", r.Kind, r.ID)
 	same := func(tags map[string]string) error {
 		if tags[fleet.TagCluster] != r.Cluster || tags[fleet.TagUID] != r.UID {
@@ -115,6 +129,19 @@ func (c *Compute) remove(ctx context.Context, r fleet.Resource) error {
 		}
 		if err == nil {
 			_, err = c.ReleaseHost(ctx, step)
+		}
+		return err
+	}
+	if r.Kind == fleet.DiskSnapshotResource {
+		s, err := c.Provider.DiskSnapshot(ctx, r.ID)
+		if fleet.Is(err, fleet.NotFound) {
+			return nil
+		}
+		if err == nil {
+			err = same(s.Tags)
+		}
+		if err == nil {
+			_, err = c.DeleteDiskSnapshot(ctx, step)
 		}
 		return err
 	}

@@ -3,6 +3,7 @@ package activities
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
@@ -23,6 +24,8 @@ func buys(op fleet.Operation, waves [][]fleet.Step) []string {
 			changes.add("disk grown to " + sizeOf(op, step).Human())
 		case step.Kind == fleet.RetypeDisk:
 			changes.add("disk made " + step.Category + " where it is")
+		case step.Kind == fleet.SnapshotDisk:
+			changes.add("snapshot of a disk of " + step.Size.Human())
 		}
 	}
 	return slices.Concat(hosts.words(), disks.words(), changes.words())
@@ -60,6 +63,8 @@ func destroys(op fleet.Operation, obs fleet.Observation, waves [][]fleet.Step) [
 			words = append(words, fmt.Sprintf("host %s (%s)", step.Member, step.HostID))
 		case fleet.DeleteDisk:
 			words = append(words, fmt.Sprintf("disk of %s (%s)", step.Member, step.DiskID))
+		case fleet.DeleteDiskSnapshot:
+			words = append(words, copyWords(obs, step))
 		case fleet.DestroyAuthority:
 			words = append(words, "the certificate authority")
 		}
@@ -68,4 +73,15 @@ func destroys(op fleet.Operation, obs fleet.Observation, waves [][]fleet.Step) [
 		words = append(words, fmt.Sprintf("data up to revision %d", obs.Revision))
 	}
 	return words
+}
+
+// copyWords names a copy of a disk by what it is of and how old it is.
+func copyWords(obs fleet.Observation, step fleet.Step) string {
+	words := fmt.Sprintf("snapshot of the disk of %s (%s, %s", step.Member, step.SnapshotID, step.Size.Human())
+	for _, c := range obs.DiskSnapshots {
+		if c.ID == step.SnapshotID {
+			words += ", of " + c.Created.UTC().Format(time.DateTime+" MST")
+		}
+	}
+	return words + ")"
 }

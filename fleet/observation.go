@@ -16,6 +16,11 @@ type Observation struct {
 	Hosts []ObservedHost `json:"hosts,omitempty"`
 	// Disks are the disks that carry the cluster's tags and are not gone.
 	Disks []Disk `json:"disks,omitempty"`
+	// DiskSnapshots are the copies of its disks, oldest first. Only operations that take or
+	// delete some look.
+	DiskSnapshots []DiskSnapshot `json:"diskSnapshots,omitempty"`
+	// CopiesUnknown says why they could not be listed.
+	CopiesUnknown string `json:"copiesUnknown,omitempty"`
 	// Authority says whether the cluster's certificate authority exists.
 	Authority bool `json:"authority"`
 	// Members is etcd's own membership, as a quorum of it answered. Empty

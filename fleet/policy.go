@@ -32,6 +32,16 @@ const (
 	FailureAsks OnFailure = "ask"
 )
 
+// DiskSnapshots says when the cloud is asked for copies of members' disks.
+type DiskSnapshots string
+
+// When disks are copied.
+const (
+	// SnapshotBeforeRecovery: before a recovery, or a restore in place, changes what is on them.
+	SnapshotBeforeRecovery DiskSnapshots = "recovery"
+	SnapshotNever          DiskSnapshots = "never"
+)
+
 // Policy is how operations on a cluster are run. It stands in the spec, over the
 // fleet's default, and under what one call asks for. A field that is zero is left
 // to the one below.
@@ -58,6 +68,8 @@ type Policy struct {
 	// KeepAside is how long what a restore or a recovery put aside is kept, from its end
 	// on. Zero is until a person discards it.
 	KeepAside Duration `yaml:"keepAside,omitempty" json:"keepAside,omitempty"`
+	// DiskSnapshots is when the cloud is asked for copies of members' disks.
+	DiskSnapshots DiskSnapshots `yaml:"diskSnapshots,omitempty" json:"diskSnapshots,omitempty"`
 }
 
 // The defaults of a policy.
@@ -88,6 +100,7 @@ func (p Policy) Over(base Policy) Policy {
 	orDefault(&p.OnFailure, base.OnFailure)
 	orDefault(&p.AcceptLoss, base.AcceptLoss)
 	orDefault(&p.KeepAside, base.KeepAside)
+	orDefault(&p.DiskSnapshots, base.DiskSnapshots)
 	return p
 }
 
@@ -96,7 +109,7 @@ func (p Policy) WithDefaults() Policy {
 	return p.Over(Policy{
 		Approval: ApprovalNever, ApprovalWithin: DefaultApprovalWithin, Soak: DefaultSoak,
 		ReadyWithin: DefaultReadyWithin, DeadAfter: DefaultDeadAfter, OnFailure: FailureStops,
-		AcceptLoss: LossAsk,
+		AcceptLoss: LossAsk, DiskSnapshots: SnapshotBeforeRecovery,
 	})
 }
 
@@ -104,7 +117,7 @@ func (p Policy) WithDefaults() Policy {
 func (p Policy) Equal(other Policy) bool {
 	return p.Approval == other.Approval && p.ApprovalWithin == other.ApprovalWithin && slices.Equal(p.Windows, other.Windows) &&
 		p.Soak == other.Soak && p.ReadyWithin == other.ReadyWithin && p.DeadAfter == other.DeadAfter && p.OnFailure == other.OnFailure &&
-		p.AcceptLoss == other.AcceptLoss && p.KeepAside == other.KeepAside
+		p.AcceptLoss == other.AcceptLoss && p.KeepAside == other.KeepAside && p.DiskSnapshots == other.DiskSnapshots
 }
 
 // Validate gives everything that is wrong with the policy, below path.
@@ -118,6 +131,9 @@ func (p Policy) Validate(path string) Problems {
 	}
 	if p.AcceptLoss != "" {
 		oneOf(&ps, path+".acceptLoss", string(p.AcceptLoss), []string{string(LossAsk), string(LossOfVoters), string(LossAny)})
+	}
+	if p.DiskSnapshots != "" {
+		oneOf(&ps, path+".diskSnapshots", string(p.DiskSnapshots), []string{string(SnapshotBeforeRecovery), string(SnapshotNever)})
 	}
 	for i, text := range p.Windows {
 		if _, err := parseWindow(text); err != nil {

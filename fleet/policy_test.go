@@ -40,8 +40,8 @@ func TestWrongPoliciesAreRefused(t *testing.T) {
 	} {
 		require.Len(t, Policy{Windows: []string{text}}.Validate("policy"), 1, "window %q", text)
 	}
-	wrong := Policy{Approval: "perhaps", OnFailure: "cry", AcceptLoss: "some", Soak: -1, DeadAfter: Duration(2 * time.Hour), KeepAside: -1}
-	require.Len(t, wrong.Validate("policy"), 6)
+	wrong := Policy{Approval: "perhaps", OnFailure: "cry", AcceptLoss: "some", DiskSnapshots: "always", Soak: -1, DeadAfter: Duration(2 * time.Hour), KeepAside: -1}
+	require.Len(t, wrong.Validate("policy"), 7)
 }
 
 func TestPolicyIsTakenFieldByField(t *testing.T) {
@@ -52,6 +52,7 @@ func TestPolicyIsTakenFieldByField(t *testing.T) {
 	require.Equal(t, Policy{
 		Approval: ApprovalAlways, ApprovalWithin: DefaultApprovalWithin, Windows: []string{"daily 01:00-02:00"}, Soak: Duration(time.Second),
 		ReadyWithin: DefaultReadyWithin, DeadAfter: DefaultDeadAfter, OnFailure: FailureAsks, AcceptLoss: LossAsk, KeepAside: Duration(time.Hour),
+		DiskSnapshots: SnapshotBeforeRecovery,
 	}, got)
 	got.Windows[0] = "changed"
 	require.Equal(t, "daily 01:00-02:00", spec.Windows[0], "a policy shares nothing with the one below it")

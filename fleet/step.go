@@ -110,6 +110,10 @@ const (
 
 // The steps that bring back what was lost.
 const (
+	// SnapshotDisk asks the cloud for a copy of a member's disk, before what is on it changes.
+	SnapshotDisk StepKind = "SnapshotDisk"
+	// DeleteDiskSnapshot deletes such a copy.
+	DeleteDiskSnapshot StepKind = "DeleteDiskSnapshot"
 	// RecoverMember makes a stopped member a cluster of its own, with all that it has.
 	RecoverMember StepKind = "RecoverMember"
 	// VerifyBackup reads the backup to its end, before anything is stopped for it.
@@ -141,9 +145,10 @@ type Step struct {
 	Kind   StepKind `json:"kind"`
 	Member string   `json:"member,omitempty"` // which member, or empty for the cluster
 	Zone   string   `json:"zone,omitempty"`
-	// HostID and DiskID name what is there already.
-	HostID string `json:"hostId,omitempty"`
-	DiskID string `json:"diskId,omitempty"`
+	// HostID, DiskID and SnapshotID name what is there already.
+	HostID     string `json:"hostId,omitempty"`
+	DiskID     string `json:"diskId,omitempty"`
+	SnapshotID string `json:"snapshotId,omitempty"`
 	// Endpoint is where the member is, or will be.
 	Endpoint *Endpoint `json:"endpoint,omitempty"`
 	// Initial is the membership that a member starts with, itself included.
@@ -223,8 +228,11 @@ func (s Step) DisturbsMember() bool {
 	return false
 }
 
-// Looks says whether a step only looks at something, so that nobody needs to approve of it.
-func (s Step) Looks() bool { return s.Kind == VerifyBackup || s.Kind == CompareKeys }
+// Looks says whether a step only looks at something, or keeps a copy of it, so that nobody
+// needs to approve of it.
+func (s Step) Looks() bool {
+	return s.Kind == VerifyBackup || s.Kind == CompareKeys || s.Kind == SnapshotDisk
+}
 
 // Stoppable says whether a step may be stopped at any moment and gone on with later,
 // for a pause.
@@ -233,7 +241,7 @@ func (s Step) Stoppable() bool { return s.Kind == RestoreKeys }
 // Destroys says whether a step gives up something that no later step brings back.
 func (s Step) Destroys() bool {
 	switch s.Kind {
-	case ReleaseHost, DeleteDisk, DestroyAuthority, DiscardData:
+	case ReleaseHost, DeleteDisk, DestroyAuthority, DiscardData, DeleteDiskSnapshot:
 		return true
 	}
 	return false

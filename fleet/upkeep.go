@@ -37,7 +37,7 @@ type ExamineReply struct {
 	Checks []Check `json:"checks"`
 }
 
-// Resource is a host or a disk that carries our tags, as a sweep sees it.
+// Resource is a host, a disk or a copy of one that carries our tags, as a sweep sees it.
 type Resource struct {
 	Kind    ResourceKind `json:"kind"`
 	ID      string       `json:"id"`
@@ -68,6 +68,8 @@ type ResourceKind string
 const (
 	HostResource ResourceKind = "host"
 	DiskResource ResourceKind = "disk"
+	// DiskSnapshotResource is a copy of a disk.
+	DiskSnapshotResource ResourceKind = "snapshot"
 )
 
 // InventoryRequest asks for everything in a region that carries our tags.
@@ -79,7 +81,7 @@ type InventoryRequest struct {
 // InventoryReply is everything in a region that carries our tags, the oldest first.
 type InventoryReply struct {
 	Resources []Resource `json:"resources"`
-	// Notes say why it is not known what some of them cost.
+	// Notes say why it is not known what some of them cost, and what could not be listed.
 	Notes []string `json:"notes,omitempty"`
 }
 

@@ -9,7 +9,7 @@ import (
 
 // decommission takes a cluster down for good, from any state: a verified final
 // snapshot, unless waived or there is no data; members stopped; the snapshot
-// closed; hosts released; disks deleted; secrets destroyed.
+// closed; hosts released; disks deleted, and copies of disks; secrets destroyed.
 //
 // Preconditions of everything that destroys: the cluster is not protected, and
 // its data is in a verified snapshot, or the user waived that, or no member was
@@ -24,7 +24,7 @@ func decommission(in Input) fleet.Decision {
 	if f := in.fatal(); f != nil {
 		return failedFor(f)
 	}
-	if len(obs.Hosts)+len(obs.Disks) > 0 {
+	if len(obs.Hosts)+len(obs.Disks)+len(obs.DiskSnapshots) > 0 {
 		if d := in.secureData(); d != nil {
 			return *d
 		}
@@ -47,7 +47,7 @@ func decommission(in Input) fleet.Decision {
 		// Only the hosts know that the disks are empty, so the disks go first.
 		hosts, disks = disks, hosts
 	}
-	for _, wave := range [][]fleet.Step{hosts, disks} {
+	for _, wave := range [][]fleet.Step{hosts, disks, in.dropCopies(nil)} {
 		if len(wave) > 0 {
 			return act(wave...)
 		}
@@ -58,7 +58,7 @@ func decommission(in Input) fleet.Decision {
 	if obs.Secrets {
 		return act(in.step(fleet.DestroyAuthority, ""))
 	}
-	return done("nothing is left of %s", in.Operation.Cluster)
+	return done("nothing is left of %s%s", in.Operation.Cluster, in.unlisted())
 }
 
 // secureData gives what has to happen before anything with data may be
@@ -116,6 +116,7 @@ func (in Input) stopped() bool {
 // own leaves out of an observation what belongs to another incarnation.
 func own(obs fleet.Observation, uid string) fleet.Observation {
 	obs.Hosts = slices.DeleteFunc(slices.Clone(obs.Hosts), func(h fleet.ObservedHost) bool { return h.Tags[fleet.TagUID] != uid })
+	obs.DiskSnapshots = slices.DeleteFunc(slices.Clone(obs.DiskSnapshots), func(c fleet.DiskSnapshot) bool { return c.Tags[fleet.TagUID] != uid })
 	obs.Disks = slices.DeleteFunc(slices.Clone(obs.Disks), func(d fleet.Disk) bool { return d.Tags[fleet.TagUID] != uid })
 	return obs
 }
@@ -155,6 +156,9 @@ func (in Input) mayHoldData() bool {
 		if started(h.Report.Find(h.Member())) || h.Report == nil && h.State == fleet.HostRunning {
 			return true
 		}
+	}
+	if len(in.Observation.DiskSnapshots) > 0 {
+		return true
 	}
 	for _, d := range in.Observation.Disks {
 		h := in.Observation.Host(d.Member())

@@ -6,7 +6,8 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
-// discard deletes what restores and recoveries put aside on the disks of members: it was
+// discard deletes what restores and recoveries put aside on the disks of members, and the
+// copies of disks that were taken before: it was
 // kept in case that what was made instead was wrong, so it goes only while that serves.
 func discard(in Input) fleet.Decision {
 	in.Observation = own(in.Observation, in.Operation.UID)
@@ -32,10 +33,21 @@ func discard(in Input) fleet.Decision {
 		}
 	}
 	if len(wave) == 0 {
-		return done("nothing is kept aside on the disks of %s", in.Operation.Cluster)
+		wave = in.dropCopies(in.Operation.Options.Members)
+	}
+	if len(wave) == 0 {
+		return done("nothing is kept aside of %s, on its disks or as copies of them%s", in.Operation.Cluster, in.unlisted())
 	}
 	if d := r.settle(nil); d != nil {
 		return *d
 	}
 	return act(wave...)
+}
+
+// unlisted says that copies of disks could not be listed, where that is so.
+func (in Input) unlisted() string {
+	if in.Observation.CopiesUnknown == "" {
+		return ""
+	}
+	return "; there may be copies, which could not be listed: " + in.Observation.CopiesUnknown
 }

@@ -30,6 +30,10 @@ func Forecast(in Input) ([][]fleet.Step, fleet.Decision) {
 			if err == nil {
 				in.Done(step, in.Observation)
 			}
+			if err != nil && step.Kind == fleet.SnapshotDisk { // it goes on without
+				in.Fail(step, fleet.KindOf(err), err.Error())
+				continue
+			}
 			if err != nil && step.Kind == fleet.AwaitHealthy {
 				return waves, wait("%s would have to become healthy first", in.Operation.Cluster)
 			}

@@ -59,9 +59,9 @@ func Next(in Input) fleet.Decision {
 	case fleet.BackupCluster:
 		return backup(in)
 	case fleet.RecoverQuorum:
-		return recoverQuorum(in)
+		return copied(in, recoverQuorum)
 	case fleet.RestoreCluster:
-		return restoreInPlace(in)
+		return copied(in, restoreInPlace)
 	case fleet.RestorePrefixes:
 		return restorePrefixes(in)
 	case fleet.DiscardSetAside:

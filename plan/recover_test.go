@@ -228,8 +228,8 @@ func (r *rules) recoversFrom(in plan.Input, s fleet.Step) {
 			broken("%s: %s runs", s, name)
 		}
 		h := in.Observation.Host(name)
-		if h == nil || h.Report == nil {
-			continue
+		if h == nil || h.Report == nil || r.world.HalfMade() && r.world.Fresh(name) {
+			continue // what an attempt began to make of a backup, and never served, is nobody's data
 		}
 		if r.world.HasData(name) {
 			whole++

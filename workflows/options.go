@@ -46,6 +46,9 @@ const (
 	// growTimeout: clouds lay out a larger disk within minutes, and say so late when
 	// they are busy; the file system takes seconds.
 	growTimeout = 60 * time.Minute
+	// copyTimeout is how long a recovery waits to be told that the cloud takes a copy of a
+	// disk, throttling included; it goes on without.
+	copyTimeout = 2 * time.Minute
 	// restartMargin is what a restart takes beside the member's own start, which the
 	// policy bounds: stopping it, writing its configuration, asking a busy host.
 	restartMargin = 5 * time.Minute
@@ -96,8 +99,10 @@ func stepTimeout(kind fleet.StepKind, policy fleet.Policy) (timeout time.Duratio
 		return keysTimeout, true
 	case fleet.GrowDisk, fleet.RetypeDisk:
 		return growTimeout, true
+	case fleet.SnapshotDisk:
+		return copyTimeout, true
 	case fleet.CreateAuthority, fleet.ExtendAuthority, fleet.SwitchAuthority, fleet.RetireAuthority, fleet.DestroyAuthority,
-		fleet.ImportAuthority, fleet.RenewCertificates, fleet.MoveLeader, fleet.DiscardData, fleet.EnableDowngrade, fleet.CancelDowngrade,
+		fleet.ImportAuthority, fleet.RenewCertificates, fleet.MoveLeader, fleet.DiscardData, fleet.DeleteDiskSnapshot, fleet.EnableDowngrade, fleet.CancelDowngrade,
 		fleet.CloseSnapshot, fleet.ReopenSnapshot, fleet.AdoptHost:
 		return quickTimeout, true
 	}

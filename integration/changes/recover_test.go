@@ -3,6 +3,7 @@ package changes
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
 	"github.com/flotilla-etcd/flotilla/integration/harness"
+	"github.com/flotilla-etcd/flotilla/node/datadir"
 )
 
 // TestQuorumIsLost has two of three hosts and their disks end in the middle of writes. The
@@ -79,8 +81,45 @@ func TestQuorumIsLost(t *testing.T) {
 	for _, key := range acknowledged {
 		require.True(t, keys[key], "%s was acknowledged and is gone", key)
 	}
+	copyIsKept(t, e, spec.Name, survivor, int64(len(acknowledged)))
 	e.Decommission(spec.Name, fleet.Options{})
 	e.ExpectNothingLeft()
+}
+
+// copyIsKept expects a copy of the survivor's disk as it was before the recovery: a disk
+// that is made from it has all that was written. It is kept until somebody discards it.
+func copyIsKept(t *testing.T, e *harness.Env, cluster, survivor string, written int64) {
+	t.Helper()
+	ctx := t.Context()
+	copies := func() []fleet.DiskSnapshot {
+		all, err := e.Provider.ListDiskSnapshots(ctx, iaas.Tags{fleet.TagCluster: cluster})
+		require.NoError(t, err)
+		return all
+	}
+	kept := copies()
+	require.Len(t, kept, 1, "the other disks were gone")
+	require.Equal(t, [2]any{survivor, fleet.DiskSnapshotCompleted}, [2]any{kept[0].Member(), kept[0].State})
+	disk, err := e.Provider.CreateDisk(ctx, iaas.CreateDiskRequest{
+		Token: "copy", Name: "copy", Zone: "a", Size: kept[0].Size, Category: "ssd", SnapshotID: kept[0].ID,
+	})
+	require.NoError(t, err)
+	found, err := filepath.Glob(filepath.Join(e.Dir, "local/disks", disk.ID, "data", survivor, "data"))
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	data, err := datadir.Examine(ctx, found[0])
+	require.NoError(t, err)
+	require.Empty(t, data.Damage)
+	require.Len(t, data.Voters(), 3, "it is from before it became a cluster of one")
+	require.GreaterOrEqual(t, int64(data.Last.Index), written, "its log has all that was acknowledged")
+	require.NoError(t, e.Provider.DeleteDisk(ctx, disk.ID))
+
+	answer := e.CLI("plan", "discard", cluster)
+	require.Zero(t, answer.Code, answer.Err)
+	require.Contains(t, answer.Out, kept[0].ID)
+	answer = e.CLI("discard", cluster, "--yes")
+	require.Zero(t, answer.Code, answer.Err)
+	require.Empty(t, copies())
+	require.NoError(t, e.Stands(ctx, cluster))
 }
 
 // refusedToRecover expects that nothing is done to a cluster that serves.

@@ -62,16 +62,17 @@ func (s *stand) upkeep(end, cost string) {
 		require.Contains(t, list.Err, "Forbidden.RAM")
 		heal()
 	}
-	require.Equal(t, [2]int{3, 3}, s.alive(), "a list removes nothing")
+	require.Equal(t, [3]int{3, 3, 2}, s.alive(), "a list removes nothing")
 	removed := s.sweep("--remove", "--yes")
-	require.Equal(t, [2]int{2, 2}, s.alive(), "%s%s", removed.Out, removed.Err)
+	require.Equal(t, [3]int{2, 2, 1}, s.alive(), "%s%s", removed.Out, removed.Err)
 	s.sweep("--remove", "--yes", "--unknown")
-	require.Equal(t, [2]int{1, 1}, s.alive())
+	require.Equal(t, [3]int{1, 1, 0}, s.alive())
 	require.NoError(t, s.Stands(t.Context(), s.spec.Name), "what belongs to a cluster stays")
 	s.decommission()
 }
 
-// stray buys a host with a disk that carry the tags of a cluster, and gives their IDs.
+// stray buys a host with a disk, and a copy of that, with the tags of a cluster, and gives
+// their IDs.
 func (s *stand) stray(cluster, uid string) []string {
 	s.t.Helper()
 	tags := iaas.Tags{fleet.TagCluster: cluster, fleet.TagUID: uid, fleet.TagMember: cluster + "-1"}
@@ -91,15 +92,23 @@ func (s *stand) stray(cluster, uid string) []string {
 		}
 		return err
 	})
-	return []string{h.ID, d.ID}
+	c, err := s.Cloud.SnapshotDisk(s.t.Context(), iaas.SnapshotDiskRequest{Token: uid + "-copy", Name: cluster + "-1", DiskID: d.ID, Tags: tags})
+	require.NoError(s.t, err)
+	harness.Eventually(s.t, "the copy is listed", func(ctx context.Context) error {
+		_, err := s.Cloud.DiskSnapshot(ctx, c.ID)
+		return err
+	})
+	return []string{h.ID, d.ID, c.ID}
 }
 
-// alive says how many instances and disks there are.
-func (s *stand) alive() [2]int {
+// alive says how many instances, disks and copies of disks there are.
+func (s *stand) alive() [3]int {
 	s.t.Helper()
 	instances, err := s.world.Instances(nil, func(i cloudsim.Instance) bool { return i.State != fleet.HostTerminated })
 	require.NoError(s.t, err)
 	disks, err := s.world.Disks(nil, nil)
 	require.NoError(s.t, err)
-	return [2]int{len(instances), len(disks)}
+	copies, err := s.world.Snapshots(nil, nil)
+	require.NoError(s.t, err)
+	return [3]int{len(instances), len(disks), len(copies)}
 }

@@ -55,13 +55,16 @@ func (e *Env) ExpectNothingLeft() {
 	disks, err := e.Provider.ListDisks(ctx, nil)
 	require.NoError(e.t, err)
 	require.Empty(e.t, disks, "disks are left")
+	copies, err := e.Provider.ListDiskSnapshots(ctx, nil)
+	require.NoError(e.t, err)
+	require.Empty(e.t, copies, "disk snapshots are left")
 	Eventually(e.t, "no process is left", func(context.Context) error {
 		if left := e.Commands(); len(left) > 0 {
 			return fmt.Errorf("%s", strings.Join(left, "\n"))
 		}
 		return nil
 	})
-	for _, pattern := range []string{"local/hosts/*/fs", "local/disks/*/data", "objects/clusters/*", "verify-*"} {
+	for _, pattern := range []string{"local/hosts/*/fs", "local/disks/*/data", "local/snapshots/*/data", "objects/clusters/*", "verify-*"} {
 		left, err := filepath.Glob(filepath.Join(e.Dir, pattern))
 		require.NoError(e.t, err)
 		require.Empty(e.t, left, "directories are left")

@@ -78,6 +78,10 @@ func (w *World) changes(op fleet.Operation, step fleet.Step) ([]func(), error) {
 		return w.recover(step)
 	case fleet.RestoreMember:
 		return w.restore(op, step)
+	case fleet.SnapshotDisk:
+		return w.copyDisk(op, step)
+	case fleet.DeleteDiskSnapshot:
+		return w.dropCopy(step), nil
 	case fleet.DiscardData:
 		return w.discard(step)
 	case fleet.VerifyBackup:

@@ -15,6 +15,7 @@ func From(obs fleet.Observation) *World {
 	w.authority = obs.Authority || obs.Secrets
 	w.snapshot, w.backup, w.revision = obs.FinalSnapshot, obs.Backup, obs.Revision
 	w.expired = obs.ExpiredBackups
+	w.copies, w.copied = slices.Clone(obs.DiskSnapshots), observedIDs
 	w.leader, w.downgrade, w.seen, w.stored = obs.Leader, obs.Downgrade, obs.Data, obs.Stored
 	if obs.Trust.Signer != "" {
 		w.trust = obs.Trust

@@ -46,6 +46,9 @@ type World struct {
 	lost      bool            // a recovery lost what was acknowledged
 	// retypes are the categories that disks become where they are.
 	retypes []string
+	// copies are copies of disks, and copied is how many were ever taken.
+	copies []fleet.DiskSnapshot
+	copied int
 	// seen is what was looked at on disks, in a forecast.
 	seen []fleet.DataReport
 	// stored is what there is to recover from beside the disks.
@@ -284,7 +287,7 @@ func (w *World) Owner(diskID string) (member string, id uint64) {
 func (w *World) Formed() bool { return len(w.members) > 0 }
 
 // Empty says that nothing is left.
-func (w *World) Empty() bool { return len(w.hosts)+len(w.disks) == 0 && !w.authority }
+func (w *World) Empty() bool { return len(w.hosts)+len(w.disks)+len(w.copies) == 0 && !w.authority }
 
 // now is another time at each call.
 func (w *World) now() time.Time {

@@ -31,6 +31,7 @@ func (w *World) Observe() fleet.Observation {
 	for _, id := range slices.Sorted(maps.Keys(w.disks)) {
 		obs.Disks = append(obs.Disks, *w.disks[id])
 	}
+	obs.DiskSnapshots = slices.Clone(w.copies)
 	if obs.Quorum = !w.starting && w.quorum(w.answers); !obs.Quorum {
 		obs.Downgrade, obs.Unanswered = "", fleet.Unanswered{Looks: 5, Over: fleet.Duration(old)}
 		w.look(&obs)

@@ -33,13 +33,13 @@ type sweep struct {
 func (a *app) sweepCommand() *cobra.Command {
 	var s sweep
 	cmd := &cobra.Command{
-		Use: "sweep", Short: "List hosts and disks that belong to no cluster, and remove them", Args: noArguments,
-		Long: `List the hosts and disks of a region that carry the fleet's tags and belong to no
+		Use: "sweep", Short: "List hosts, disks and snapshots that belong to no cluster, and remove them", Args: noArguments,
+		Long: `List the hosts, disks and disk snapshots of a region that carry the fleet's tags and belong to no
 cluster, with their age and about what they cost in a month, at list prices in the
 currency that the cloud tells them in; with --remove, end them after a confirmation. A
 cost that is not known is said to be unknown, and a line says why.
 
-A host or disk belongs to no cluster if the cluster that it names is gone, or another
+A host, disk or snapshot belongs to no cluster if the cluster that it names is gone, or another
 one has its name now. One whose cluster is not known at all is listed too; it is removed
 only with --unknown, since that is how everything looks where Temporal has lost its state.`,
 		Example: `  flotilla sweep --provider aws --region us-east-1

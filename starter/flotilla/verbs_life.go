@@ -80,7 +80,8 @@ func discard() *verb {
 	return &verb{
 		kind: fleet.DiscardSetAside, use: "discard NAME [MEMBER…]", short: "Delete the data that restores and recoveries kept aside",
 		long: `Delete the data that restores in place and recoveries kept aside on the disks of a
-cluster's members, or of those that are named. The plan says how much each has. It is done
+cluster's members, or of those that are named, and the snapshots of disks that the cloud
+was asked for before. The plan says how much each has, and how old snapshots are. It is done
 only while the cluster serves, and no member is restarted for it. A spec's policy.keepAside
 does it by itself after a time.
 

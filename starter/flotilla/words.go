@@ -126,6 +126,12 @@ var stepWords = map[fleet.StepKind]func(fleet.Step, fleet.Spec) string{
 	fleet.DiscardData: func(s fleet.Step, _ fleet.Spec) string {
 		return "delete " + s.Size.Human() + " that a restore or a recovery kept aside"
 	},
+	fleet.SnapshotDisk: func(s fleet.Step, _ fleet.Spec) string {
+		return "have the cloud keep a copy of its disk, " + s.Size.Human()
+	},
+	fleet.DeleteDiskSnapshot: func(s fleet.Step, _ fleet.Spec) string {
+		return "delete " + s.SnapshotID + ", the copy of a disk of " + s.Size.Human()
+	},
 	fleet.RecoverMember: fixed("make it a cluster of one, with all that it has"),
 }
 
