@@ -47,8 +47,9 @@ const (
 	// they are busy; the file system takes seconds.
 	growTimeout = 60 * time.Minute
 	// copyTimeout is how long a recovery waits to be told that the cloud takes a copy of a
-	// disk, throttling included; it goes on without.
-	copyTimeout = 2 * time.Minute
+	// disk, throttling included; it goes on without. Clients wait too, as a rule, and what is
+	// broken may be the cloud.
+	copyTimeout = 45 * time.Second
 	// restartMargin is what a restart takes beside the member's own start, which the
 	// policy bounds: stopping it, writing its configuration, asking a busy host.
 	restartMargin = 5 * time.Minute
