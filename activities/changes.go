@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"go.temporal.io/sdk/activity"
 	"go.uber.org/zap"
 
 	"github.com/flotilla-etcd/flotilla/backup"
@@ -22,13 +21,6 @@ import (
 type Changes struct{ Region }
 
 const (
-	// recordFor is how long a recording goes on before another activity takes its place,
-	// which may be one of a newer version.
-	recordFor = time.Hour
-	// rosterEvery is how often it is looked whose changes are to be recorded.
-	rosterEvery = 30 * time.Second
-	// rosterWithin covers a list of ten thousand clusters.
-	rosterWithin = time.Minute
 	// segmentBytes is from which size on changes are stored before their time has come:
 	// what a recorder of a busy cluster keeps in memory.
 	segmentBytes = 4 << 20
@@ -55,30 +47,8 @@ func (c *Changes) record(ctx context.Context, r fleet.RecordRequest) (fleet.Reco
 	}
 	all := &recorders{changes: c, running: map[string]*recorder{}, start: make(chan struct{}, startAtOnce)}
 	defer all.end(ctx)
-	beats := time.NewTicker(beatEvery)
-	defer beats.Stop()
-	looked, until := time.Time{}, time.Now().Add(recordFor)
-	for time.Now().Before(until) {
-		if time.Since(looked) >= rosterEvery {
-			clusters, err := within(ctx, rosterWithin, "listing clusters", c.Clusters)
-			if err != nil && looked.IsZero() {
-				return fleet.RecordReply{}, err
-			}
-			looked = time.Now()
-			if err == nil { // else those that are recorded go on
-				all.keep(ctx, r, clusters)
-			}
-		}
-		beat(ctx, -1, all.said())
-		select {
-		case <-beats.C:
-		case <-activity.GetWorkerStopChannel(ctx):
-			return fleet.RecordReply{Clusters: len(all.running)}, nil
-		case <-ctx.Done():
-			return fleet.RecordReply{}, ctx.Err()
-		}
-	}
-	return fleet.RecordReply{Clusters: len(all.running)}, nil
+	err := c.tend(ctx, func(clusters []fleet.Summary) { all.keep(ctx, r, clusters) }, all.said)
+	return fleet.RecordReply{Clusters: len(all.running)}, err
 }
 
 // recorders are those of one activity.

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"go.temporal.io/sdk/activity"
 	"go.uber.org/zap"
 
 	"github.com/flotilla-etcd/flotilla/backup"
@@ -41,30 +40,8 @@ func (c *Copies) copy(ctx context.Context, r fleet.RecordRequest) (fleet.RecordR
 	}
 	all := &copiers{copies: c, running: map[string]*copier{}, snapshots: make(chan struct{}, snapshotsAtOnce), changes: make(chan struct{}, changesAtOnce)}
 	defer all.end(ctx)
-	beats := time.NewTicker(beatEvery)
-	defer beats.Stop()
-	looked, until := time.Time{}, time.Now().Add(recordFor)
-	for time.Now().Before(until) {
-		if time.Since(looked) >= rosterEvery {
-			clusters, err := within(ctx, rosterWithin, "listing clusters", c.Clusters)
-			if err != nil && looked.IsZero() {
-				return fleet.RecordReply{}, err
-			}
-			looked = time.Now()
-			if err == nil { // else those that are copied go on
-				all.keep(ctx, r, clusters)
-			}
-		}
-		beat(ctx, -1, all.said())
-		select {
-		case <-beats.C:
-		case <-activity.GetWorkerStopChannel(ctx):
-			return fleet.RecordReply{Clusters: len(all.running)}, nil
-		case <-ctx.Done():
-			return fleet.RecordReply{}, ctx.Err()
-		}
-	}
-	return fleet.RecordReply{Clusters: len(all.running)}, nil
+	err := c.tend(ctx, func(clusters []fleet.Summary) { all.keep(ctx, r, clusters) }, all.said)
+	return fleet.RecordReply{Clusters: len(all.running)}, err
 }
 
 // copiers are those of one activity.

@@ -12,37 +12,46 @@ import (
 	"github.com/flotilla-etcd/flotilla/workflows"
 )
 
-// startSchedule sees to it that the backups of the worker's region are taken. Whichever
-// of its workers comes first starts the one that there is.
-func startSchedule(ctx context.Context, c Config, temporal client.Client) error {
-	if !c.serves(ServeActivities) {
-		return nil
-	}
+// ofRegion is a workflow of which a region has one.
+type ofRegion struct {
+	id, kind string
+	state    any
+	// what it does, of all that is in the region.
+	what string
+}
+
+// startOnce sees to it that a region has its workflow. Whichever worker comes first starts
+// the one that there is.
+func startOnce(ctx context.Context, c Config, temporal client.Client, w ofRegion) error {
 	_, err := temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: workflows.ScheduleID(c.Provider, c.Region), TaskQueue: workflows.TaskQueue,
+		ID: w.id, TaskQueue: workflows.TaskQueue,
 		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            "backups of " + c.Provider + " " + c.Region,
-	}, workflows.ScheduleType, workflows.ScheduleState{Provider: c.Provider, Region: c.Region})
+		StaticSummary:            w.what + " of " + c.Provider + " " + c.Region,
+	}, w.kind, w.state)
 	if err != nil {
-		return fleet.Errorf(fleet.Unavailable, "schedule of backups", "cannot be started: %w", err)
+		return fleet.Errorf(fleet.Unavailable, w.what+" of "+c.Provider+" "+c.Region, "cannot be started: %w", err)
 	}
 	return nil
 }
 
-// startCopies sees to it that backups are copied into the second store, where there is one.
+// startSchedule has the backups of the worker's region taken.
+func startSchedule(ctx context.Context, c Config, temporal client.Client) error {
+	if !c.serves(ServeActivities) {
+		return nil
+	}
+	return startOnce(ctx, c, temporal, ofRegion{
+		workflows.ScheduleID(c.Provider, c.Region), workflows.ScheduleType, workflows.ScheduleState{Provider: c.Provider, Region: c.Region}, "backups",
+	})
+}
+
+// startCopies has backups copied into the second store, where there is one.
 func startCopies(ctx context.Context, c Config, temporal client.Client) error {
 	if !c.serves(ServeActivities) || c.SecondStore == "" {
 		return nil
 	}
-	_, err := temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: workflows.CopiesID(c.Provider, c.Region), TaskQueue: workflows.TaskQueue,
-		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            "copies of the backups of " + c.Provider + " " + c.Region,
-	}, workflows.CopiesType, workflows.ChangesState{Provider: c.Provider, Region: c.Region})
-	if err != nil {
-		return fleet.Errorf(fleet.Unavailable, "copying of backups", "cannot be started: %w", err)
-	}
-	return nil
+	return startOnce(ctx, c, temporal, ofRegion{
+		workflows.CopiesID(c.Provider, c.Region), workflows.CopiesType, workflows.ChangesState{Provider: c.Provider, Region: c.Region}, "copies of backups",
+	})
 }
 
 // wantBackup asks the schedule of a region for a backup.
@@ -59,15 +68,9 @@ func wantBackup(c Config, temporal client.Client) func(context.Context, fleet.Op
 // recordChanges has the changes of a region recorded by the one workflow that does.
 func recordChanges(c Config, temporal client.Client) func(context.Context) error {
 	return func(ctx context.Context) error {
-		_, err := temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-			ID: workflows.ChangesID(c.Provider, c.Region), TaskQueue: workflows.TaskQueue,
-			WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-			StaticSummary:            "changes of " + c.Provider + " " + c.Region,
-		}, workflows.ChangesType, workflows.ChangesState{Provider: c.Provider, Region: c.Region})
-		if err != nil {
-			return fleet.Errorf(fleet.Unavailable, "recording of changes", "cannot be started: %w", err)
-		}
-		return nil
+		return startOnce(ctx, c, temporal, ofRegion{
+			workflows.ChangesID(c.Provider, c.Region), workflows.ChangesType, workflows.ChangesState{Provider: c.Provider, Region: c.Region}, "changes",
+		})
 	}
 }
 
