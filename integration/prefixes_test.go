@@ -46,9 +46,11 @@ func TestRestorePrefixes(t *testing.T) {
 	shop := func(i int) string { return fmt.Sprintf("shop/%06d", i) }
 	lease, err := a.Grant(t.Context(), 36000)
 	require.NoError(t, err)
-	// So many bytes that it takes some seconds to put them back.
-	many(10000, func(i int) clientv3.Op {
-		return clientv3.OpPut(shop(i), strings.Repeat(fmt.Sprintf("%05d", i), 1000))
+	// So many that it takes longer to put them back, 100 at a time with rests between, than
+	// to kill a worker, start another and say pause.
+	const all, deleted, altered = 60000, 36000, 6000
+	many(all, func(i int) clientv3.Op {
+		return clientv3.OpPut(shop(i), strings.Repeat(fmt.Sprintf("%05d", i), 100))
 	})
 	many(100, func(i int) clientv3.Op {
 		return clientv3.OpPut(fmt.Sprintf("held/%d", i), "x", clientv3.WithLease(lease.ID))
@@ -58,8 +60,8 @@ func TestRestorePrefixes(t *testing.T) {
 	require.Zero(t, e.CLI("backup", spec.Name).Code)
 	was := below(t, a, "shop/")
 
-	many(6000, func(i int) clientv3.Op { return clientv3.OpDelete(shop(i)) })
-	many(1000, func(i int) clientv3.Op { return clientv3.OpPut(shop(6000+i), "spoiled") })
+	many(deleted, func(i int) clientv3.Op { return clientv3.OpDelete(shop(i)) })
+	many(altered, func(i int) clientv3.Op { return clientv3.OpPut(shop(deleted+i), "spoiled") })
 	many(100, func(i int) clientv3.Op { return clientv3.OpPut(fmt.Sprintf("shop/new/%d", i), "new") })
 	_, err = a.Put(t.Context(), "beside", "after")
 	require.NoError(t, err)
@@ -68,10 +70,10 @@ func TestRestorePrefixes(t *testing.T) {
 
 	answer := e.CLI("restore", spec.Name, "--prefix", "shop/", "--dry-run")
 	require.Zero(t, answer.Code, answer.Err)
-	require.Contains(t, answer.Out, "6000 keys are created, 1000 keys are put back to what they were, 0 keys are deleted; 100 that the backup does not have stay")
+	require.Contains(t, answer.Out, fmt.Sprintf("%d keys are created, %d keys are put back to what they were, 0 keys are deleted; 100 that the backup does not have stay", deleted, altered))
 	answer = e.CLI("restore", spec.Name, "--prefix", "shop/", "--exact", "--yes")
 	require.Equal(t, 5, answer.Code, "it waits for approval: %s %s", answer.Out, answer.Err)
-	require.Contains(t, answer.Err+answer.Out, "6000 keys are created, 1000 keys are put back to what they were, 100 keys are deleted")
+	require.Contains(t, answer.Err+answer.Out, fmt.Sprintf("%d keys are created, %d keys are put back to what they were, 100 keys are deleted", deleted, altered))
 	require.Equal(t, spoiled, below(t, a, "shop/"), "nothing was done yet")
 	require.Zero(t, e.CLI("approve", spec.Name).Code)
 	running := described(t, e, spec.Name).Summary.Operation
