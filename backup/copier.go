@@ -25,8 +25,8 @@ type Copier struct {
 
 	// taken is when the snapshots were that the second store has; nil before the first look.
 	taken map[string]time.Time
-	// behind is, for each history, the key behind which changes are not copied yet; likewise.
-	behind map[string]string
+	// tails are, for each history, what was seen of its changes last; likewise.
+	tails map[string]*tail
 
 	mu sync.Mutex
 	// histories are those that snapshots are of.
@@ -108,56 +108,65 @@ func (c *Copier) known() (all []string) {
 }
 
 // Changes copies the segments that the second store lacks, and gives how many. What is
-// damaged in the first store is not copied, and is in the error. Of two segments that were
-// recorded at once the one that begins earlier may be found by the next Copier only.
+// damaged in the first store is not copied, and is in the error. A segment that another
+// recorder stored later than overlap, and that begins before those, is found by the next
+// Copier only.
 func (c *Copier) Changes(ctx context.Context, tell Tell) (copied int, err error) {
 	prefix := changesOf(c.Cluster, c.UID)
-	if c.behind == nil {
-		found, err := c.Vault.look(ctx, prefix)
-		if err = errors.Join(err, found.away.Store, found.away.Second); err != nil {
-			return 0, err
-		}
-		behind, lacking := map[string]string{}, map[string]bool{}
-		for _, o := range found.objects { // by key: a segment's data, and then its manifest
-			if _, there := found.first[o.Key]; !there {
-				continue
-			}
-			if size, there := found.second[o.Key]; !there || size != o.Size {
-				lacking[path.Dir(o.Key)] = true
-			}
-			if path.Base(o.Key) == manifestName {
-				behind[historyOf(prefix, o.Key)] = o.Key
-			}
-		}
-		copied, err := c.copySegments(ctx, prefix, manifests(found.objects, lacking), tell)
-		if err == nil || fleet.Is(err, fleet.Lost) { // else all is looked at again
-			c.behind = behind
-		}
-		return copied, err
+	if c.tails == nil {
+		return c.allChanges(ctx, prefix, tell)
 	}
 	for _, history := range c.known() {
-		if _, looked := c.behind[history]; !looked {
-			c.behind[history] = ""
+		if c.tails[history] == nil {
+			c.tails[history] = &tail{}
 		}
 	}
 	var damage []error
-	for history, after := range c.behind {
-		objects, err := c.Vault.Store.ListAfter(ctx, prefix+history+"/", after)
+	for history, tail := range c.tails {
+		objects, err := c.Vault.Store.ListAfter(ctx, prefix+history+"/", tail.from())
 		if err != nil {
 			return copied, err
 		}
-		lacking := manifests(objects, nil)
+		lacking := tail.unseen(manifests(objects, nil))
 		n, err := c.copySegments(ctx, prefix, lacking, tell)
 		copied += n
 		if err != nil && !fleet.Is(err, fleet.Lost) {
 			return copied, err
 		}
-		if len(lacking) > 0 {
-			c.behind[history] = lacking[len(lacking)-1]
-		}
+		tail.see(lacking, time.Now())
 		damage = append(damage, err)
 	}
 	return copied, errors.Join(damage...)
+}
+
+// allChanges looks at all that both stores have.
+func (c *Copier) allChanges(ctx context.Context, prefix string, tell Tell) (copied int, err error) {
+	found, err := c.Vault.look(ctx, prefix)
+	if err = errors.Join(err, found.away.Store, found.away.Second); err != nil {
+		return 0, err
+	}
+	seen, lacking := map[string][]string{}, map[string]bool{}
+	for _, o := range found.objects { // by key: a segment's data, and then its manifest
+		if _, there := found.first[o.Key]; !there {
+			continue
+		}
+		if size, there := found.second[o.Key]; !there || size != o.Size {
+			lacking[path.Dir(o.Key)] = true
+		}
+		if path.Base(o.Key) == manifestName {
+			history := historyOf(prefix, o.Key)
+			seen[history] = append(seen[history], o.Key)
+		}
+	}
+	copied, err = c.copySegments(ctx, prefix, manifests(found.objects, lacking), tell)
+	if err == nil || fleet.Is(err, fleet.Lost) { // else all is looked at again
+		c.tails = map[string]*tail{}
+		for history, keys := range seen {
+			c.tails[history] = &tail{}
+			c.tails[history].see(keys[max(0, len(keys)-overlapping):], time.Now())
+		}
+	}
+	return copied, err
 }
 
 // historyOf gives the history that the key of a segment is of.

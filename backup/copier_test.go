@@ -34,6 +34,25 @@ func storeSegment(t *testing.T, v Vault, history string, first, last int64) Segm
 	return s
 }
 
+func TestTail(t *testing.T) {
+	key := func(revision int64, name string) string {
+		return changesOf("my-orders", "u1") + fmt.Sprintf("2f/%019d-%s/%s", revision, name, manifestName)
+	}
+	now := time.Now()
+	tail := &tail{}
+	require.Empty(t, tail.from())
+	tail.see([]string{key(5, "k"), key(9, "k")}, now)
+	require.Equal(t, changesOf("my-orders", "u1")+fmt.Sprintf("2f/%019d", 5), tail.from())
+	require.Equal(t, []string{key(5, "b"), key(10, "a")}, tail.unseen([]string{key(5, "b"), key(5, "k"), key(9, "k"), key(10, "a")}))
+	tail.see([]string{key(7, "k")}, now.Add(overlap+time.Second))
+	require.Len(t, tail.seen, 2, "the last is kept, and what was seen lately")
+	require.Equal(t, changesOf("my-orders", "u1")+fmt.Sprintf("2f/%019d", 7), tail.from())
+	require.Empty(t, tail.unseen([]string{key(9, "k")}))
+	tail.see(nil, now.Add(3*overlap))
+	require.Len(t, tail.seen, 1)
+	require.Equal(t, changesOf("my-orders", "u1")+fmt.Sprintf("2f/%019d", 9), tail.from())
+}
+
 // Changes follow, those of a history that begins too, and come from the second store when the
 // first has lost or altered them.
 func TestCopierOfChanges(t *testing.T) {
@@ -71,6 +90,13 @@ func TestCopierOfChanges(t *testing.T) {
 	second.Set(objectstoretest.Faults{})
 	follow(2)
 	follow(0)
+	for range 4 { // one that begins like the last, by whatever its name ends with, or overlaps
+		storeSegment(t, v, "2f", 10, 10)
+		follow(1)
+	}
+	storeSegment(t, v, "2f", 8, 10)
+	follow(1)
+	follow(0)
 	c.know("1a") // sorts before
 	storeSegment(t, v, "1a", 2, 3)
 	follow(1)
@@ -104,10 +130,10 @@ func TestCopierOfChanges(t *testing.T) {
 		require.NoError(t, e.Err)
 		require.Equal(t, e.ID != one.ID, e.InStore)
 	}
-	require.Len(t, segments, 6)
+	require.Len(t, segments, 11)
 	require.Positive(t, told)
 	first.Set(objectstoretest.Faults{Refuse: errors.New("down")})
 	away, err := v.Segments(t.Context(), "orders", "u1")
 	require.NoError(t, err)
-	require.Len(t, away, 5)
+	require.Len(t, away, 10)
 }
