@@ -121,8 +121,9 @@ func (r roster) memberSource(c candidates, data fleet.DataReport) fleet.Source {
 // storedSource says what is lost if a cluster goes on from the object store.
 func (r roster) storedSource(stored fleet.Stored) fleet.Source {
 	s := fleet.Source{Kind: fleet.SourceBackup, Name: stored.Backup.ID, Revision: stored.Revision(), Until: stored.Until()}
-	if asked := r.in.Operation.Asked; asked.After(s.Until) {
-		s.Over = fleet.Duration(asked.Sub(s.Until))
+	if asked := r.in.Operation.Asked; !asked.IsZero() {
+		// The two times are of two clocks, and nothing tells that nobody wrote in between.
+		s.Over = fleet.Duration(max(asked.Sub(s.Until), time.Second))
 	}
 	what := "backup " + stored.Backup.ID
 	if reach := stored.Backup.Reach; reach != nil {

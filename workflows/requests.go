@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"slices"
-	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -105,7 +104,7 @@ func (c *cluster) begin(ctx workflow.Context, op fleet.Operation, requestID, by 
 // lookedBack notes when a recovery was asked for first, and how far the cluster was when
 // it was looked at last: by that it tells what is lost.
 func (c *cluster) lookedBack(ctx workflow.Context, op fleet.Operation) fleet.Operation {
-	op.Asked = workflow.Now(ctx).UTC().Truncate(time.Second)
+	op.Asked = workflow.Now(ctx).UTC()
 	if c.Summary.Revision > 0 {
 		op.Seen = &fleet.Sighting{Revision: c.Summary.Revision, At: c.Summary.At}
 	}
