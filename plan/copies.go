@@ -6,7 +6,7 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
-// copied has the disks of all members copied by the cloud before the first step of an
+// copied has the disks of all members whose hosts answer copied by the cloud before the first step of an
 // operation that changes what is on one of them. Such a copy is out of reach of whatever
 // that does, of fencing, and of the end of the disk. It is only asked for: the point in time
 // is that of the call. Where it cannot be had, the operation goes on without: it must not
@@ -23,6 +23,9 @@ func copied(in Input, decide func(Input) fleet.Decision) fleet.Decision {
 	for _, s := range newRoster(in).seats {
 		if s.disk == nil || s.number >= in.Operation.Since || in.failed(fleet.SnapshotDisk, s.name) > 0 {
 			continue // whoever was bought for this operation has nothing yet
+		}
+		if s.report() == nil {
+			continue // where hosts do not answer, the cloud may not either, and clients wait
 		}
 		if s.disk.State != fleet.DiskAvailable && s.disk.State != fleet.DiskInUse {
 			continue

@@ -19,9 +19,19 @@ func TestDisksAreCopiedFirst(t *testing.T) {
 	}
 	foreign := disk("d-9", "orders-1", fleet.DiskAvailable)
 	foreign.Tags[fleet.TagUID] = "u0"
+	host := func(id, member string, says *fleet.HostReport) fleet.ObservedHost {
+		return fleet.ObservedHost{Host: fleet.Host{ID: id, State: fleet.HostRunning, Tags: tags(member)}, Report: says}
+	}
+	answers := func(id, member string) fleet.ObservedHost {
+		return host(id, member, &fleet.HostReport{Members: []fleet.MemberReport{{Name: member}}})
+	}
 	in := Input{
 		Operation: fleet.Operation{ID: "op-2", Generation: "op-1", Cluster: "orders", UID: "u1", Kind: fleet.RecoverQuorum, Since: 5},
-		Observation: fleet.Observation{Disks: []fleet.Disk{
+		Observation: fleet.Observation{Hosts: []fleet.ObservedHost{
+			answers("h-1", "orders-1"), answers("h-2", "orders-2"), answers("h-3", "orders-3"), answers("h-4", "orders-4"), answers("h-5", "orders-5"),
+			host("h-0", "orders-0", nil), // its zone is down, say
+		}, Disks: []fleet.Disk{
+			disk("d-0", "orders-0", fleet.DiskInUse),
 			disk("d-1", "orders-1", fleet.DiskInUse), disk("d-2", "orders-2", fleet.DiskAvailable), disk("d-3", "orders-3", fleet.DiskUnknown),
 			disk("d-4", "orders-4", fleet.DiskDeleting), disk("d-5", "orders-5", fleet.DiskInUse), foreign,
 		}},

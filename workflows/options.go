@@ -49,7 +49,7 @@ const (
 	// copyTimeout is how long a recovery waits to be told that the cloud takes a copy of a
 	// disk, throttling included; it goes on without. Clients wait too, as a rule, and what is
 	// broken may be the cloud.
-	copyTimeout = 45 * time.Second
+	copyTimeout = 20 * time.Second
 	// restartMargin is what a restart takes beside the member's own start, which the
 	// policy bounds: stopping it, writing its configuration, asking a busy host.
 	restartMargin = 5 * time.Minute
