@@ -16,7 +16,8 @@ import (
 )
 
 // Examine says what a stopped member's data directory holds, and whether it is whole. It
-// changes nothing. Errors: fleet.Conflict when the member runs, or something else has its
+// changes nothing. What it found before is so while no file was touched since: a recovery
+// looks several times, and clients wait. Errors: fleet.Conflict when the member runs, or something else has its
 // data open; fleet.NotFound when the host does not know it, or its disk or its data is
 // not there; fleet.Blocked when the data is somebody else's.
 func (n *Node) Examine(ctx context.Context, req MemberRequest) (*fleet.DataReport, error) {
@@ -31,6 +32,9 @@ func (n *Node) Examine(ctx context.Context, req MemberRequest) (*fleet.DataRepor
 	}
 	if err := n.checkStopped(ctx, m); err != nil {
 		return nil, err
+	}
+	if last := n.examinedBefore(m); last != nil {
+		return last, nil
 	}
 	files, err := filesIn(m.dataDir(n))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
