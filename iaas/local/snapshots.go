@@ -6,8 +6,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -42,27 +40,17 @@ func (p *Provider) snapshotLock(id string) string       { return p.snapshotDir(i
 func (p *Provider) SnapshotID(token string) string { return idOf(p.snapshotPrefix, "snapshot", token) }
 
 func (p *Provider) readSnapshot(id string) (snapshotRecord, error) {
-	if !checkID(p.snapshotPrefix, id) {
-		return snapshotRecord{}, fleet.Errorf(fleet.NotFound, label("disk snapshot", "", id), "there is none")
-	}
-	return readRecord[snapshotRecord](p.snapshotRecordPath(id), label("disk snapshot", "", id))
+	return readOne[snapshotRecord]("disk snapshot", p.snapshotPrefix, id, p.snapshotRecordPath)
 }
 
 func (p *Provider) writeSnapshot(r snapshotRecord) error {
-	if err := writeJSON(p.snapshotRecordPath(r.ID), r); err != nil {
-		return ioError(r.label(), "its state cannot be written", err)
-	}
-	return nil
+	return writeRecord(p.snapshotRecordPath(r.ID), r)
 }
 
+// allSnapshots gives every snapshot on record, the deleted ones too, oldest first.
 func (p *Provider) allSnapshots() ([]snapshotRecord, error) {
 	all, err := readRecords(filepath.Join(p.root, "snapshots"), p.readSnapshot)
-	slices.SortFunc(all, func(a, b snapshotRecord) int {
-		if c := a.Created.Compare(b.Created); c != 0 {
-			return c
-		}
-		return strings.Compare(a.ID, b.ID)
-	})
+	oldestFirst(all, func(r snapshotRecord) (time.Time, string) { return r.Created, r.ID })
 	return all, err
 }
 

@@ -2,6 +2,7 @@ package local
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -63,6 +64,7 @@ func (r diskRecord) check() (format int, id, state string) { return r.Format, r.
 
 // record is what all kinds have in common.
 type record interface {
+	label() string
 	check() (format int, id, state string)
 }
 
@@ -114,55 +116,53 @@ func checkID(prefix, id string) bool {
 }
 
 func (p *Provider) readHost(id string) (hostRecord, error) {
-	if !checkID(p.hostPrefix, id) {
-		return hostRecord{}, fleet.Errorf(fleet.NotFound, label("host", "", id), "there is none")
-	}
-	return readRecord[hostRecord](p.hostRecordPath(id), label("host", "", id))
+	return readOne[hostRecord]("host", p.hostPrefix, id, p.hostRecordPath)
 }
 
 func (p *Provider) readDisk(id string) (diskRecord, error) {
-	if !checkID(p.diskPrefix, id) {
-		return diskRecord{}, fleet.Errorf(fleet.NotFound, label("disk", "", id), "there is none")
-	}
-	return readRecord[diskRecord](p.diskRecordPath(id), label("disk", "", id))
+	return readOne[diskRecord]("disk", p.diskPrefix, id, p.diskRecordPath)
 }
 
-func (p *Provider) writeHost(r hostRecord) error {
-	if err := writeJSON(p.hostRecordPath(r.ID), r); err != nil {
-		return ioError(r.label(), "its state cannot be written", err)
-	}
-	return nil
-}
+func (p *Provider) writeHost(r hostRecord) error { return writeRecord(p.hostRecordPath(r.ID), r) }
 
-func (p *Provider) writeDisk(r diskRecord) error {
-	if err := writeJSON(p.diskRecordPath(r.ID), r); err != nil {
-		return ioError(r.label(), "its state cannot be written", err)
-	}
-	return nil
-}
+func (p *Provider) writeDisk(r diskRecord) error { return writeRecord(p.diskRecordPath(r.ID), r) }
 
 // allHosts gives every host on record, the ended ones too, oldest first.
 func (p *Provider) allHosts() ([]hostRecord, error) {
 	all, err := readRecords(filepath.Join(p.root, "hosts"), p.readHost)
-	slices.SortFunc(all, func(a, b hostRecord) int {
-		if c := a.Launched.Compare(b.Launched); c != 0 {
-			return c
-		}
-		return strings.Compare(a.ID, b.ID)
-	})
+	oldestFirst(all, func(r hostRecord) (time.Time, string) { return r.Launched, r.ID })
 	return all, err
 }
 
 // allDisks gives every disk on record, the deleted ones too, oldest first.
 func (p *Provider) allDisks() ([]diskRecord, error) {
 	all, err := readRecords(filepath.Join(p.root, "disks"), p.readDisk)
-	slices.SortFunc(all, func(a, b diskRecord) int {
-		if c := a.Created.Compare(b.Created); c != 0 {
-			return c
-		}
-		return strings.Compare(a.ID, b.ID)
-	})
+	oldestFirst(all, func(r diskRecord) (time.Time, string) { return r.Created, r.ID })
 	return all, err
+}
+
+func oldestFirst[T record](all []T, of func(T) (made time.Time, id string)) {
+	slices.SortFunc(all, func(a, b T) int {
+		madeA, idA := of(a)
+		madeB, idB := of(b)
+		return cmp.Or(madeA.Compare(madeB), strings.Compare(idA, idB))
+	})
+}
+
+// readOne reads the record of an ID. What cannot be one of ours does not exist.
+func readOne[T record](kind, prefix, id string, path func(id string) string) (T, error) {
+	if !checkID(prefix, id) {
+		var none T
+		return none, fleet.Errorf(fleet.NotFound, label(kind, "", id), "there is none")
+	}
+	return readRecord[T](path(id), label(kind, "", id))
+}
+
+func writeRecord[T record](path string, r T) error {
+	if err := writeJSON(path, r); err != nil {
+		return ioError(r.label(), "its state cannot be written", err)
+	}
+	return nil
 }
 
 func readRecords[T record](dir string, read func(id string) (T, error)) ([]T, error) {

@@ -45,12 +45,7 @@ func BenchmarkFlotilla(b *testing.B) {
 	s.atOnce(out, 20, 1)
 	s.atOnce(out, 5, 3)
 
-	out.took(time.Since(s.began))
-	fmt.Print(out.String())
-	for name, value := range out.metrics {
-		b.ReportMetric(value, name)
-	}
-	b.ReportMetric(0, "ns/op") // the whole run is not an operation
+	out.print(b, time.Since(s.began))
 }
 
 // firstWrite compares: a cluster of three by Flotilla, and by hand, in turns.

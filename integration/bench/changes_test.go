@@ -252,10 +252,5 @@ func BenchmarkChanges(b *testing.B) {
 		}
 	}
 	c.report(out)
-	out.took(time.Since(s.began))
-	fmt.Print(out.String())
-	for name, value := range out.metrics {
-		b.ReportMetric(value, name)
-	}
-	b.ReportMetric(0, "ns/op")
+	out.print(b, time.Since(s.began))
 }

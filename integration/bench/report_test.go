@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"testing"
 	"text/tabwriter"
 	"time"
 )
@@ -48,7 +49,16 @@ func (r *report) machine() {
 	r.note("%s/%s, %d cores, %s; load before: %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), before)
 }
 
-func (r *report) took(d time.Duration) { r.note("All of it took %s.", d.Round(time.Second)) }
+// print ends the report, and gives its metrics to the benchmark.
+func (r *report) print(b *testing.B, took time.Duration) {
+	b.Helper()
+	r.note("All of it took %s.", took.Round(time.Second))
+	fmt.Print(r.String())
+	for name, value := range r.metrics {
+		b.ReportMetric(value, name)
+	}
+	b.ReportMetric(0, "ns/op") // the whole run is not an operation
+}
 
 func (r *report) String() string {
 	_ = r.table.Flush()

@@ -71,12 +71,7 @@ func BenchmarkBackupAndRestore(b *testing.B) {
 		require.NoError(b, os.RemoveAll(x.dir))
 		x.report(out)
 	}
-	out.took(time.Since(s.began))
-	fmt.Print(out.String())
-	for name, value := range out.metrics {
-		b.ReportMetric(value, name)
-	}
-	b.ReportMetric(0, "ns/op")
+	out.print(b, time.Since(s.began))
 }
 
 // newSaving creates a cluster of three and fills it.

@@ -68,12 +68,7 @@ func BenchmarkTakeover(b *testing.B) {
 	progress("by Flotilla: %s", short(x.flotilla))
 	x.end()
 	x.report(out, megabytes)
-	out.took(time.Since(s.began))
-	fmt.Print(out.String())
-	for name, value := range out.metrics {
-		b.ReportMetric(value, name)
-	}
-	b.ReportMetric(0, "ns/op")
+	out.print(b, time.Since(s.began))
 }
 
 // newTaking creates a cluster of three with a standby, and fills it.
