@@ -46,7 +46,7 @@ func (r *report) note(format string, args ...any) {
 func (r *report) machine() {
 	load, _ := os.ReadFile("/proc/loadavg")
 	before, _, _ := strings.Cut(string(load), " ")
-	r.note("%s/%s, %d cores, %s; load before: %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), before)
+	r.note("%s/%s, %d cores, %s; all disks in %s; load before: %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), os.TempDir(), before)
 }
 
 // print ends the report, and gives its metrics to the benchmark.
