@@ -29,6 +29,10 @@ func (c *costs) ofDisk(ctx context.Context, d fleet.Disk) *fleet.Cost {
 	return c.of(fmt.Sprint(d.Category, d.Size), func() (fleet.Cost, error) { return c.prices.DiskCost(ctx, d) })
 }
 
+func (c *costs) ofDiskSnapshot(ctx context.Context, s fleet.DiskSnapshot) *fleet.Cost {
+	return c.of(fmt.Sprint("snapshot", s.Size, s.Written), func() (fleet.Cost, error) { return c.prices.DiskSnapshotCost(ctx, s) })
+}
+
 // of gives a cost, or nil if it is not known: it is not worth it to fail for. After an
 // answer that is not about the one thing (no right, no answer), nothing more is asked.
 func (c *costs) of(what string, ask func() (fleet.Cost, error)) *fleet.Cost {

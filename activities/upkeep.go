@@ -58,9 +58,13 @@ func (u *Upkeep) inventory(ctx context.Context) (fleet.InventoryReply, error) {
 		})
 	}
 	for _, c := range copies {
+		what := "of " + c.DiskID + ", " + c.Size.Human()
+		if c.Written > 0 {
+			what += ", " + c.Written.Human() + " written"
+		}
 		all = append(all, fleet.Resource{
-			Kind: fleet.DiskSnapshotResource, ID: c.ID, What: "of " + c.DiskID + ", " + c.Size.Human(), State: string(c.State), Created: c.Created,
-			Cluster: c.Tags[fleet.TagCluster], UID: c.Tags[fleet.TagUID], Member: c.Member(),
+			Kind: fleet.DiskSnapshotResource, ID: c.ID, What: what, State: string(c.State), Created: c.Created,
+			Cluster: c.Tags[fleet.TagCluster], UID: c.Tags[fleet.TagUID], Member: c.Member(), Monthly: cost.ofDiskSnapshot(ctx, c),
 		})
 	}
 	slices.SortStableFunc(all, func(a, b fleet.Resource) int { return a.Created.Compare(b.Created) })

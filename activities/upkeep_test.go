@@ -77,6 +77,11 @@ func (p *pricey) DiskCost(_ context.Context, d fleet.Disk) (fleet.Cost, error) {
 	return fleet.Cost{Amount: float64(d.Size / fleet.GiB), Currency: "CNY"}, p.fails
 }
 
+func (p *pricey) DiskSnapshotCost(_ context.Context, s fleet.DiskSnapshot) (fleet.Cost, error) {
+	p.asked = append(p.asked, "snapshot "+s.Written.Human())
+	return fleet.Cost{Amount: float64(s.Written / fleet.GiB), Currency: "CNY", AtMost: true}, p.fails
+}
+
 // What costs the same is asked for once, what is not known costs nothing less, and where
 // prices may not be seen, one refusal is enough.
 func TestCosts(t *testing.T) {
@@ -91,7 +96,13 @@ func TestCosts(t *testing.T) {
 		require.Equal(t, &fleet.Cost{Amount: 300, Currency: "CNY"}, c.ofHost(t.Context(), fleet.Host{Type: "small"}))
 	}
 	require.Equal(t, &fleet.Cost{Amount: 40, Currency: "CNY"}, c.ofDisk(t.Context(), disk("ssd", 40)))
-	require.Equal(t, []string{"disk ssd", "disk odd", "host small", "disk ssd"}, p.asked)
+	for range 2 {
+		for _, written := range []fleet.Bytes{2, 3} {
+			s := fleet.DiskSnapshot{Size: 20 * fleet.GiB, Written: written * fleet.GiB}
+			require.Equal(t, &fleet.Cost{Amount: float64(written), Currency: "CNY", AtMost: true}, c.ofDiskSnapshot(t.Context(), s))
+		}
+	}
+	require.Equal(t, []string{"disk ssd", "disk odd", "host small", "disk ssd", "snapshot 2 GiB", "snapshot 3 GiB"}, p.asked)
 	require.Equal(t, []string{"price of odd: there is none"}, c.notes)
 
 	p = &pricey{fails: fleet.Errorf(fleet.Denied, "price of small", "you may not")}

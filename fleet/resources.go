@@ -120,8 +120,11 @@ type DiskSnapshot struct {
 	DiskID string `json:"diskId"` // what it is a copy of
 	// Size is the disk's when it was taken, and the least of a disk that is made from it.
 	// What it takes to store is less: clouds store only what was written.
-	Size  Bytes             `json:"size"`
-	State DiskSnapshotState `json:"state"`
+	Size Bytes `json:"size"`
+	// Written is what had been written of the disk by then, if the provider tells; else 0.
+	// What is stored for this one alone is less, where the disk has earlier ones.
+	Written Bytes             `json:"written,omitempty"`
+	State   DiskSnapshotState `json:"state"`
 	// Percent is how much of it is stored.
 	Percent int               `json:"percent"`
 	Reason  string            `json:"reason,omitempty"` // why it failed

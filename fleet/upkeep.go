@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -56,10 +57,17 @@ type Resource struct {
 type Cost struct {
 	Amount   float64 `json:"amount"`
 	Currency string  `json:"currency"` // ISO 4217, as USD or CNY
+	// AtMost says that it may be less: what is paid for is no more than was counted.
+	AtMost bool `json:"atMost,omitempty"`
 }
 
-// String gives it as "30.50 USD".
-func (c Cost) String() string { return fmt.Sprintf("%.2f %s", c.Amount, c.Currency) }
+// String gives it as "30.50 USD" or "at most 0.10 USD".
+func (c Cost) String() string {
+	if c.AtMost { // rounded up, but for what is noise of the arithmetic
+		return fmt.Sprintf("at most %.2f %s", math.Ceil(c.Amount*100-1e-9)/100, c.Currency)
+	}
+	return fmt.Sprintf("%.2f %s", c.Amount, c.Currency)
+}
 
 // ResourceKind is what a resource is.
 type ResourceKind string

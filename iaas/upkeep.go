@@ -22,6 +22,9 @@ type Estimator interface {
 	// for it are apart.
 	HostCost(context.Context, fleet.Host) (fleet.Cost, error)
 	DiskCost(context.Context, fleet.Disk) (fleet.Cost, error)
+	// DiskSnapshotCost is at most that of a disk snapshot: it shares with others of its disk
+	// what did not change between them, and that is paid for once.
+	DiskSnapshotCost(context.Context, fleet.DiskSnapshot) (fleet.Cost, error)
 }
 
 // Near is a Provider that is asked at no cost and answers at once, as this machine does.

@@ -20,6 +20,11 @@ const (
 	systemDisk = 40
 )
 
+// snapshotMonth is what a GiB of standard snapshots costs for a month in China (Hangzhou), by
+// the currency of the account's site: DescribePrice has no prices of snapshots, only the page
+// of prices has ("Snapshot billing" works with the one in USD).
+var snapshotMonth = map[string]float64{"CNY": 0.12, "USD": 0.0173}
+
 // HostCost asks for what a pay-as-you-go instance of the type costs with the system disk
 // that hosts are bought with (DescribePrice). A stopped one costs its system disk alone,
 // unless it goes on being charged for.
@@ -57,4 +62,19 @@ func (p *Provider) price(ctx context.Context, what string, in *ecs.DescribePrice
 		return fleet.Cost{}, fleet.Errorf(fleet.NotFound, what, "ECS answered with none")
 	}
 	return fleet.Cost{Amount: hours * price.OriginalPrice, Currency: price.Currency}, nil
+}
+
+// DiskSnapshotCost is at most what a snapshot costs for a month: by the size of its disk. ECS
+// charges for what is stored of it, which it does not tell of one alone. The currency is the
+// one that the price of a disk comes in.
+func (p *Provider) DiskSnapshotCost(ctx context.Context, s fleet.DiskSnapshot) (fleet.Cost, error) {
+	disk, err := p.DiskCost(ctx, fleet.Disk{Category: essd, Size: systemDisk * fleet.GiB})
+	if err != nil {
+		return fleet.Cost{}, err
+	}
+	price, known := snapshotMonth[disk.Currency]
+	if !known {
+		return fleet.Cost{}, fleet.Errorf(fleet.NotFound, "price of disk snapshots", "it is not known here in %s", disk.Currency)
+	}
+	return fleet.Cost{Amount: price * float64(s.Size) / float64(fleet.GiB), Currency: disk.Currency, AtMost: true}, nil
 }

@@ -32,8 +32,11 @@ func TestCosts(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, cost.String(), category)
 	}
+	cost, err := prices.DiskSnapshotCost(t.Context(), fleet.DiskSnapshot{Size: 20 * fleet.GiB})
+	require.NoError(t, err)
+	require.Equal(t, "at most 2.40 CNY", cost.String())
 	keeps := newStand(t, simtest.Bodiless, func(c *aliyun.Config) { c.KeepCharging = true }).Provider.(*aliyun.Provider)
-	cost, err := keeps.HostCost(t.Context(), fleet.Host{Type: "ecs.g8y.xlarge", State: fleet.HostStopped})
+	cost, err = keeps.HostCost(t.Context(), fleet.Host{Type: "ecs.g8y.xlarge", State: fleet.HostStopped})
 	require.NoError(t, err)
 	require.Equal(t, "791.32 CNY", cost.String())
 }
@@ -51,6 +54,8 @@ func TestCostsThatAreNotKnown(t *testing.T) {
 	heal := s.World.Inject(cloudsim.Fault{Kind: cloudsim.Deny, Target: cloudsim.Target{Action: "DescribePrice"}})
 	_, err = prices.DiskCost(t.Context(), fleet.Disk{Category: "cloud_essd", Size: 20 * fleet.GiB})
 	require.True(t, fleet.Is(err, fleet.Denied), "%v", err)
+	_, noPrice := prices.DiskSnapshotCost(t.Context(), fleet.DiskSnapshot{Size: 20 * fleet.GiB})
+	require.True(t, fleet.Is(noPrice, fleet.Denied), "%v", noPrice)
 	checks := examine(t, s)
 	heal()
 	require.Empty(t, simtest.Lacking(checks), "no operation needs prices")
@@ -67,5 +72,15 @@ func TestCostsThatAreNotKnown(t *testing.T) {
 		w.Answers("DescribePrice", answer)
 		_, err := onWire.HostCost(t.Context(), fleet.Host{Type: "ecs.g6.large"})
 		require.True(t, fleet.Is(err, fleet.NotFound), "%s: %v", answer, err)
+	}
+	for currency, want := range map[string]string{"USD": "at most 0.35 USD", "EUR": ""} {
+		w.Answers("DescribePrice", `{"RequestId": "R", "PriceInfo": {"Price": {"OriginalPrice": 1.5, "TradePrice": 1.5, "DiscountPrice": 0, "Currency": "`+currency+`"}}}`)
+		cost, err := onWire.DiskSnapshotCost(t.Context(), fleet.DiskSnapshot{Size: 20 * fleet.GiB})
+		if want == "" {
+			require.True(t, fleet.Is(err, fleet.NotFound), "%v", err)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, want, cost.String())
 	}
 }

@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -25,6 +26,9 @@ const (
 // diskMonth is what a GiB costs for a month in us-east-1, by volume type, without
 // provisioned IOPS and throughput.
 var diskMonth = map[string]float64{"gp3": 0.08, "gp2": 0.10, "io1": 0.125, "io2": 0.125, "st1": 0.045, "sc1": 0.015, "standard": 0.05}
+
+// snapshotMonth is what a GiB that is stored of standard snapshots costs for a month in us-east-1.
+const snapshotMonth = 0.05
 
 // HostCost is about what a host costs for a month; a stopped one costs nothing. Its root
 // disk is not counted: its size is the image's.
@@ -60,4 +64,15 @@ func (p *Provider) DiskCost(ctx context.Context, d fleet.Disk) (fleet.Cost, erro
 		return fleet.Cost{}, fleet.Errorf(fleet.NotFound, what, "the price of the volume type is not known here")
 	}
 	return fleet.Cost{Amount: price * float64(d.Size) / float64(fleet.GiB), Currency: currency}, nil
+}
+
+// DiskSnapshotCost is at most what a snapshot costs for a month: by the blocks that had been
+// written of its volume, or by the volume's size where EC2 does not tell of them. What it
+// stores beside earlier snapshots of the volume, for which alone is charged, EC2 does not say.
+func (p *Provider) DiskSnapshotCost(ctx context.Context, s fleet.DiskSnapshot) (fleet.Cost, error) {
+	if err := ctx.Err(); err != nil {
+		return fleet.Cost{}, translate("cost of "+s.ID, err)
+	}
+	stored := cmp.Or(s.Written, s.Size)
+	return fleet.Cost{Amount: snapshotMonth * float64(stored) / float64(fleet.GiB), Currency: currency, AtMost: true}, nil
 }

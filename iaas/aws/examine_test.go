@@ -137,4 +137,9 @@ func TestCostsAreNearThePriceList(t *testing.T) {
 	require.Equal(t, "1.60 USD", cost.String())
 	_, err = prices.DiskCost(t.Context(), fleet.Disk{Size: 20 * fleet.GiB, Category: "gp9"})
 	require.True(t, fleet.Is(err, fleet.NotFound), "%v", err)
+	for written, want := range map[fleet.Bytes]string{0: "at most 1.00 USD", 2 * fleet.GiB: "at most 0.10 USD", fleet.MiB: "at most 0.01 USD"} {
+		cost, err = prices.DiskSnapshotCost(t.Context(), fleet.DiskSnapshot{Size: 20 * fleet.GiB, Written: written})
+		require.NoError(t, err)
+		require.Equal(t, want, cost.String())
+	}
 }

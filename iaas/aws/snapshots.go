@@ -130,7 +130,7 @@ func (p *Provider) DeleteDiskSnapshot(ctx context.Context, id string) error {
 func snapshotOf(s types.Snapshot) fleet.DiskSnapshot {
 	seen := fleet.DiskSnapshot{
 		ID: aws.ToString(s.SnapshotId), DiskID: aws.ToString(s.VolumeId), Size: fleet.Bytes(aws.ToInt32(s.VolumeSize)) * fleet.GiB,
-		State: fleet.DiskSnapshotUnknown, Created: aws.ToTime(s.StartTime), Reason: aws.ToString(s.StateMessage),
+		State: fleet.DiskSnapshotUnknown, Created: aws.ToTime(s.StartTime), Reason: aws.ToString(s.StateMessage), Written: fleet.Bytes(aws.ToInt64(s.FullSnapshotSizeInBytes)),
 	}
 	seen.Tags, seen.Name = unlisted(s.Tags)
 	seen.Percent, _ = strconv.Atoi(strings.TrimSuffix(aws.ToString(s.Progress), "%")) // empty at first

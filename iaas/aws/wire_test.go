@@ -51,7 +51,7 @@ func volumes(state, attachment string) string {
 func snapshots(state, progress string) string {
 	return `<DescribeSnapshotsResponse xmlns="` + ec2 + `"><requestId>59dbff89-35bd-4eac-99ed-be587EXAMPLE</requestId><snapshotSet><item>
 <snapshotId>snap-1234567890abcdef0</snapshotId><volumeId>vol-1234567890abcdef0</volumeId><status>` + state + `</status>
-<startTime>2026-05-08T18:00:00.000Z</startTime><progress>` + progress + `</progress><ownerId>111122223333</ownerId><volumeSize>80</volumeSize>
+<startTime>2026-05-08T18:00:00.000Z</startTime><progress>` + progress + `</progress><ownerId>111122223333</ownerId><volumeSize>80</volumeSize><fullSnapshotSizeInBytes>2099249152</fullSnapshotSizeInBytes>
 <description>Daily Backup</description><encrypted>true</encrypted><storageTier>standard</storageTier>
 <tagSet><item><key>Name</key><value>m1</value></item><item><key>flotilla:token</key><value>t9</value></item></tagSet></item></snapshotSet></DescribeSnapshotsResponse>`
 }
@@ -106,7 +106,7 @@ func TestSnapshotAnswers(t *testing.T) {
 			percent = 100
 		}
 		require.Equal(t, fleet.DiskSnapshot{
-			ID: "snap-1234567890abcdef0", Name: "m1", DiskID: "vol-1234567890abcdef0", Size: 80 * fleet.GiB, State: want, Percent: percent,
+			ID: "snap-1234567890abcdef0", Name: "m1", DiskID: "vol-1234567890abcdef0", Size: 80 * fleet.GiB, Written: 2099249152, State: want, Percent: percent,
 			Created: time.Date(2026, 5, 8, 18, 0, 0, 0, time.UTC), Tags: map[string]string{fleet.TagToken: "t9"},
 		}, s, state)
 	}

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
 // copyTree copies a directory with its files and links, so that the copy is there whole
@@ -84,4 +86,17 @@ func copyFile(from, to string, mode fs.FileMode) error {
 		err = closed
 	}
 	return err
+}
+
+// written is how much the files of a directory hold, as far as it can be seen.
+func written(dir string) (size fleet.Bytes) {
+	_ = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			if info, err := entry.Info(); err == nil {
+				size += fleet.Bytes(info.Size())
+			}
+		}
+		return nil
+	})
+	return size
 }

@@ -108,7 +108,7 @@ func (p *Provider) SnapshotDisk(ctx context.Context, req iaas.SnapshotDiskReques
 	if err := p.copyDisk(ctx, d, p.snapshotData(id)); err != nil {
 		return fleet.DiskSnapshot{}, ioError(r.label(), "disk "+d.ID+" cannot be copied", err)
 	}
-	r.State, r.Percent = fleet.DiskSnapshotCompleted, 100
+	r.State, r.Percent, r.Written = fleet.DiskSnapshotCompleted, 100, written(p.snapshotData(id))
 	return r.DiskSnapshot, p.writeSnapshot(r)
 }
 

@@ -91,6 +91,7 @@ func TestSnapshotIsCutShort(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(p.snapshotData(s.ID), "wal"))
 	require.NoError(t, err)
 	require.Equal(t, "votes", string(data))
+	require.EqualValues(t, len("votes"), s.Written)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -313,6 +313,10 @@ func (priced) DiskCost(context.Context, fleet.Disk) (fleet.Cost, error) {
 	return fleet.Cost{Amount: 2, Currency: "CNY"}, nil
 }
 
+func (priced) DiskSnapshotCost(context.Context, fleet.DiskSnapshot) (fleet.Cost, error) {
+	return fleet.Cost{Amount: 3, Currency: "CNY"}, nil
+}
+
 // Prices are asked for at the pace, where there are any.
 func TestPricesAreAskedForAtThePace(t *testing.T) {
 	limits := Limits{Start: 1000, Floor: 1, Ceiling: 1000, Burst: 100, MaxWaiting: 10}
@@ -325,8 +329,10 @@ func TestPricesAreAskedForAtThePace(t *testing.T) {
 	require.NoError(t, err)
 	disk, err := prices.DiskCost(t.Context(), fleet.Disk{})
 	require.NoError(t, err)
-	require.Equal(t, [2]float64{1, 2}, [2]float64{host.Amount, disk.Amount})
-	require.EqualValues(t, 2, p.Stats(Read).Calls)
+	snapshot, err := prices.DiskSnapshotCost(t.Context(), fleet.DiskSnapshot{})
+	require.NoError(t, err)
+	require.Equal(t, [3]float64{1, 2, 3}, [3]float64{host.Amount, disk.Amount, snapshot.Amount})
+	require.EqualValues(t, 3, p.Stats(Read).Calls)
 	behind, ok := iaas.As[priced](p)
 	require.True(t, ok, "what else it can do is found")
 	require.NotNil(t, behind.cloud)

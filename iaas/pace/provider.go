@@ -56,6 +56,11 @@ func (e estimator) DiskCost(ctx context.Context, d fleet.Disk) (fleet.Cost, erro
 	return call(ctx, e.pace, Read, func() (fleet.Cost, error) { return e.prices.DiskCost(ctx, d) })
 }
 
+// DiskSnapshotCost says what a disk snapshot costs.
+func (e estimator) DiskSnapshotCost(ctx context.Context, s fleet.DiskSnapshot) (fleet.Cost, error) {
+	return call(ctx, e.pace, Read, func() (fleet.Cost, error) { return e.prices.DiskSnapshotCost(ctx, s) })
+}
+
 // Stats says what a class of calls has come to.
 func (p *Provider) Stats(class Class) Stats { return p.limiters[class].stats() }
 

@@ -3,6 +3,7 @@ package clouds
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,18 +18,18 @@ import (
 // removed from beside a cluster that runs.
 func TestDoctorAndSweep(t *testing.T) {
 	abreast(t)
-	onAWS(t, setup{}).upkeep("TerminateInstances", " 30.73 USD ")
+	onAWS(t, setup{}).upkeep("TerminateInstances", " 30.73 USD ", " at most 0.01 USD ")
 }
 
 // TestDoctorAndSweepOnAlibabaCloud is the same, by the other SDK.
 func TestDoctorAndSweepOnAlibabaCloud(t *testing.T) {
 	abreast(t)
-	onAliyun(t, setup{}).upkeep("DeleteInstance", " 426.32 CNY ")
+	onAliyun(t, setup{}).upkeep("DeleteInstance", " 426.32 CNY ", " at most 2.40 CNY ")
 }
 
 // upkeep takes the right to end hosts away, by its action, for a while. A stray host is
-// said to cost so much.
-func (s *stand) upkeep(end, cost string) {
+// said to cost so much, and so is a copy of its disk of 20 GiB, which holds a line.
+func (s *stand) upkeep(end, cost, copyCost string) {
 	t := s.t
 	t.Helper()
 	s.spec.Voters = 1
@@ -54,6 +55,7 @@ func (s *stand) upkeep(end, cost string) {
 		require.Contains(t, list.Out, id)
 	}
 	require.Contains(t, list.Out, cost, "a host of this type for a month")
+	require.Contains(t, list.Out, copyCost)
 	if s.spec.Provider == "aliyun" {
 		heal = s.world.Inject(cloudsim.Fault{Kind: cloudsim.Deny, Target: cloudsim.Target{Action: "DescribePrice"}})
 		list = s.sweep()
@@ -92,13 +94,32 @@ func (s *stand) stray(cluster, uid string) []string {
 		}
 		return err
 	})
+	s.write(h.ID, d.ID)
 	c, err := s.Cloud.SnapshotDisk(s.t.Context(), iaas.SnapshotDiskRequest{Token: uid + "-copy", Name: cluster + "-1", DiskID: d.ID, Tags: tags})
 	require.NoError(s.t, err)
-	harness.Eventually(s.t, "the copy is listed", func(ctx context.Context) error {
-		_, err := s.Cloud.DiskSnapshot(ctx, c.ID)
+	harness.Eventually(s.t, "the copy is completed", func(ctx context.Context) error {
+		now, err := s.Cloud.DiskSnapshot(ctx, c.ID)
+		if err == nil && now.State != fleet.DiskSnapshotCompleted {
+			err = errors.New("it is " + string(now.State))
+		}
 		return err
 	})
 	return []string{h.ID, d.ID, c.ID}
+}
+
+// write has a host write a line on its disk.
+func (s *stand) write(host, disk string) {
+	s.t.Helper()
+	harness.Eventually(s.t, "a line is written on the disk", func(ctx context.Context) error {
+		c, err := s.Cloud.RunCommand(ctx, iaas.CommandRequest{HostID: host, Token: disk, Script: "echo line >$FLOTILLA_NODE_ROOT/disks/" + disk + "/file"})
+		if err == nil {
+			c, err = s.Cloud.Command(ctx, host, c.ID)
+		}
+		if err == nil && c.State != iaas.CommandSucceeded {
+			err = fmt.Errorf("it %s: %s", c.State, c.Stderr)
+		}
+		return err
+	})
 }
 
 // alive says how many instances, disks and copies of disks there are.

@@ -20,6 +20,7 @@ type Snapshot struct {
 	Description string
 	DiskID      string
 	Size        fleet.Bytes // of the disk
+	Written     fleet.Bytes // of the disk, as the machine has it; 0 if nothing is run
 	Encrypted   bool
 	Key         string
 	State       fleet.DiskSnapshotState
@@ -108,15 +109,17 @@ func (w *World) buySnapshot(d Disk, req CreateSnapshotRequest) *snapshot {
 		id = w.machine.SnapshotID(seed)
 	}
 	s := &snapshot{}
-	state := fleet.DiskSnapshotPending
+	state, written := fleet.DiskSnapshotPending, fleet.Bytes(0)
 	if w.machine != nil {
-		if _, err := w.machine.SnapshotDisk(w.ctx, iaas.SnapshotDiskRequest{Token: seed, Name: req.Name, DiskID: d.ID}); err != nil {
+		copied, err := w.machine.SnapshotDisk(w.ctx, iaas.SnapshotDiskRequest{Token: seed, Name: req.Name, DiskID: d.ID})
+		if err != nil {
 			w.log.Warn("a disk could not be copied", zap.String("disk", d.ID), zap.Error(err))
 			state = fleet.DiskSnapshotFailed
 		}
+		written = copied.Written
 	}
 	s.set(Snapshot{
-		ID: id, Name: req.Name, Description: req.Description, DiskID: d.ID, Size: d.Size, Encrypted: d.Encrypted, Key: d.Key, State: state,
+		ID: id, Name: req.Name, Description: req.Description, DiskID: d.ID, Size: d.Size, Written: written, Encrypted: d.Encrypted, Key: d.Key, State: state,
 		Tags: maps.Clone(req.Tags), Created: time.Now().UTC(), Sequence: w.sequence,
 	}, w.lag())
 	w.snapshots[id] = s

@@ -36,8 +36,9 @@ func (a *app) sweepCommand() *cobra.Command {
 		Use: "sweep", Short: "List hosts, disks and snapshots that belong to no cluster, and remove them", Args: noArguments,
 		Long: `List the hosts, disks and disk snapshots of a region that carry the fleet's tags and belong to no
 cluster, with their age and about what they cost in a month, at list prices in the
-currency that the cloud tells them in; with --remove, end them after a confirmation. A
-cost that is not known is said to be unknown, and a line says why.
+currency that the cloud tells them in; with --remove, end them after a confirmation. What is
+stored of a snapshot, for which clouds charge, they do not tell: it costs "at most" so much.
+A cost that is not known is said to be unknown, and a line says why.
 
 A host, disk or snapshot belongs to no cluster if the cluster that it names is gone, or another
 one has its name now. One whose cluster is not known at all is listed too; it is removed
@@ -129,12 +130,13 @@ func straysText(s swept, clock terminal.Clock) string {
 		return ""
 	}
 	rows := make([][]string, len(s.Resources))
-	sums, unknown := map[string]float64{}, 0
+	sums, atMost, unknown := map[string]float64{}, false, 0
 	for i, r := range s.Resources {
 		cost := "unknown"
 		if r.Monthly != nil {
 			cost = r.Monthly.String()
 			sums[r.Monthly.Currency] += r.Monthly.Amount
+			atMost = atMost || r.Monthly.AtMost
 		} else {
 			unknown++
 		}
@@ -145,11 +147,11 @@ func straysText(s swept, clock terminal.Clock) string {
 		rows[i] = []string{string(r.Kind), r.ID, r.Zone, r.What, r.State, r.Member, clock.Age(r.Created), cost, why}
 	}
 	text := terminal.Table([]string{"KIND", "ID", "ZONE", "WHAT", "STATE", "MEMBER", "AGE", "A MONTH", "WHY"}, rows)
-	return text + sumText(sums, unknown)
+	return text + sumText(sums, atMost, unknown)
 }
 
 // sumText says what all of it costs, by currency, and of how many that is not known.
-func sumText(sums map[string]float64, unknown int) string {
+func sumText(sums map[string]float64, atMost bool, unknown int) string {
 	var all []string
 	for _, currency := range slices.Sorted(maps.Keys(sums)) {
 		all = append(all, fleet.Cost{Amount: sums[currency], Currency: currency}.String())
@@ -157,7 +159,11 @@ func sumText(sums map[string]float64, unknown int) string {
 	if len(all) == 0 {
 		return ""
 	}
-	text := "Together about " + strings.Join(all, " and ") + " a month, at list prices"
+	text := "Together about "
+	if atMost {
+		text = "Together at most about "
+	}
+	text += strings.Join(all, " and ") + " a month, at list prices"
 	if unknown > 0 {
 		text += fmt.Sprintf(", and %d of unknown cost", unknown)
 	}

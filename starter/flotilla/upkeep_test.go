@@ -42,6 +42,7 @@ func strays() starter.Strays {
 	return starter.Strays{Belonging: 6, Resources: []starter.Stray{
 		{Resource: stray(fleet.HostResource, "i-1", "orders-1", 49*time.Hour, usd(30.5)), Why: "cluster orders is gone"},
 		{Resource: stray(fleet.DiskResource, "vol-1", "orders-1", 49*time.Hour, usd(1.6)), Why: "cluster orders is gone"},
+		{Resource: stray(fleet.DiskSnapshotResource, "snap-1", "orders-1", 49*time.Hour, &fleet.Cost{Amount: 0.1, Currency: "USD", AtMost: true}), Why: "cluster orders is gone"},
 		{Resource: stray(fleet.HostResource, "i-2", "users-1", 2*time.Hour, nil), Why: "no cluster users is known", Unknown: true},
 	}}
 }
@@ -64,13 +65,13 @@ func TestSweep(t *testing.T) {
 
 	got = sweep(f, true, "us-east-1\n", "--remove")
 	assert.Equal(t, exitDone, got.code, got.err)
-	assert.Len(t, f.swept, 2, "what names a cluster that is not known stays")
+	assert.Len(t, f.swept, 3, "what names a cluster that is not known stays")
 	f.swept = nil
 	got = sweep(f, false, "", "--remove", "--yes", "--unknown")
 	assert.Equal(t, exitDone, got.code, got.err)
-	assert.Len(t, f.swept, 3)
+	assert.Len(t, f.swept, 4)
 
-	f = &fake{strays: starter.Strays{Resources: strays().Resources[2:]}}
+	f = &fake{strays: starter.Strays{Resources: strays().Resources[3:]}}
 	got = sweep(f, false, "", "--remove", "--yes")
 	assert.Equal(t, exitDone, got.code, got.err)
 	assert.Empty(t, f.swept)

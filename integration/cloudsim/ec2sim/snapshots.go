@@ -16,6 +16,7 @@ type snapshotXML struct {
 	Progress    string   `xml:"progress"`
 	Owner       string   `xml:"ownerId"`
 	Size        int      `xml:"volumeSize"`
+	Full        int64    `xml:"fullSnapshotSizeInBytes,omitempty"`
 	Description string   `xml:"description"`
 	Encrypted   bool     `xml:"encrypted"`
 	Key         string   `xml:"kmsKeyId,omitempty"`
@@ -43,6 +44,9 @@ func snapshotAs(s cloudsim.Snapshot) snapshotXML {
 		Encrypted: s.Encrypted, Key: s.Key, Tier: "standard", Tags: tagsOf(s.Tags),
 	}
 	x.Status, x.Progress = snapshotStatus(s.State)
+	if s.State == fleet.DiskSnapshotCompleted {
+		x.Full = int64(s.Written)
+	}
 	return x
 }
 

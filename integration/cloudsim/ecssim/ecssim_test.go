@@ -220,6 +220,7 @@ func TestDescribePriceRefused(t *testing.T) {
 		{400, "InvalidPriceUnit.ValueNotSupported", func(r *ecs.DescribePriceRequest) { r.PriceUnit = "Decade" }},
 		{400, "InvalidPeriod", func(r *ecs.DescribePriceRequest) { r.Period = "2" }},
 		{400, "InvalidResourceType.ValueNotSupported", func(r *ecs.DescribePriceRequest) { r.ResourceType = "x" }},
+		{400, "InvalidResourceType.ValueNotSupported", func(r *ecs.DescribePriceRequest) { r.ResourceType = "snapshot" }},
 		{404, "InvalidDiskCategory.Missing", func(r *ecs.DescribePriceRequest) { r.ResourceType, r.DataDisk1Size = "disk", "20" }},
 		{400, "InvalidDataDiskCategory.ValueNotSupported", func(r *ecs.DescribePriceRequest) {
 			r.ResourceType, r.DataDisk1Category, r.DataDisk1Size = "disk", "x", "20"
@@ -251,7 +252,7 @@ func TestDescribePriceRefused(t *testing.T) {
 	require.Equal(t, "CNY", out.PriceInfo.Price.Currency)
 	require.InDelta(t, 0.55, out.PriceInfo.Price.OriginalPrice, 1e-9, "with cloud_efficiency, which is the default")
 	require.InDelta(t, 0.495, out.PriceInfo.Price.TradePrice, 1e-9)
-	require.Len(t, w.Calls(), 15)
+	require.Len(t, w.Calls(), 16)
 }
 
 // Which parameters go together is said on the page of DescribeAvailableResource.
