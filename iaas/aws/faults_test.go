@@ -39,6 +39,39 @@ func TestLostAnswers(t *testing.T) {
 	}, map[string]int{"RunInstances": 4, "CreateVolume": 4, "SendCommand": 4}, func(t *testing.T) simtest.Stand { return newStand(t, simtest.World) })
 }
 
+// EC2 takes one snapshot of a volume every 15 seconds. Whoever asks again sooner, with the
+// same token, gets the one that was taken, also if another worker died over it and nobody
+// sees it yet; with another token, it is told when to ask again.
+func TestSnapshotsOfOneVolume(t *testing.T) {
+	t.Parallel()
+	cfg := ec2sim.Region(region)
+	cfg.Delays.Lag = 3 * time.Second
+	w := simtest.Bodiless(t, cfg.Config)
+	endpoint := serve(t, w, cfg)
+	s := simtest.Stand{Provider: open(t, config(endpoint, cfg)), T: t, World: w}
+	d, err := s.CreateDisk(t.Context(), iaas.CreateDiskRequest{Token: "disk", Name: "m1", Zone: region + "a", Size: 20 * fleet.GiB, Category: "gp3"})
+	require.NoError(t, err)
+	req := iaas.SnapshotDiskRequest{Token: "one", Name: "m1", DiskID: d.ID, Tags: iaas.Tags{fleet.TagCluster: "c"}}
+	var one fleet.DiskSnapshot
+	s.Insist("snapshot", func(ctx context.Context) (err error) { one, err = s.SnapshotDisk(ctx, req); return err })
+
+	again, err := open(t, config(endpoint, cfg)).SnapshotDisk(t.Context(), req)
+	require.NoError(t, err)
+	require.Equal(t, one.ID, again.ID)
+
+	req.Token = "two"
+	_, err = s.SnapshotDisk(t.Context(), req)
+	require.Equal(t, fleet.Conflict, fleet.KindOf(err), "%v", err)
+	require.ErrorContains(t, err, "wait 15 seconds between two snapshots of a volume")
+	var e *fleet.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, 5*time.Second, e.RetryAfter, "what is left after it was looked for")
+	require.Equal(t, 1, w.SnapshotsBought())
+	s.Insist("another one", func(ctx context.Context) (err error) { again, err = s.SnapshotDisk(ctx, req); return err })
+	require.NotEqual(t, one.ID, again.ID)
+	require.Equal(t, 2, w.SnapshotsBought())
+}
+
 // EC2 takes the size and the type of a volume in one. A volume is optimized for longer than
 // the SDK waits before it asks again.
 func TestRetypesOnce(t *testing.T) {

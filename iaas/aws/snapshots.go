@@ -2,9 +2,11 @@ package aws
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -15,11 +17,16 @@ import (
 	"github.com/flotilla-etcd/flotilla/iaas/cloud"
 )
 
+// snapshotEvery is the least time between two snapshots of a volume ("Error codes for the
+// Amazon EC2 API": SnapshotCreationPerVolumeRateExceeded).
+const snapshotEvery = 15 * time.Second
+
 // SnapshotDisk creates a snapshot of a volume. CreateSnapshot takes no client token, so that
 // the tag of the token is looked for first, and the SDK does not ask again by itself. An
-// answer that was lost is looked for as long as looks may lag. What is left: a worker that
-// dies within seconds of the call, and another one that asks before the snapshot is seen,
-// make two, which carry the same tags.
+// answer that was lost is looked for as long as looks may lag; so is the snapshot of a worker
+// that died before it had one, since EC2 takes no second one of a volume so soon. One that was
+// taken with another token is not taken for this one: the disk may have changed since. Then
+// the error asks to wait until EC2 takes the next one.
 func (p *Provider) SnapshotDisk(ctx context.Context, req iaas.SnapshotDiskRequest) (fleet.DiskSnapshot, error) {
 	resource := "snapshot of disk " + req.DiskID
 	if err := cloud.CheckToken(resource, req.Token); err != nil {
@@ -27,20 +34,14 @@ func (p *Provider) SnapshotDisk(ctx context.Context, req iaas.SnapshotDiskReques
 	}
 	entry, unlock := p.copied.hold("", req.Token)
 	defer unlock()
-	found, err := p.snapshotBy(ctx, req.Token)
+	found, err := p.snapshotBy(ctx, resource, req)
 	if err == nil && found == nil && entry.asked {
-		_, err = cloud.Await(ctx, seenWithin, func(ctx context.Context) (bool, error) {
-			found, err = p.snapshotBy(ctx, req.Token)
-			return found != nil, err
-		})
+		found, err = p.awaitSnapshot(ctx, resource, req)
 	}
-	switch {
-	case err != nil:
-		return fleet.DiskSnapshot{}, translate(resource, err)
-	case found != nil && (found.DiskID != req.DiskID || !cloud.Matches(found.Tags, req.Tags)):
-		return fleet.DiskSnapshot{}, fleet.Errorf(fleet.Invalid, resource, "its token was used for %s of disk %s", found.ID, found.DiskID).
-			WithRemedy("use a new token for each thing that is bought")
-	case found != nil:
+	if err != nil {
+		return fleet.DiskSnapshot{}, err
+	}
+	if found != nil {
 		return *found, nil
 	}
 	call, cancel := bounded(ctx)
@@ -50,6 +51,10 @@ func (p *Provider) SnapshotDisk(ctx context.Context, req iaas.SnapshotDiskReques
 		VolumeId: aws.String(req.DiskID), Description: aws.String("Flotilla: " + req.Name),
 		TagSpecifications: bought(types.ResourceTypeSnapshot, req.Name, req.Token, req.Tags),
 	}, func(o *ec2.Options) { o.Retryer = aws.NopRetryer{} })
+	if is(err, "SnapshotCreationPerVolumeRateExceeded") {
+		entry.asked = false
+		return p.justTaken(ctx, resource, req, err)
+	}
 	if err != nil {
 		err = translate(resource, err)
 		entry.asked = fleet.Is(err, fleet.Unavailable) // any other answer says that it was not done
@@ -61,14 +66,44 @@ func (p *Provider) SnapshotDisk(ctx context.Context, req iaas.SnapshotDiskReques
 	}), nil
 }
 
-// snapshotBy gives the snapshot that a token bought, the first if there are several; nil if
-// none is seen.
-func (p *Provider) snapshotBy(ctx context.Context, token string) (*fleet.DiskSnapshot, error) {
-	all, err := p.ListDiskSnapshots(ctx, iaas.Tags{fleet.TagToken: token})
-	if err != nil || len(all) == 0 {
-		return nil, err
+// justTaken gives the snapshot that EC2 refuses another one for, if its token is this one's.
+func (p *Provider) justTaken(ctx context.Context, resource string, req iaas.SnapshotDiskRequest, refused error) (fleet.DiskSnapshot, error) {
+	found, err := p.awaitSnapshot(ctx, resource, req)
+	if err != nil {
+		return fleet.DiskSnapshot{}, err
 	}
-	return &all[0], nil
+	if found != nil {
+		return *found, nil
+	}
+	var e *fleet.Error
+	if err = translate(resource, refused); errors.As(err, &e) {
+		e.RetryAfter = snapshotEvery - seenWithin
+	}
+	return fleet.DiskSnapshot{}, err
+}
+
+// snapshotBy gives the snapshot that a token bought, the first if there are several; nil if
+// none is seen. It is fleet.Invalid if the token was used for another request.
+func (p *Provider) snapshotBy(ctx context.Context, resource string, req iaas.SnapshotDiskRequest) (*fleet.DiskSnapshot, error) {
+	all, err := p.ListDiskSnapshots(ctx, iaas.Tags{fleet.TagToken: req.Token})
+	if err != nil || len(all) == 0 {
+		return nil, translate(resource, err)
+	}
+	found := all[0]
+	if found.DiskID != req.DiskID || !cloud.Matches(found.Tags, req.Tags) {
+		return nil, fleet.Errorf(fleet.Invalid, resource, "its token was used for %s of disk %s", found.ID, found.DiskID).
+			WithRemedy("use a new token for each thing that is bought")
+	}
+	return &found, nil
+}
+
+// awaitSnapshot is snapshotBy for as long as looks may lag.
+func (p *Provider) awaitSnapshot(ctx context.Context, resource string, req iaas.SnapshotDiskRequest) (found *fleet.DiskSnapshot, err error) {
+	_, err = cloud.Await(ctx, seenWithin, func(ctx context.Context) (bool, error) {
+		found, err = p.snapshotBy(ctx, resource, req)
+		return found != nil, err
+	})
+	return found, translate(resource, err)
 }
 
 // DiskSnapshot gives one disk snapshot.

@@ -108,6 +108,8 @@ type Limits struct {
 	// Snapshots is a quota of the region, and SnapshotsOfDisk one of each disk, of which
 	// PendingOfDisk may be pending at a time; 0: none.
 	Snapshots, SnapshotsOfDisk, PendingOfDisk int
+	// SnapshotEvery is the least time between two snapshots of a disk.
+	SnapshotEvery time.Duration
 	// Modifications of a disk are at most so many Within a time; 0: any number.
 	Modifications int
 	Within        time.Duration

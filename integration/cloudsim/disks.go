@@ -74,6 +74,7 @@ type disk struct {
 	seed     string
 	change   int // counts what it was told
 	modified []time.Time
+	copied   time.Time // when its last snapshot was taken
 	busy     sync.Mutex
 }
 

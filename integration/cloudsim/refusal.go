@@ -41,6 +41,7 @@ const (
 	SnapshotState Code = "snapshot not completed"
 	SnapshotUsed  Code = "snapshot that disks were made from"
 	Snapshotting  Code = "snapshots of the disk under way"
+	SnapshotSoon  Code = "snapshot of the disk was just taken"
 	TooSmall      Code = "smaller than its snapshot"
 	TooManyMods   Code = "modified too often"
 	IdleChange    Code = "is so already"

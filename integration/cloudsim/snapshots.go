@@ -58,16 +58,18 @@ func (w *World) CreateSnapshot(req CreateSnapshotRequest) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	if err := w.checkSnapshot(d.now); err != nil {
+	if err := w.checkSnapshot(d); err != nil {
 		return Snapshot{}, err
 	}
+	d.copied = time.Now()
 	s := w.buySnapshot(d.now, req)
 	w.remember("snapshot", req.Token, req.Fingerprint, []string{s.now.ID})
 	return s.now, nil
 }
 
 // checkSnapshot refuses a snapshot of a disk. w.mu is held.
-func (w *World) checkSnapshot(d Disk) error {
+func (w *World) checkSnapshot(of *disk) error {
+	d := of.now
 	switch d.State {
 	case fleet.DiskAvailable, fleet.DiskInUse, fleet.DiskAttaching, fleet.DiskDetaching:
 	default:
@@ -87,6 +89,8 @@ func (w *World) checkSnapshot(d Disk) error {
 		}
 	}
 	switch limits := w.cfg.Limits; {
+	case time.Since(of.copied) < limits.SnapshotEvery:
+		return refuse(SnapshotSoon, d.ID, "the last one was taken %s ago", time.Since(of.copied).Round(time.Millisecond))
 	case limits.PendingOfDisk > 0 && pending >= limits.PendingOfDisk:
 		return refuse(Snapshotting, d.ID, "%d snapshots of it are pending", pending)
 	case limits.Snapshots > 0 && all >= limits.Snapshots:

@@ -67,7 +67,7 @@ func Region(name string) Config {
 		Limits: cloudsim.Limits{
 			UserData: 16 << 10, Script: 64 << 10, Stdout: 24000, Stderr: 8000, TokenChars: 64,
 			Modifications: 4, Within: 24 * time.Hour, VCPUs: 1152, Storage: 50 * fleet.TiB,
-			Snapshots: 100_000, PendingOfDisk: 5,
+			Snapshots: 100_000, PendingOfDisk: 5, SnapshotEvery: 15 * time.Second,
 		},
 		Delays: cloudsim.Quick(),
 		Names:  cloudsim.Names{Instance: "i-0", Disk: "vol-0", Snapshot: "snap-0", Command: commandID},

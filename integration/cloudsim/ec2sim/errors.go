@@ -30,6 +30,9 @@ func faultOf(action string, r *cloudsim.Refusal) *fault {
 		e.code, e.message = "IncorrectState", "Snapshot is in invalid state - pending"
 	case cloudsim.Snapshotting:
 		e.code, e.message = "ConcurrentSnapshotLimitExceeded", "Maximum allowed in-progress snapshots for a single volume exceeded."
+	case cloudsim.SnapshotSoon:
+		e.code = "SnapshotCreationPerVolumeRateExceeded"
+		e.message = "The maximum per volume CreateSnapshot request rate has been exceeded. Use an increasing or variable sleep interval between requests."
 	case cloudsim.TooSmall:
 		e.code = "InvalidParameterValue"
 	case cloudsim.NoZone:

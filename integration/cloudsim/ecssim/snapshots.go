@@ -50,8 +50,19 @@ func (f *Face) createSnapshot(q *query) (map[string]any, error) {
 	if len(disks) == 1 && disks[0].Attached.IsZero() {
 		return nil, faultf(http.StatusForbidden, "IncorrectDiskStatus.NeverAttached", "The specified disk has never been attached to any instance.")
 	}
+	if len(disks) == 1 && f.between(disks[0].InstanceID) {
+		return nil, &cloudsim.Refusal{Code: cloudsim.InstanceState, Resource: disks[0].InstanceID}
+	}
 	s, err := f.world.CreateSnapshot(req)
 	return map[string]any{"SnapshotId": s.ID}, err
+}
+
+// between says that there is such an instance, which neither runs nor is stopped.
+func (f *Face) between(instance string) bool {
+	found, _ := f.world.Instances(nil, func(i cloudsim.Instance) bool {
+		return i.ID == instance && i.State != fleet.HostRunning && i.State != fleet.HostStopped
+	})
+	return len(found) > 0
 }
 
 // describeSnapshots lists those that exist: an ID that does not is passed over.
