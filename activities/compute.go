@@ -20,6 +20,28 @@ const settling = 2 * time.Minute
 // answered by several servers of a cloud's that lag behind one another by seconds.
 const flicker = 10 * time.Second
 
+// lookout tells what was bought and is not seen yet from what is gone.
+type lookout struct{ began, asked, seen time.Time }
+
+// lookOut begins to look for a thing: one that has an ID was seen by who planned for it.
+func lookOut(id string) lookout {
+	l := lookout{began: time.Now(), asked: time.Now()}
+	if id != "" {
+		l.seen = l.began
+	}
+	return l
+}
+
+// unseen says what follows from "not found": that it is gone, or that its token is to be
+// used again, because where what has ended is shown to nobody, only who bought it is told.
+func (l lookout) unseen() (gone, ask bool) {
+	if !l.seen.IsZero() {
+		return time.Since(l.seen) >= flicker, false
+	}
+	gone = time.Since(l.began) >= settling
+	return gone, !gone && time.Since(l.asked) >= flicker
+}
+
 func (c *Compute) tags(op fleet.Operation, step fleet.Step) iaas.Tags {
 	return iaas.Tags{
 		fleet.TagCluster: op.Cluster, fleet.TagUID: op.UID, fleet.TagMember: step.Member, fleet.TagToken: step.Token,
@@ -41,11 +63,7 @@ func sizeOf(op fleet.Operation, step fleet.Step) fleet.Bytes {
 // another with another token.
 func (c *Compute) LaunchHost(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
 	lost := func(id, how string) error { return fleet.Errorf(fleet.Lost, "host "+r.Step.Member, "%s %s", id, how) }
-	id, began := r.Step.HostID, time.Now()
-	asked, seen := began, time.Time{}
-	if id != "" {
-		seen = began // by who planned for it
-	}
+	id, look := r.Step.HostID, lookOut(r.Step.HostID)
 	buy := func(ctx context.Context) error {
 		host, err := c.Provider.LaunchHost(ctx, iaas.LaunchHostRequest{
 			Token: r.Step.Token, Name: r.Step.Member, Zone: r.Step.Zone,
@@ -54,12 +72,12 @@ func (c *Compute) LaunchHost(ctx context.Context, r fleet.StepRequest) (fleet.St
 		if err != nil {
 			return err
 		}
-		if id, asked = host.ID, time.Now(); host.State == fleet.HostTerminated {
+		if id, look.asked = host.ID, time.Now(); host.State == fleet.HostTerminated {
 			return lost(id, "was terminated "+host.Reason)
 		}
 		return nil
 	}
-	if seen.IsZero() {
+	if id == "" {
 		if err := buy(ctx); err != nil {
 			return note("", err)
 		}
@@ -68,11 +86,10 @@ func (c *Compute) LaunchHost(ctx context.Context, r fleet.StepRequest) (fleet.St
 	err := poll(ctx, func(ctx context.Context) (bool, int, string, error) {
 		host, err := c.Provider.Host(ctx, id)
 		if fleet.Is(err, fleet.NotFound) {
-			switch unseen := seen.IsZero(); {
-			case !unseen && time.Since(seen) >= flicker, unseen && time.Since(began) >= settling:
+			switch gone, ask := look.unseen(); {
+			case gone:
 				return false, -1, "", lost(id, "does not exist any more")
-			case unseen && time.Since(asked) >= flicker:
-				// Where what has ended is shown to nobody, only who bought it can be told.
+			case ask:
 				return false, -1, "not visible yet", buy(ctx)
 			}
 			return false, -1, "not visible yet", nil
@@ -80,7 +97,7 @@ func (c *Compute) LaunchHost(ctx context.Context, r fleet.StepRequest) (fleet.St
 		if err != nil {
 			return false, -1, "", err
 		}
-		seen = time.Now()
+		look.seen = time.Now()
 		switch host.State {
 		case fleet.HostRunning:
 			text = fmt.Sprintf("%s in zone %s at %s", host.ID, host.Zone, host.Address)
@@ -97,29 +114,48 @@ func (c *Compute) LaunchHost(ctx context.Context, r fleet.StepRequest) (fleet.St
 
 // AttachDisk buys a member's data disk in its host's zone, or takes the one that
 // is there, and attaches it. One that moves to another host is waited for until the
-// last one has let go of it. A host that ended meanwhile is fleet.Lost.
+// last one has let go of it. A host or a disk that ended meanwhile is fleet.Lost.
 func (c *Compute) AttachDisk(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
-	id := r.Step.DiskID
-	if id == "" {
+	id, look := r.Step.DiskID, lookOut(r.Step.DiskID)
+	alive := func(state fleet.DiskState) error {
+		if state == fleet.DiskDeleting || state == fleet.DiskDeleted {
+			return fleet.Errorf(fleet.Lost, "disk of "+r.Step.Member, "%s does not exist any more", id)
+		}
+		return nil
+	}
+	buy := func(ctx context.Context) error {
 		disk, err := c.Provider.CreateDisk(ctx, iaas.CreateDiskRequest{
 			Token: r.Step.Token, Name: r.Step.Member, Zone: r.Step.Zone, Size: sizeOf(r.Operation, r.Step),
 			Category: r.Operation.Spec.MachineIn(r.Step.Zone).Disk.Category, Tags: c.tags(r.Operation, r.Step),
 		})
 		if err != nil {
+			return err
+		}
+		id, look.asked = disk.ID, time.Now()
+		return alive(disk.State)
+	}
+	if id == "" {
+		if err := buy(ctx); err != nil {
 			return note("", err)
 		}
-		id = disk.ID
 	}
 	var text string
-	asked := time.Now()
 	err := poll(ctx, func(ctx context.Context) (bool, int, string, error) {
 		disk, err := c.Provider.Disk(ctx, id)
-		switch {
-		case fleet.Is(err, fleet.NotFound) && time.Since(asked) < settling:
+		if fleet.Is(err, fleet.NotFound) {
+			switch gone, ask := look.unseen(); {
+			case gone:
+				return false, -1, "", alive(fleet.DiskDeleted)
+			case ask:
+				return false, -1, "not visible yet", buy(ctx)
+			}
 			return false, -1, "not visible yet", nil
-		case fleet.Is(err, fleet.NotFound), err == nil && (disk.State == fleet.DiskDeleting || disk.State == fleet.DiskDeleted):
-			return false, -1, "", fleet.Errorf(fleet.Lost, "disk of "+r.Step.Member, "%s does not exist any more", id)
-		case err != nil:
+		}
+		if err == nil {
+			look.seen = time.Now()
+			err = alive(disk.State)
+		}
+		if err != nil {
 			return false, -1, "", err
 		}
 		switch {
