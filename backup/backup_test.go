@@ -219,6 +219,8 @@ func TestSaveBreaks(t *testing.T) {
 	good := snapshot.bytes
 	flipped := bytes.Clone(good)
 	flipped[len(flipped)/2] ^= 1
+	hollow := bytes.Clone(good[:len(good)-sha256.Size])
+	clear(hollow[2*os.Getpagesize():]) // where its trees are
 	refused := fleet.Errorf(fleet.Unavailable, "object store", "no answer")
 	for _, c := range []struct {
 		name   string
@@ -235,6 +237,7 @@ func TestSaveBreaks(t *testing.T) {
 		{"store refuses the manifest", bytes.NewReader(good), objectstoretest.Faults{Key: "manifest", Refuse: fleet.Errorf(fleet.Denied, "object store", "no")}, fleet.Denied},
 		{"store alters data", bytes.NewReader(good), objectstoretest.Faults{Key: ".age", Flip: 3000}, fleet.Lost},
 		{"store cuts data", bytes.NewReader(good), objectstoretest.Faults{Key: ".age", Cut: 3000}, fleet.Lost},
+		{"a database without its trees", bytes.NewReader(summed(hollow)), objectstoretest.Faults{}, fleet.Invalid},
 		{"not a database", bytes.NewReader(summed(bytes.Repeat([]byte("x"), 8192))), objectstoretest.Faults{}, fleet.Invalid},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -34,7 +34,9 @@ import (
 func BenchmarkSave(b *testing.B) {
 	file := os.Getenv("FLOTILLA_BENCH_SNAPSHOT")
 	if file == "" {
-		file = largeSnapshot(b)
+		megabytes, err := strconv.Atoi(cmp.Or(os.Getenv("FLOTILLA_BENCH_MB"), "200"))
+		require.NoError(b, err)
+		file, _ = largeSnapshot(b, megabytes<<20/(16<<10), 15<<10)
 	}
 	store, err := objectstore.Open(b.Context(), b.TempDir(), objectstore.Options{})
 	require.NoError(b, err)
@@ -72,35 +74,36 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// largeSnapshot has etcd's own code write a store with values like those of Kubernetes.
-func largeSnapshot(b *testing.B) string {
-	megabytes, err := strconv.Atoi(cmp.Or(os.Getenv("FLOTILLA_BENCH_MB"), "200"))
-	require.NoError(b, err)
+// largeSnapshot has etcd's own code write a store with so many values like those of
+// Kubernetes, each a bit larger than it is to be at least.
+func largeSnapshot(t testing.TB, keys, least int) (file string, hash uint32) {
 	config := backend.DefaultBackendConfig(zap.NewNop())
-	config.Path, config.UnsafeNoFsync = filepath.Join(b.TempDir(), "db"), true
+	config.Path, config.UnsafeNoFsync = filepath.Join(t.TempDir(), "db"), true
 	be := backend.New(config)
 	store := mvcc.NewStore(zap.NewNop(), be, &lease.FakeLessor{}, mvcc.StoreConfig{})
 	draw := rand.New(rand.NewPCG(1, 2))
-	for n := range megabytes << 20 / (16 << 10) {
+	for n := range keys {
 		var value []byte
-		for len(value) < 15<<10 {
+		for len(value) < least {
 			value = fmt.Appendf(value, `{"kind":"Pod","metadata":{"name":"web-%08x","namespace":"team-%02x","uid":"%016x%016x"},"spec":{"nodeName":"node-%04x"},"status":{"phase":"Running","podIP":"10.0.%d.%d"}}`,
 				draw.Uint32(), draw.IntN(256), draw.Uint64(), draw.Uint64(), draw.IntN(1<<16), draw.IntN(16), draw.IntN(256))
 		}
 		store.Put(fmt.Appendf(nil, "pods/%08d", n), value, 0)
 	}
+	of, _, err := store.HashStorage().HashByRev(0)
+	require.NoError(t, err)
 	store.Commit()
-	file, err := os.Create(filepath.Join(b.TempDir(), "snapshot.db"))
-	require.NoError(b, err)
+	out, err := os.Create(filepath.Join(t.TempDir(), "snapshot.db"))
+	require.NoError(t, err)
 	sum, copied := sha256.New(), be.Snapshot()
-	size, err := copied.WriteTo(io.MultiWriter(file, sum))
-	require.NoError(b, err)
-	_, err = file.Write(sum.Sum(nil))
-	require.NoError(b, err)
-	require.NoError(b, file.Close())
-	require.NoError(b, copied.Close())
-	require.NoError(b, store.Close())
-	require.NoError(b, be.Close())
-	b.Logf("a database of %s", fleet.Bytes(size).Human())
-	return file.Name()
+	size, err := copied.WriteTo(io.MultiWriter(out, sum))
+	require.NoError(t, err)
+	_, err = out.Write(sum.Sum(nil))
+	require.NoError(t, err)
+	require.NoError(t, out.Close())
+	require.NoError(t, copied.Close())
+	require.NoError(t, store.Close())
+	require.NoError(t, be.Close())
+	t.Logf("a database of %s", fleet.Bytes(size).Human())
+	return out.Name(), of.Hash
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"io"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flotilla-etcd/flotilla/backup"
+	"github.com/flotilla-etcd/flotilla/etcdadmin/keyspace"
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/objectstore"
 	"github.com/flotilla-etcd/flotilla/objectstore/objectstoretest"
@@ -50,36 +52,67 @@ func TestMemoryIsBounded(t *testing.T) {
 	store, err := objectstore.Open(t.Context(), server.Location("bounded"), objectstore.Options{})
 	require.NoError(t, err)
 	v, _ := vaultOn(t, store)
-	defer debug.SetGCPercent(debug.SetGCPercent(10)) // so that what is counted is in use
 	for _, size := range []int64{64 << 20, 320 << 20} {
-		runtime.GC()
-		before := heap()
-		stop, peak := make(chan struct{}), make(chan uint64)
-		go func() {
-			most := uint64(0)
-			tick := time.NewTicker(2 * time.Millisecond)
-			defer tick.Stop()
-			for {
-				select {
-				case <-stop:
-					peak <- most
-					return
-				case <-tick.C:
-					most = max(most, heap())
-				}
-			}
-		}()
 		sent := int64(0)
-		_, err := v.Save(t.Context(), about("a"), &endless{left: size, random: rand.NewChaCha8([32]byte{})}, t.TempDir(),
-			func(_ string, n int64) { sent = n })
-		close(stop)
-		used := fleet.Bytes(max(0, int64(<-peak)-int64(before)))
+		used := mostUsed(func() {
+			_, err = v.Save(t.Context(), about("a"), &endless{left: size, random: rand.NewChaCha8([32]byte{})}, t.TempDir(),
+				func(_ string, n int64) { sent = n })
+		})
 		require.Equal(t, fleet.Unavailable, fleet.KindOf(err), "%v", err)
 		require.ErrorContains(t, err, "checksum")
 		require.Equal(t, size, sent)
 		t.Logf("%s of %s", used.Human(), fleet.Bytes(size).Human())
 		require.Less(t, used, fleet.Bytes(backup.MaxMemory), "of %s", fleet.Bytes(size).Human())
 	}
+}
+
+// Nor does what looking into the copy takes: neither with values, of which etcd has up to
+// 10,000 in memory when it opens a store, nor with keys, all of which are in its index.
+func TestLookIsBounded(t *testing.T) {
+	for what, c := range map[string]struct{ keys, value int }{
+		"large values": {12_000, 16 << 10},
+		"many keys":    {500_000, 1},
+	} {
+		t.Run(what, func(t *testing.T) {
+			file, hash := largeSnapshot(t, c.keys, c.value)
+			v, _ := vault(t)
+			f, err := os.Open(file)
+			require.NoError(t, err)
+			defer f.Close()
+			var m backup.Manifest
+			used := mostUsed(func() { m, err = v.Save(t.Context(), about("a"), f, t.TempDir(), nil) })
+			require.NoError(t, err)
+			require.Equal(t, c.keys, m.Keys)
+			require.Equal(t, hash, m.Hash)
+			t.Logf("%s of %s", used.Human(), m.Size.Human())
+			require.Less(t, used, fleet.Bytes(backup.MaxMemory+keyspace.MaxMemory))
+		})
+	}
+}
+
+// mostUsed is by how much what is in use grew at most.
+func mostUsed(do func()) fleet.Bytes {
+	defer debug.SetGCPercent(debug.SetGCPercent(10)) // so that what is counted is in use
+	runtime.GC()
+	before := heap()
+	stop, peak := make(chan struct{}), make(chan uint64)
+	go func() {
+		most := uint64(0)
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				peak <- most
+				return
+			case <-tick.C:
+				most = max(most, heap())
+			}
+		}
+	}()
+	do()
+	close(stop)
+	return fleet.Bytes(max(0, int64(<-peak)-int64(before)))
 }
 
 func heap() uint64 {

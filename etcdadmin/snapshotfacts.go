@@ -6,14 +6,17 @@ import (
 	"path/filepath"
 	"runtime/debug"
 
+	bolt "go.etcd.io/bbolt"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/flotilla-etcd/flotilla/etcdadmin/keyspace"
 )
 
-// ReadSnapshot opens the database of a snapshot the way a member does when it starts,
-// and says what it holds. The file is the database alone, without the checksum behind
-// it, and is used up: etcd writes into it. Memory: etcd's index of the keys, about 100
-// bytes and the key for each of them. Errors: fleet.Invalid when etcd cannot read it.
+// ReadSnapshot says what the database of a snapshot holds, by the rules by which a member
+// opens it, and reads every page of it that is in use. The file is the database alone,
+// without the checksum behind it. Memory: keyspace.MaxMemory, whatever the size. Errors:
+// fleet.Invalid when etcd could not read it.
 func ReadSnapshot(ctx context.Context, path string) (facts SnapshotFacts, err error) {
 	resource := "snapshot " + filepath.Base(path)
 	// As in restore: what does not hang together is found by panics and faults.
@@ -23,13 +26,7 @@ func ReadSnapshot(ctx context.Context, path string) (facts SnapshotFacts, err er
 			facts, err = SnapshotFacts{}, damaged(resource, fmt.Sprintf("etcd cannot read it: %v", r))
 		}
 	}()
-	if err := walk(ctx, path); err != nil {
-		if ctx.Err() != nil {
-			return SnapshotFacts{}, explain(resource, ctx.Err())
-		}
-		return SnapshotFacts{}, damaged(resource, err.Error())
-	}
-	facts, err = read(ctx, path)
+	facts, err = factsIn(ctx, path)
 	switch {
 	case ctx.Err() != nil:
 		return SnapshotFacts{}, explain(resource, ctx.Err())
@@ -37,6 +34,26 @@ func ReadSnapshot(ctx context.Context, path string) (facts SnapshotFacts, err er
 		return SnapshotFacts{}, damaged(resource, err.Error())
 	}
 	return facts, nil
+}
+
+func factsIn(ctx context.Context, path string) (SnapshotFacts, error) {
+	db, err := bolt.Open(path, 0, &bolt.Options{ReadOnly: true})
+	if err != nil {
+		return SnapshotFacts{}, err
+	}
+	defer func() { _ = db.Close() }() // it was only read
+	if err := db.View(func(tx *bolt.Tx) error {
+		return tx.ForEach(func(name []byte, b *bolt.Bucket) error {
+			if string(name) == keyspace.Bucket {
+				return nil // is read below
+			}
+			return b.ForEach(func(_, _ []byte) error { return ctx.Err() })
+		})
+	}); err != nil {
+		return SnapshotFacts{}, err
+	}
+	f, err := keyspace.Read(ctx, db)
+	return SnapshotFacts{Revision: f.Revision, Compacted: f.Compacted, Keys: f.Keys, Hash: f.Hash}, err
 }
 
 // panicking is a logger for etcd's own code, which ends the process by it when it

@@ -35,7 +35,8 @@ type Store struct {
 }
 
 // OpenStore opens the database of a snapshot, without the checksum behind it, to change
-// it. Memory: as ReadSnapshot. Errors: fleet.Invalid when etcd cannot read it.
+// it. Memory: etcd's index of the keys, about 100 bytes and the key for each of them, and up to
+// 10,000 values while it is made. Errors: fleet.Invalid when etcd cannot read it.
 func OpenStore(ctx context.Context, path string) (s *Store, err error) {
 	s = &Store{path: path, resource: "database " + path}
 	defer s.guard(&err)()
