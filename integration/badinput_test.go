@@ -105,7 +105,7 @@ func TestWrongHash(t *testing.T) {
 func TestOccupiedPort(t *testing.T) {
 	t.Parallel()
 	e := harness.Start(t)
-	b := e.StartBreaker(map[string]string{"orders": "CreateCluster 2/AttachDisk/1 before"})
+	b := e.StartBreaker(harness.Points{"orders": {"CreateCluster 2/AttachDisk/1 before"}})
 	spec := harness.Spec("orders", 1, "3.7.3")
 	running, err := e.Begin(spec.Name, fleet.CreateCluster, &spec)
 	require.NoError(t, err)

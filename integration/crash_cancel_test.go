@@ -30,7 +30,7 @@ func TestCreateIsCancelled(t *testing.T) {
 	}
 	var trials []*trial
 	for _, point := range some {
-		trials = append(trials, &trial{create: point, undone: true}, &trial{create: point})
+		trials = append(trials, &trial{create: []string{point}, undone: true}, &trial{create: []string{point}})
 	}
 	crowds(t, trials, func(c *crowd) {
 		c.tell("create is cancelled at", fleet.CreateCluster)

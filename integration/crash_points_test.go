@@ -132,46 +132,16 @@ func (c *crowd) slow(b *harness.Breaker) {
 	})
 }
 
-var inside = regexp.MustCompile(`^(\w+) (\d+/\w+)(/\d+)? call `)
-
-// thinned leaves out, of the boundaries inside activities, those of all members of a
-// wave but one, and of the questions that one look asks all hosts, all but the first.
-// Which member is left changes from wave to wave. The boundaries before and after
-// activities all stay.
-func thinned(points []string) []string {
-	members := map[string]string{}
-	asked := map[string]bool{}
-	return slices.DeleteFunc(slices.Clone(points), func(point string) bool {
-		m := inside.FindStringSubmatch(point)
-		if m == nil {
-			return false
-		}
-		activity, member := m[1]+" "+m[2], m[3]
-		if member == "" { // of the cluster: what is asked of all hosts
-			again := asked[activity]
-			if strings.HasSuffix(point, " RunCommand") {
-				asked[activity] = true
-				return again
-			}
-			return false
-		}
-		if members[activity] == "" {
-			members[activity] = "/" + string(rune('1'+len(members)%3))
-		}
-		return members[activity] != member
-	})
-}
-
-// points gives the boundary of each cluster in one kind of operation.
-func (c *crowd) points(kind fleet.OperationKind) map[string]string {
-	all := map[string]string{}
+// points gives the boundaries of each cluster in one kind of operation.
+func (c *crowd) points(kind fleet.OperationKind) harness.Points {
+	all := harness.Points{}
 	for _, tr := range c.trials {
-		all[tr.cluster] = tr.boundary(kind)
+		all[tr.cluster] = tr.boundaries(kind)
 	}
 	return all
 }
 
-func (tr *trial) boundary(kind fleet.OperationKind) string {
+func (tr *trial) boundaries(kind fleet.OperationKind) []string {
 	if kind == fleet.CreateCluster {
 		return tr.create
 	}
@@ -181,7 +151,7 @@ func (tr *trial) boundary(kind fleet.OperationKind) string {
 // tell says what happens to the clusters from now on, for what fails.
 func (c *crowd) tell(what string, kind fleet.OperationKind) {
 	for _, tr := range c.trials {
-		tr.story = what + " " + tr.boundary(kind)
+		tr.story = what + " " + strings.Join(tr.boundaries(kind), ", ")
 	}
 }
 
@@ -198,7 +168,7 @@ func (c *crowd) missed(clusters []string) {
 // release lets all clusters go that stand still.
 func (c *crowd) release(b *harness.Breaker) {
 	for _, tr := range c.trials {
-		if b.Stopped(tr.cluster) {
+		if _, stands := b.Stopped(tr.cluster); stands {
 			b.Release(tr.cluster)
 		}
 	}

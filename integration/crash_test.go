@@ -34,7 +34,7 @@ var environments = make(chan struct{}, abreast)
 // trial is one cluster and what happens to it; the story says that in words.
 type trial struct {
 	cluster              string
-	create, decommission string // boundaries, where the test has them
+	create, decommission []string // boundaries, where the test has them
 	story                string
 	revision             int64
 	slow                 bool // a member of it is slow to answer

@@ -3,9 +3,10 @@
 // ones it was told, with no heartbeat, until it is killed or lets them go.
 //
 //	FLOTILLA_TRACE   file that gets a line "<cluster> <boundary>" for each one passed
-//	FLOTILLA_BREAKS  file with such lines: one boundary for each cluster to stop
+//	FLOTILLA_BREAKS  file with such lines: a cluster stops at each of its boundaries, once
 //	FLOTILLA_STOPS   directory that gets a file named for each cluster that stopped;
-//	                 deleting the file lets the cluster go
+//	                 with its boundary in it; deleting the file lets the cluster go
+//	FLOTILLA_BEGUN   file with what the workers before this one began, to which it adds
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 	"syscall"
 
 	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/flotilla-etcd/flotilla/activities"
 	"github.com/flotilla-etcd/flotilla/workers"
@@ -32,10 +34,13 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	points, err := newPoints(os.Getenv("FLOTILLA_TRACE"), os.Getenv("FLOTILLA_BREAKS"), os.Getenv("FLOTILLA_STOPS"))
+	points, err := newPoints(os.Getenv("FLOTILLA_TRACE"), os.Getenv("FLOTILLA_BREAKS"), os.Getenv("FLOTILLA_STOPS"), os.Getenv("FLOTILLA_BEGUN"))
 	if err != nil {
 		return err
 	}
+	// No workflow is kept in memory: each of its tasks replays it, which shows what is not
+	// deterministic, and none waits for the memory of a worker that died.
+	worker.SetStickyWorkflowCacheSize(0)
 	var config workers.Config
 	if err := config.Flags().Parse(os.Args[1:]); err != nil {
 		return err

@@ -30,15 +30,15 @@ import (
 type points struct {
 	mu     sync.Mutex
 	trace  *os.File
-	breaks map[string]string // by cluster
-	held   map[string]bool   // clusters that have reached theirs
+	breaks map[string][]string // by cluster
+	held   map[string]bool     // clusters that stand at one of theirs
 	stops  string
 	calls  map[string]int
-	begun  map[string][]string // activities of a kind of an operation, in their order
+	begun  *begun
 }
 
-func newPoints(trace, breaks, stops string) (*points, error) {
-	p := &points{breaks: map[string]string{}, held: map[string]bool{}, stops: stops, calls: map[string]int{}, begun: map[string][]string{}}
+func newPoints(trace, breaks, stops, started string) (*points, error) {
+	p := &points{breaks: map[string][]string{}, held: map[string]bool{}, stops: stops, calls: map[string]int{}}
 	if breaks != "" {
 		text, err := os.ReadFile(breaks)
 		if err != nil {
@@ -46,13 +46,16 @@ func newPoints(trace, breaks, stops string) (*points, error) {
 		}
 		for line := range strings.Lines(string(text)) {
 			cluster, point, _ := strings.Cut(strings.TrimSpace(line), " ")
-			p.breaks[cluster] = point
+			p.breaks[cluster] = append(p.breaks[cluster], point)
 		}
 	}
 	var err error
 	if trace != "" {
-		p.trace, err = os.OpenFile(trace, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if p.trace, err = os.OpenFile(trace, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+			return nil, err
+		}
 	}
+	p.begun, err = openBegun(started)
 	return p, err
 }
 
@@ -73,21 +76,38 @@ func (p *points) pass(ctx context.Context, what string) {
 		fmt.Fprintln(p.trace, cluster, point)
 	}
 	file := filepath.Join(p.stops, cluster)
-	if p.breaks[cluster] == point {
-		delete(p.breaks, cluster) // once
+	if i := slices.Index(p.breaks[cluster], point); i >= 0 && !p.held[cluster] {
+		p.breaks[cluster] = slices.Delete(p.breaks[cluster], i, i+1) // once
 		p.held[cluster] = true
-		if err := os.WriteFile(file, []byte(point), 0o600); err != nil {
-			fmt.Fprintln(os.Stderr, "breakworker:", err)
-			os.Exit(1)
-		}
+		must(stand(file, point))
 	}
 	held := p.held[cluster]
 	p.mu.Unlock()
 	for held {
 		if _, err := os.Stat(file); err != nil {
+			p.mu.Lock()
+			delete(p.held, cluster)
+			p.mu.Unlock()
 			return
 		}
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// stand says in a file where a cluster stands; whoever sees the file can read all of it.
+func stand(file, point string) error {
+	written := file + ".new"
+	if err := os.WriteFile(written, []byte(point), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(written, file)
+}
+
+// must ends the worker if it cannot tell the test what it does.
+func must(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "breakworker:", err)
+		os.Exit(1)
 	}
 }
 
@@ -96,11 +116,9 @@ func (p *points) activity(info activity.Info, cluster, kind string) string {
 	if kind == string(fleet.CreateCluster) || kind == string(fleet.DecommissionCluster) {
 		return strings.Replace(info.ActivityID, "/"+cluster+"-", "/", 1)
 	}
-	of := info.WorkflowExecution.ID + "/" + info.ActivityType.Name
-	if !slices.Contains(p.begun[of], info.ActivityID) {
-		p.begun[of] = append(p.begun[of], info.ActivityID)
-	}
-	return fmt.Sprintf("%s#%d", info.ActivityType.Name, slices.Index(p.begun[of], info.ActivityID)+1)
+	n, err := p.begun.number(info.WorkflowExecution.ID+"/"+info.ActivityType.Name, info.ActivityID)
+	must(err)
+	return fmt.Sprintf("%s#%d", info.ActivityType.Name, n)
 }
 
 // call passes the boundary right after a call of an activity to the outside.

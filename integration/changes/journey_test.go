@@ -71,6 +71,20 @@ func journey(cluster string) []leg {
 	}
 }
 
+// only gives the legs with these names, in order.
+func only(legs []leg, names ...string) []leg {
+	return slices.DeleteFunc(slices.Clone(legs), func(l leg) bool { return !slices.Contains(names, l.name) })
+}
+
+// leadingTo gives legs with those that they need before them.
+func leadingTo(legs []leg) []leg {
+	names := []string{"scale out"}
+	for _, l := range legs {
+		names = append(names, l.name, needs[l.name])
+	}
+	return only(journey(""), names...)
+}
+
 // needs names the leg without which another cannot be, or would change nothing.
 var needs = map[string]string{
 	"downgrade": "upgrade", "use it": "trust a new authority", "upscale by replacing": "upscale in place",

@@ -12,49 +12,56 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Breaker is a worker that stops clusters dead at boundaries of its life
-// (integration/breakworker says how they are named).
+// Points are boundaries of a worker's life, by cluster (integration/breakworker says how
+// they are named).
+type Points map[string][]string
+
+// Breaker is a worker that stops clusters dead at boundaries of its life.
 type Breaker struct {
 	*Process
 	e      *Env
-	points map[string]string // by cluster
+	points Points
 	stops  string
 	trace  string
 }
 
-// StartBreaker starts a worker that is to stop each of these clusters at its
-// boundary. Others it serves as any worker does.
-func (e *Env) StartBreaker(points map[string]string) *Breaker {
+// StartBreaker starts a worker that is to stop each of these clusters at each of its
+// boundaries, whichever it comes to first. Others it serves as any worker does.
+func (e *Env) StartBreaker(points Points) *Breaker {
 	e.t.Helper()
 	dir, err := os.MkdirTemp(e.Dir, "breaker-")
 	require.NoError(e.t, err)
 	b := &Breaker{e: e, points: points, stops: filepath.Join(dir, "stops"), trace: filepath.Join(dir, "trace")}
 	require.NoError(e.t, os.Mkdir(b.stops, 0o700))
 	var lines strings.Builder
-	for cluster, point := range points {
-		fmt.Fprintln(&lines, cluster, point)
+	for cluster, all := range points {
+		for _, point := range all {
+			fmt.Fprintln(&lines, cluster, point)
+		}
 	}
 	breaks := filepath.Join(dir, "breaks")
 	require.NoError(e.t, os.WriteFile(breaks, []byte(lines.String()), 0o600))
-	b.Process = e.StartWorker("breakworker", "FLOTILLA_TRACE="+b.trace, "FLOTILLA_BREAKS="+breaks, "FLOTILLA_STOPS="+b.stops)
+	b.Process = e.StartWorker("breakworker", "FLOTILLA_TRACE="+b.trace, "FLOTILLA_BREAKS="+breaks, "FLOTILLA_STOPS="+b.stops,
+		"FLOTILLA_BEGUN="+filepath.Join(e.Dir, "begun"))
 	return b
 }
 
-// Stopped says whether a cluster stands still at its boundary.
-func (b *Breaker) Stopped(cluster string) bool {
-	_, err := os.Stat(filepath.Join(b.stops, cluster))
-	return err == nil
+// Stopped says whether a cluster stands still, and at which boundary.
+func (b *Breaker) Stopped(cluster string) (point string, stands bool) {
+	text, err := os.ReadFile(filepath.Join(b.stops, cluster))
+	return string(text), err == nil
 }
 
-// AwaitStops waits until every cluster stands still at its boundary, and gives
-// those whose operation ended without passing it.
+// AwaitStops waits until every cluster stands still at a boundary, and gives those whose
+// operation ended without passing any.
 func (b *Breaker) AwaitStops(operations map[string]*Running) (missed []string) {
 	b.e.t.Helper()
 	waiting := maps.Clone(b.points)
 	err := b.e.Within(Patience, func() error {
 		for cluster := range waiting {
+			_, stands := b.Stopped(cluster)
 			switch {
-			case b.Stopped(cluster):
+			case stands:
 				delete(waiting, cluster)
 			case operations[cluster].Ended():
 				missed = append(missed, cluster)
@@ -66,8 +73,8 @@ func (b *Breaker) AwaitStops(operations map[string]*Running) (missed []string) {
 		}
 		return nil
 	})
-	for cluster, point := range waiting {
-		b.e.t.Errorf("cluster %s: expected that it comes to %s; it has not after %s: %s", cluster, point, Patience, operations[cluster].stands())
+	for cluster, points := range waiting {
+		b.e.t.Errorf("cluster %s: expected that it comes to %s; it has not after %s: %s", cluster, strings.Join(points, " or "), Patience, operations[cluster].stands())
 	}
 	if err != nil {
 		b.e.t.FailNow()
