@@ -74,6 +74,7 @@ func either[T any](ctx context.Context, v Vault, what string, read func(from obj
 const (
 	manifestName  = "manifest.json"
 	rehearsalName = "rehearsal.json"
+	repairsName   = "repairs.json"
 	dataSuffix    = ".db.zst.age"
 )
 

@@ -25,6 +25,9 @@ type Copier struct {
 
 	// taken is when the snapshots were that the second store has; nil before the first look.
 	taken map[string]time.Time
+	// badges are, for each rehearsal's record, the ETag of the first store's that the second
+	// has; likewise.
+	badges map[string]string
 	// tails are, for each history, what was seen of its changes last; likewise.
 	tails map[string]*tail
 
@@ -76,7 +79,40 @@ func (c *Copier) Snapshots(ctx context.Context, tell Tell) (copied int, newest t
 		c.know(m.History)
 		c.taken[id], copied = m.Taken, copied+1
 	}
-	return copied, c.newest(), errors.Join(failed...)
+	return copied, c.newest(), errors.Join(append(failed, c.copyBadges(ctx, objects))...)
+}
+
+// copyBadges copies the records of rehearsals that came since, each beside a backup that the
+// second store has.
+func (c *Copier) copyBadges(ctx context.Context, objects []objectstore.Object) error {
+	if c.badges == nil {
+		second, err := c.Vault.Second.List(ctx, prefixOf(c.Cluster, c.UID))
+		if err != nil {
+			return err
+		}
+		there := map[string]objectstore.Object{}
+		for _, o := range second {
+			there[o.Key] = o
+		}
+		c.badges = map[string]string{}
+		for _, o := range objects {
+			if copied, is := there[o.Key]; is && copied.Size == o.Size && copied.Modified.After(o.Modified) {
+				c.badges[o.Key] = o.ETag
+			}
+		}
+	}
+	for _, o := range objects {
+		if _, copied := c.taken[idOf(o.Key)]; !copied || path.Base(o.Key) != rehearsalName || c.badges[o.Key] == o.ETag {
+			continue
+		}
+		switch err := c.Vault.copyBadge(ctx, o.Key); {
+		case fleet.Is(err, fleet.Lost), fleet.Is(err, fleet.NotFound): // a badge that cannot be read is none
+		case err != nil:
+			return err
+		}
+		c.badges[o.Key] = o.ETag
+	}
+	return nil
 }
 
 func (c *Copier) newest() (newest time.Time) {
@@ -247,10 +283,13 @@ func (c *Copier) Expire(ctx context.Context, policy fleet.BackupPolicy, age time
 		return backups, 0, 0, err
 	}
 	for _, e := range Unneeded(entries, segments, policy.KeptChanges(), time.Now()) {
-		if e.InStore {
+		if e.InStore || e.Segment.LockedAt(time.Now()) {
 			continue
 		}
-		if err := second.DeleteSegment(ctx, c.Cluster, c.UID, e.History, e.ID); err != nil {
+		err := second.DeleteSegment(ctx, c.Cluster, c.UID, e.History, e.ID)
+		if fleet.Is(err, fleet.Blocked) {
+			continue
+		} else if err != nil {
 			return backups, changes, 0, err
 		}
 		changes++

@@ -19,6 +19,13 @@ import (
 // storeSegment stores the changes of some revisions as a recorder does.
 func storeSegment(t *testing.T, v Vault, history string, first, last int64) Segment {
 	t.Helper()
+	s, err := saveSegmentOf(t, v, history, first, last, nil)
+	require.NoError(t, err)
+	return s
+}
+
+func saveSegmentOf(t *testing.T, v Vault, history string, first, last int64, lock *objectstore.Lock) (Segment, error) {
+	t.Helper()
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	plain := appendLeases(nil, nil)
 	for r := first; r <= last; r++ {
@@ -26,12 +33,54 @@ func storeSegment(t *testing.T, v Vault, history string, first, last int64) Segm
 		plain, err = appendRevision(plain, Revision{Revision: r, Seen: now, Events: []*mvccpb.Event{{Kv: &mvccpb.KeyValue{Key: fmt.Appendf(nil, "k/%d", r), ModRevision: r}}}})
 		require.NoError(t, err)
 	}
-	s, err := v.saveSegment(t.Context(), Segment{
+	return v.saveSegment(t.Context(), Segment{
 		Cluster: "orders", UID: "u1", History: history, ID: newSegmentID(first), First: first, Last: last,
-		Earliest: now, Latest: now, Until: now, Changes: int(last - first + 1), Member: "m",
+		Earliest: now, Latest: now, Until: now, Changes: int(last - first + 1), Member: "m", Lock: lock,
 	}, plain)
+}
+
+// A segment that is to be locked is, with its manifest, in both stores, and stays while it is;
+// where that cannot be, it is none. A copy need not be locked.
+func TestLockedSegment(t *testing.T) {
+	server := objectstoretest.Start(t)
+	server.Setenv(t)
+	key, err := pki.GenerateFleetKey()
 	require.NoError(t, err)
-	return s
+	on := func(bucket string, make func(testing.TB, string)) objectstore.Store {
+		make(t, bucket)
+		s, err := objectstore.Open(t.Context(), server.Location(bucket), objectstore.Options{})
+		require.NoError(t, err)
+		return s
+	}
+	v := Vault{Store: on("first", server.LockableBucket), Second: on("second", server.LockableBucket), Key: key}
+	open := on("open", server.Bucket)
+	lock := objectstore.LockRule{Mode: objectstore.Governance, For: 10 * time.Second}.From(time.Now())
+	s, err := saveSegmentOf(t, v, "2f", 2, 5, lock)
+	require.NoError(t, err)
+	require.True(t, s.LockedAt(time.Now()))
+	for _, second := range []objectstore.Store{v.Second, open} {
+		copied := Vault{Store: v.Store, Second: second, Key: key}
+		n, err := (&Copier{Vault: copied, Cluster: "orders", UID: "u1"}).Changes(t.Context(), nil)
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+	}
+	for _, in := range []objectstore.Store{v.Store, v.Second} {
+		for _, key := range []string{s.prefix() + manifestName, s.Objects[0].Key} {
+			require.Equal(t, fleet.Blocked, fleet.KindOf(in.Delete(t.Context(), key)), "%s in %s", key, in)
+		}
+		alone := Vault{Store: in, Key: key}
+		entries, err := alone.Segments(t.Context(), "orders", "u1")
+		require.NoError(t, err)
+		require.Len(t, entries, 1)
+		require.Equal(t, lock, entries[0].Segment.Lock)
+		require.Equal(t, fleet.Blocked, fleet.KindOf(alone.DeleteSegment(t.Context(), "orders", "u1", "2f", s.ID)))
+	}
+	_, err = saveSegmentOf(t, Vault{Store: open, Key: key}, "2f", 6, 7, lock)
+	require.Equal(t, fleet.Invalid, fleet.KindOf(err), "%v", err)
+	left, err := open.List(t.Context(), changesOf("orders", "u1"))
+	require.NoError(t, err)
+	require.Len(t, left, 2, "what was copied, and nothing of what could not be locked")
+	require.Eventually(t, func() bool { return v.DeleteSegment(t.Context(), "orders", "u1", "2f", s.ID) == nil }, time.Minute, time.Second, "after its time")
 }
 
 func TestTail(t *testing.T) {

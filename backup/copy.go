@@ -8,7 +8,6 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/backup/sealed"
 	"github.com/flotilla-etcd/flotilla/fleet"
-	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // copySnapshot makes the second store have a backup, byte for byte: its data, which is read
@@ -24,12 +23,20 @@ func (v Vault) copySnapshot(ctx context.Context, cluster, uid, id string, tell T
 	if err := v.copyAll(ctx, m.String(), key, m.Objects, tell); err != nil {
 		return m, err
 	}
-	// The second store locks as the first, if it can at all.
-	locker, ok := v.Second.(objectstore.Locker)
-	if !ok || m.Lock == nil || fleet.Is(locker.CanLock(ctx), fleet.Invalid) {
-		return m, nil
+	return m, lockCopy(ctx, v.Second, m.Lock, key, m.Objects)
+}
+
+// copyBadge makes the second store have what became of a rehearsal, over an older one.
+func (v Vault) copyBadge(ctx context.Context, key string) error {
+	text, err := readText(ctx, v.Store, key)
+	if err != nil {
+		return err
 	}
-	return m, Vault{Store: v.Second}.lock(ctx, m, key)
+	var r Rehearsal
+	if err := decode(text, &r); err != nil {
+		return damaged(key, "%w", err)
+	}
+	return v.Second.Put(ctx, key, bytes.NewReader(text), int64(len(text)))
 }
 
 // copySegment does so with a segment of changes.
@@ -38,16 +45,24 @@ func (v Vault) copySegment(ctx context.Context, cluster, uid, history, id string
 	if err != nil {
 		return err
 	}
-	return v.copyAll(ctx, s.String(), s.prefix()+manifestName, s.Objects, tell)
+	if err := v.copyAll(ctx, s.String(), s.prefix()+manifestName, s.Objects, tell); err != nil {
+		return err
+	}
+	return lockCopy(ctx, v.Second, s.Lock, s.prefix()+manifestName, s.Objects)
 }
 
 // copyAll copies objects and then the manifest that names them.
 func (v Vault) copyAll(ctx context.Context, resource, manifest string, objects []Object, tell Tell) error {
 	for _, o := range objects {
-		if err := v.copyObject(ctx, resource, o, tell); err != nil {
+		if err := v.CopyObject(ctx, resource, o, tell); err != nil {
 			return err
 		}
 	}
+	return v.copyManifest(ctx, manifest)
+}
+
+// copyManifest makes the second store have a manifest, over one that was altered there.
+func (v Vault) copyManifest(ctx context.Context, manifest string) error {
 	text, err := readText(ctx, v.Store, manifest)
 	if err != nil {
 		return err
@@ -65,7 +80,10 @@ func (v Vault) copyAll(ctx context.Context, resource, manifest string, objects [
 	return v.Second.Put(ctx, manifest, bytes.NewReader(text), int64(len(text))) // it was altered there
 }
 
-func (v Vault) copyObject(ctx context.Context, resource string, o Object, tell Tell) error {
+// CopyObject makes the second store have one object, which is read back and compared. What
+// is there already and has the same digest stays. Errors: fleet.Lost when the first store's
+// has another digest; as of the stores.
+func (v Vault) CopyObject(ctx context.Context, resource string, o Object, tell Tell) error {
 	second := Vault{Store: v.Second}
 	switch there, err := v.Second.Stat(ctx, o.Key); {
 	case err == nil && there.Size == o.Size:

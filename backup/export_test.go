@@ -23,7 +23,7 @@ func (v Vault) Digest(ctx context.Context, key string) (Object, error) {
 // CopyObjects copies the data of a backup, and not its manifest.
 func (v Vault) CopyObjects(ctx context.Context, m Manifest, tell Tell) error {
 	for _, o := range m.Objects {
-		if err := v.copyObject(ctx, m.String(), o, tell); err != nil {
+		if err := v.CopyObject(ctx, m.String(), o, tell); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // Recording says which changes of a cluster are recorded, and in what pieces.
@@ -31,6 +32,9 @@ type Recording struct {
 	Bytes fleet.Bytes
 	// Quiet is how often a segment without changes says that there were none.
 	Quiet time.Duration
+	// Lock is how segments are locked when they are stored, and for how long; the zero one
+	// locks none.
+	Lock objectstore.LockRule
 }
 
 // Progress is how far a recording is.
@@ -302,6 +306,7 @@ func (f *follower) cut(ctx context.Context) error {
 		Cluster: f.r.Cluster, UID: f.r.UID, History: f.r.History, ID: newSegmentID(f.first),
 		First: f.first, Last: f.next - 1, Until: f.until, Changes: f.changes, Leases: len(f.granted.ttl), Member: f.w.Endpoint(),
 	}
+	s.Lock = f.r.Lock.From(time.Now())
 	if f.first <= f.w.Revision {
 		s.Late = min(f.w.Revision, s.Last)
 	}

@@ -22,6 +22,8 @@ type Entry struct {
 	Err error
 	// Rehearsal is the last one; nil when there was none.
 	Rehearsal *Rehearsal
+	// Repairs are what was replaced in either store by what the other has.
+	Repairs []Repair
 	// InStore and InSecond say in which store it is, as far as sizes show.
 	InStore, InSecond bool
 }
@@ -88,18 +90,34 @@ func (v Vault) entry(ctx context.Context, cluster, uid, id string, found looked)
 		e.InSecond = false
 	}
 	e.Err = found.lacks(e.Manifest.String(), e.Manifest.Objects)
-	key = prefixOf(cluster, uid) + id + "/" + rehearsalName
-	if _, there := found.first[key]; !there {
-		return e, nil
+	key = prefixOf(cluster, uid) + id + "/" + repairsName
+	if _, there := found.first[key]; there || found.second[key] > 0 {
+		e.Repairs = v.repairs(ctx, key, id)
 	}
-	var r Rehearsal
-	switch err := readDocument(ctx, v.Store, key, &r); {
+	var err error
+	e.Rehearsal, err = v.rehearsal(ctx, prefixOf(cluster, uid)+id+"/"+rehearsalName, id, found)
+	return e, err
+}
+
+// rehearsal reads what became of the last one; nil where there was none. A badge that cannot
+// be read is none.
+func (v Vault) rehearsal(ctx context.Context, key, id string, found looked) (*Rehearsal, error) {
+	_, first := found.first[key]
+	_, second := found.second[key]
+	if !first && !second {
+		return nil, nil
+	}
+	r, err := readListed(ctx, found, v, key, func(from objectstore.Store) (*Rehearsal, error) {
+		var r Rehearsal
+		return &r, readDocument(ctx, from, key, &r)
+	})
+	switch {
 	case err == nil && r.Backup == id:
-		e.Rehearsal = &r
+		return r, nil
 	case err != nil && !fleet.Is(err, fleet.Lost) && !fleet.Is(err, fleet.NotFound):
-		return Entry{}, err
+		return nil, err
 	}
-	return e, nil // a badge that cannot be read is none
+	return nil, nil
 }
 
 // Record writes what became of a rehearsal beside the backup, over an older one.

@@ -69,7 +69,7 @@ type Manifest struct {
 type Object = sealed.Object
 
 // LockedAt says whether it may not be removed at a time.
-func (m Manifest) LockedAt(t time.Time) bool { return m.Lock != nil && m.Lock.Until.After(t) }
+func (m Manifest) LockedAt(t time.Time) bool { return locked(m.Lock, t) }
 
 // StoredSize is what the backup takes in the store.
 func (m Manifest) StoredSize() (total fleet.Bytes) {

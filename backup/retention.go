@@ -8,9 +8,9 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
-// keptMade is for how long a backup is kept that was made for a point in time: whoever
+// KeptMade is for how long a backup is kept that was made for a point in time: whoever
 // asked for it restores it now.
-const keptMade = 24 * time.Hour
+const KeptMade = 24 * time.Hour
 
 // Expired gives those of a cluster's backups, oldest first, that no rule keeps. Only
 // backups that count are judged and only they fill a rule: one that is damaged saves no
@@ -26,7 +26,7 @@ func Expired(entries []Entry, keep fleet.Keep) []Entry {
 	slices.Reverse(whole) // newest first
 	kept := map[string]bool{}
 	for _, e := range entries {
-		if e.Err == nil && e.Manifest.Base != "" && (len(whole) == 0 || whole[0].Manifest.Taken.Sub(e.Manifest.Stored) <= keptMade) {
+		if e.Err == nil && e.Manifest.Base != "" && (len(whole) == 0 || whole[0].Manifest.Taken.Sub(e.Manifest.Stored) <= KeptMade) {
 			kept[e.ID] = true
 		}
 	}

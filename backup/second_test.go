@@ -101,6 +101,36 @@ func TestCopy(t *testing.T) {
 	}
 }
 
+// What became of a rehearsal follows, is kept when the first store has lost the backup, and a
+// newer one takes its place.
+func TestBadgesAreCopied(t *testing.T) {
+	for on, p := range pairs(t) {
+		t.Run(on, func(t *testing.T) {
+			m := p.save(t, "a")
+			c := p.copier()
+			for i, c := range []*backup.Copier{c, c, p.copier()} {
+				want := backup.Rehearsal{Backup: "a", When: time.Date(2026, 3, 14, 2, 15, i, 0, time.UTC), OK: i != 1, Took: time.Second}
+				require.NoError(t, p.Record(t.Context(), m, want))
+				_, _, err := c.Snapshots(t.Context(), nil)
+				require.NoError(t, err)
+				require.Equal(t, digests(t, p.first), digests(t, p.second))
+				p.first.Set(objectstoretest.Faults{Key: "rehearsal", Flip: 100})
+				entries, err := p.List(t.Context(), "orders", "u1")
+				require.NoError(t, err)
+				require.Equal(t, &want, entries[0].Rehearsal)
+				_, _, err = p.copier().Snapshots(t.Context(), nil)
+				require.NoError(t, err, "a badge that cannot be read is none")
+				p.first.Set(objectstoretest.Faults{})
+				require.Equal(t, digests(t, p.first), digests(t, p.second))
+			}
+			require.NoError(t, p.Delete(t.Context(), "orders", "u1", "a"))
+			entries, err := p.List(t.Context(), "orders", "u1")
+			require.NoError(t, err)
+			require.True(t, entries[0].Rehearsal.OK)
+		})
+	}
+}
+
 // A copy that broke is none, and the next attempt makes it whole, whatever is left of it.
 func TestCopyBreaks(t *testing.T) {
 	away := fleet.Errorf(fleet.Unavailable, "object store", "no answer")

@@ -58,7 +58,9 @@ type Segment struct {
 	Size      fleet.Bytes `json:"size,omitempty"`
 	SHA256    string      `json:"sha256,omitempty"`
 	Recipient string      `json:"recipient"`
-	Objects   []Object    `json:"objects,omitempty"`
+	// Lock keeps it from being removed until then; nil where it is not locked.
+	Lock    *objectstore.Lock `json:"lock,omitempty"`
+	Objects []Object          `json:"objects,omitempty"`
 }
 
 // String names the segment for a person.
@@ -68,6 +70,9 @@ func (s Segment) String() string {
 
 // Empty says that it holds no changes, and only says that there were none.
 func (s Segment) Empty() bool { return s.Last < s.First }
+
+// LockedAt says whether it may not be removed at a time.
+func (s Segment) LockedAt(t time.Time) bool { return locked(s.Lock, t) }
 
 // StoredSize is what the segment takes in the store, without its manifest.
 func (s Segment) StoredSize() (total fleet.Bytes) {
@@ -117,20 +122,31 @@ func (v Vault) saveSegment(ctx context.Context, s Segment, plain []byte) (Segmen
 			v.dropObjects(ctx, s.Objects)
 			return s, err
 		}
+		if err := lockKeys(ctx, v.Store, s.Lock, keysOf(s.Objects)...); err != nil { // what the manifest says must be so
+			v.dropObjects(ctx, s.Objects)
+			return s, err
+		}
 	}
 	text, err := encode(s)
 	if err != nil {
 		return s, err
 	}
-	err = v.Store.PutIfAbsent(ctx, s.prefix()+manifestName, text)
-	if err == nil || !fleet.Is(err, fleet.Conflict) && !fleet.Is(err, fleet.Unavailable) {
+	manifest := s.prefix() + manifestName
+	err = v.Store.PutIfAbsent(ctx, manifest, text)
+	switch {
+	case err == nil:
+	case !fleet.Is(err, fleet.Conflict) && !fleet.Is(err, fleet.Unavailable):
+		return s, err
+	default: // it may have been written, though the answer was lost: the ID is nobody else's
+		if _, look := v.segment(ctx, s.Cluster, s.UID, s.History, s.ID); look != nil {
+			return s, err
+		}
+	}
+	if err := lockKeys(ctx, v.Store, s.Lock, manifest); err != nil {
+		v.dropObjects(ctx, []Object{{Key: manifest}}) // it is recorded anew
 		return s, err
 	}
-	// It may have been written, though the answer was lost: the ID is nobody else's.
-	if _, look := v.segment(ctx, s.Cluster, s.UID, s.History, s.ID); look == nil {
-		return s, nil
-	}
-	return s, err
+	return s, nil
 }
 
 // segment reads the manifest of one segment. Errors: as of Manifest.
@@ -291,10 +307,13 @@ func (v Vault) SweepSegments(ctx context.Context, cluster, uid string, age time.
 		if manifests[path.Dir(o.Key)] || time.Since(o.Modified) < age {
 			continue
 		}
-		if err := v.Store.Delete(ctx, o.Key); err != nil {
+		switch err := v.Store.Delete(ctx, o.Key); {
+		case fleet.Is(err, fleet.Blocked): // it is locked, and swept when it is not
+		case err != nil:
 			return removed, err
+		default:
+			removed = append(removed, o.Key)
 		}
-		removed = append(removed, o.Key)
 	}
 	return removed, nil
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/flotilla-etcd/flotilla/backup/sealed"
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/fleet"
-	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // Tell is told what is being done, and how many bytes of it are done. It must be quick.
@@ -174,22 +173,7 @@ func (v Vault) commit(ctx context.Context, m Manifest) (Manifest, error) {
 
 // lock locks the objects of a backup that is to be locked, and others.
 func (v Vault) lock(ctx context.Context, m Manifest, others ...string) error {
-	if !m.LockedAt(time.Now()) {
-		return nil
-	}
-	locker, ok := v.Store.(objectstore.Locker)
-	if !ok {
-		return fleet.Errorf(fleet.Invalid, v.Store.String(), "it cannot lock objects").WithRemedy("leave --object-lock out")
-	}
-	for _, o := range m.Objects {
-		others = append(others, o.Key)
-	}
-	for _, key := range others {
-		if err := locker.Lock(ctx, key, *m.Lock); err != nil {
-			return err
-		}
-	}
-	return nil
+	return lockKeys(ctx, v.Store, m.Lock, append(others, keysOf(m.Objects)...)...)
 }
 
 // drop removes what an attempt stored that leads to no backup. It does so also when the

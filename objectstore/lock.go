@@ -85,6 +85,14 @@ type LockRule struct {
 	For time.Duration
 }
 
+// From gives the lock of what is stored at a time; nil where it is none, or for no time.
+func (r LockRule) From(stored time.Time) *Lock {
+	if r.Mode == "" || r.For <= 0 {
+		return nil
+	}
+	return &Lock{Mode: r.Mode, Until: stored.Add(r.For).UTC().Truncate(time.Second)}
+}
+
 // ParseLockRule reads MODE or MODE:DURATION, as in governance:720h.
 func ParseLockRule(text string) (LockRule, error) {
 	mode, duration, timed := strings.Cut(text, ":")
