@@ -138,17 +138,31 @@ func retirable(cluster string, trust fleet.Trust, now time.Time) error {
 // DestroyAuthority deletes everything sealed for a cluster. Certificates that it
 // signed are good for nothing from then on: no server is left that trusts them.
 func (a *Authorities) DestroyAuthority(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
-	return note("", a.destroy(ctx, r.Operation))
+	return note(a.destroy(ctx, r.Operation))
 }
 
-func (a *Authorities) destroy(ctx context.Context, op fleet.Operation) error {
-	k, err := a.listKept(ctx, op.Cluster, op.UID)
+// destroy begins with the copy: where the first store has none, whoever copies finds none
+// to put back. A second store that is away keeps nobody from decommissioning.
+func (a *Authorities) destroy(ctx context.Context, op fleet.Operation) (said string, err error) {
+	if a.Second != nil {
+		_, err := within(ctx, copyWithin, "deleting the copy in the second store", func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, keptIn{a.Second, a.Key}.destroy(ctx, op)
+		})
+		if err != nil && ctx.Err() == nil {
+			said = "its sealed copy is LEFT in the second store, below " + secretsPrefix(op.Cluster, op.UID) + ": " + err.Error()
+		}
+	}
+	return said, a.first().destroy(ctx, op)
+}
+
+func (s keptIn) destroy(ctx context.Context, op fleet.Operation) error {
+	k, err := s.list(ctx, op.Cluster, op.UID)
 	if err != nil {
 		return err
 	}
 	// The version that counts goes last: until then, what is left is what it was.
 	for _, o := range append(k.others, k.versions...) {
-		if err := a.Store.Delete(ctx, o.Key); err != nil {
+		if err := s.Delete(ctx, o.Key); err != nil {
 			return err
 		}
 	}

@@ -106,7 +106,7 @@ func (a *Authorities) observed(t *testing.T) fleet.Observation {
 // sealedVersions gives the keys of the versions that hold something.
 func (a *Authorities) sealedVersions(t *testing.T) (keys []string) {
 	t.Helper()
-	k, err := a.listKept(t.Context(), "orders", "uid")
+	k, err := a.first().list(t.Context(), "orders", "uid")
 	require.NoError(t, err)
 	for _, o := range k.versions {
 		if o.Size > 0 {
@@ -189,7 +189,7 @@ func TestAuthorityIsReplaced(t *testing.T) {
 		require.False(t, time.Now().Before(until))
 		require.Equal(t, "was forgotten already", must(t, a.RetireAuthority))
 		require.Equal(t, fleet.Trust{Signer: extended.Other}, a.observed(t).Trust)
-		k, err := a.listKept(t.Context(), "orders", "uid")
+		k, err := a.first().list(t.Context(), "orders", "uid")
 		require.NoError(t, err)
 		require.Empty(t, k.others, "records of an authority that is forgotten")
 

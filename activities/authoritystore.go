@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/objectstore"
@@ -62,11 +65,20 @@ type kept struct {
 	versions, others []objectstore.Object
 }
 
-// listKept gives all but the authority itself.
-func (r Region) listKept(ctx context.Context, cluster, uid string) (kept, error) {
+// keptIn is where a store keeps the authorities of clusters.
+type keptIn struct {
+	objectstore.Store
+	key *pki.FleetKey
+}
+
+// first is where authorities are changed.
+func (r Region) first() keptIn { return keptIn{r.Store, r.Key} }
+
+// list gives all but the authority itself.
+func (s keptIn) list(ctx context.Context, cluster, uid string) (kept, error) {
 	var k kept
 	prefix := secretsPrefix(cluster, uid)
-	objects, err := r.Store.List(ctx, prefix)
+	objects, err := s.List(ctx, prefix)
 	if err != nil {
 		return k, err
 	}
@@ -87,29 +99,55 @@ func (r Region) listKept(ctx context.Context, cluster, uid string) (kept, error)
 	return k, nil
 }
 
-// kept looks up what the store has of a cluster's authority. When there is one that
-// cannot be opened, it says so, and still gives the rest.
+// copyWithin is how long the second store may take for a cluster's authority, which is
+// asked only when the first has none: a creation does not wait long for a store that is away.
+const copyWithin = 10 * time.Second
+
+// kept looks up what the stores have of a cluster's authority: versions and others are the
+// first store's, and the authority that of the second where the first does not give one.
 func (r Region) kept(ctx context.Context, cluster, uid string) (kept, error) {
+	k, err := r.first().kept(ctx, cluster, uid)
+	if r.Second == nil || k.authority != nil || ctx.Err() != nil {
+		return k, err
+	}
+	copied, also := within(ctx, copyWithin, "asking the second store", func(ctx context.Context) (kept, error) {
+		return keptIn{r.Second, r.Key}.kept(ctx, cluster, uid)
+	})
+	if also != nil || copied.authority == nil {
+		return k, err // a cluster that is being made has none anywhere
+	}
+	why := err
+	if why == nil {
+		why = fleet.Errorf(fleet.NotFound, "certificate authority of "+cluster, "the first store does not have it")
+	}
+	r.Log.Warn("the certificate authority was read from the second store", zap.String("cluster", cluster), zap.Error(why))
+	k.authority = copied.authority
+	return k, nil
+}
+
+// kept looks up what one store has of a cluster's authority. When there is one that
+// cannot be opened, it says so, and still gives the rest.
+func (s keptIn) kept(ctx context.Context, cluster, uid string) (kept, error) {
 	for last := -1; ; {
-		k, err := r.listKept(ctx, cluster, uid)
+		k, err := s.list(ctx, cluster, uid)
 		if err != nil || k.version == last { // none, or emptied and nothing after it
 			return k, err
 		}
-		sealed, err := r.read(ctx, authorityKey(cluster, uid, k.version))
+		sealed, err := s.read(ctx, authorityKey(cluster, uid, k.version))
 		switch {
 		case fleet.Is(err, fleet.NotFound), err == nil && len(sealed) == 0:
 			last = k.version // another one has replaced it just now
 		case err != nil:
 			return k, err
 		default:
-			k.authority, err = pki.OpenAuthority(sealed, r.Key)
+			k.authority, err = pki.OpenAuthority(sealed, s.key)
 			return k, err
 		}
 	}
 }
 
-func (r Region) read(ctx context.Context, key string) ([]byte, error) {
-	object, err := r.Store.Get(ctx, key)
+func (s keptIn) read(ctx context.Context, key string) ([]byte, error) {
+	object, err := s.Get(ctx, key)
 	if err != nil {
 		return nil, err
 	}
@@ -142,9 +180,10 @@ func (r Region) authority(ctx context.Context, cluster, uid string) (*pki.Author
 // and are to look again. What is left of versions before it is emptied, also when
 // nothing is changed: an attempt before this one may have died in between.
 func (r Region) changeAuthority(ctx context.Context, op fleet.Operation, change func(*pki.Authority) (*pki.Authority, error)) (before, after *pki.Authority, err error) {
-	k, err := r.kept(ctx, op.Cluster, op.UID)
+	k, err := r.first().kept(ctx, op.Cluster, op.UID)
 	if err == nil && k.authority == nil {
-		err = fleet.Errorf(fleet.NotFound, "cluster "+op.Cluster, "has no certificate authority")
+		err = fleet.Errorf(fleet.NotFound, "cluster "+op.Cluster, "has no certificate authority in %s", r.Store).
+			WithRemedy("where there is a second store, it is put back from there within a minute")
 	}
 	if err != nil {
 		return nil, nil, err

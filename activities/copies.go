@@ -2,8 +2,12 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -48,11 +52,13 @@ func (c *Copies) copy(ctx context.Context, r fleet.RecordRequest) (fleet.RecordR
 type copiers struct {
 	copies             *Copies
 	running            map[string]*copier // by UID
+	finals             *copier            // of final snapshots; nil before the first list
 	snapshots, changes chan struct{}
 
 	mu    sync.Mutex
 	bytes int64 // of what is copied now
 	what  string
+	alive map[string]bool // the UIDs of the fleet's clusters
 }
 
 // copier copies what protects one cluster.
@@ -61,6 +67,8 @@ type copier struct {
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 	to     backup.Copier
+	secret secretCopy
+	lives  atomic.Bool // it is not being decommissioned
 
 	mu     sync.Mutex
 	failed error
@@ -69,14 +77,22 @@ type copier struct {
 // keep begins with the clusters that there are, and ends those that are gone or have another
 // policy.
 func (all *copiers) keep(ctx context.Context, r fleet.RecordRequest, clusters []fleet.Summary) {
-	wanted := map[string]fleet.Summary{}
+	wanted, alive := map[string]fleet.Summary{}, map[string]bool{}
 	for _, s := range clusters {
+		alive[s.UID] = true
 		if s.Provider == r.Provider && s.Region == r.Region && s.UID != "" && shareOf(s.UID, r.Of) == r.Share {
 			wanted[s.UID] = s
 		}
 	}
+	all.mu.Lock()
+	all.alive = alive
+	all.mu.Unlock()
+	if all.finals == nil {
+		all.finals = all.beginFinals(ctx, r)
+	}
 	for uid, running := range all.running {
 		if s, still := wanted[uid]; still && policyOf(s) == policyOf(running.of) {
+			running.lives.Store(lives(s.Phase))
 			continue
 		}
 		running.cancel() // it ends beside its successor
@@ -86,7 +102,11 @@ func (all *copiers) keep(ctx context.Context, r fleet.RecordRequest, clusters []
 		if all.running[uid] != nil {
 			continue
 		}
-		next := &copier{of: s, to: backup.Copier{Vault: all.copies.both(), Cluster: s.Name, UID: uid}}
+		next := &copier{
+			of: s, to: backup.Copier{Vault: all.copies.both(), Cluster: s.Name, UID: uid},
+			secret: secretCopy{region: all.copies.Region, cluster: s.Name, uid: uid},
+		}
+		next.lives.Store(lives(s.Phase))
 		var copying context.Context
 		copying, next.cancel = context.WithCancel(ctx)
 		all.running[uid] = next
@@ -94,6 +114,9 @@ func (all *copiers) keep(ctx context.Context, r fleet.RecordRequest, clusters []
 		next.ended.Go(func() { all.repeat(copying, next, all.changes, all.copyChanges) })
 	}
 }
+
+// lives says whether a cluster's authority is to be there.
+func lives(p fleet.Phase) bool { return p != fleet.PhaseDecommissioning && p != fleet.PhaseGone }
 
 func policyOf(s fleet.Summary) fleet.BackupPolicy {
 	if s.Backup == nil {
@@ -176,15 +199,20 @@ func (all *copiers) copySnapshots() func(context.Context, *copier, backup.Tell) 
 	}
 }
 
+// copyChanges copies changes, and the cluster's authority: neither waits for a large snapshot.
 func (all *copiers) copyChanges(ctx context.Context, c *copier, tell backup.Tell) error {
+	did, failed := c.secret.follow(ctx, c.lives.Load())
+	if len(did) > 0 {
+		all.copies.Log.Info("the authority follows in the second store", zap.String("cluster", c.of.Name), zap.Strings("did", did))
+	}
 	_, err := c.to.Changes(ctx, tell)
-	return err
+	return errors.Join(failed, err)
 }
 
 // said is how the copying stands, for whoever looks at the activity.
 func (all *copiers) said() string {
 	failing, why := 0, ""
-	for _, c := range all.running {
+	for _, c := range all.each() {
 		c.mu.Lock()
 		if c.failed != nil {
 			failing++
@@ -201,15 +229,24 @@ func (all *copiers) said() string {
 	return fmt.Sprintf("copying the backups of %d clusters into the second store%s, %d failing%s", len(all.running), doing, failing, why)
 }
 
+// each gives all that copy.
+func (all *copiers) each() []*copier {
+	each := slices.Collect(maps.Values(all.running))
+	if all.finals != nil {
+		each = append(each, all.finals)
+	}
+	return each
+}
+
 // end has all of them end, heart beating: what is half copied is begun anew.
 func (all *copiers) end(ctx context.Context) {
 	ended := make(chan struct{})
-	for _, c := range all.running {
+	for _, c := range all.each() {
 		c.cancel()
 	}
 	go func() {
 		defer close(ended)
-		for _, c := range all.running {
+		for _, c := range all.each() {
 			c.ended.Wait()
 		}
 	}()
