@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/flotilla-etcd/flotilla/backup"
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -62,6 +64,9 @@ func tell(e backup.Entry) fleet.Backup {
 	if e.Err != nil {
 		b.Damaged = e.Err.Error()
 	}
+	for _, r := range e.Repairs {
+		b.Repaired = append(b.Repaired, fleet.BackupRepair(r))
+	}
 	if r := e.Rehearsal; r != nil {
 		b.Rehearsal = &fleet.Rehearsal{When: r.When, OK: r.OK, Took: fleet.Duration(r.Took), Why: r.Why}
 	}
@@ -108,7 +113,7 @@ func (b *Backups) save(ctx context.Context, op fleet.Operation) (string, error) 
 		m, took, err := b.saveFrom(ctx, client, source, backup.Manifest{
 			Cluster: op.Cluster, UID: op.UID, ID: backup.NewID(op.Asked, op.ID), History: strconv.FormatUint(now.Cluster, 16),
 			AskedBy: op.By, Operation: op.ID, Taken: taken, Member: source.Name, Learner: source.Learner, Etcd: source.Version,
-			Lock: b.lockOf(op.Spec.Backup, taken),
+			Lock: b.backupLock(op.Spec.Backup).From(taken),
 		})
 		switch {
 		case fleet.Is(err, fleet.Invalid): // its own store is damaged; the others' need not be
@@ -121,9 +126,8 @@ func (b *Backups) save(ctx context.Context, op fleet.Operation) (string, error) 
 		}
 		b.protection().Backup(op.Cluster, m.Taken, time.Duration(op.Spec.Backup.Every))
 		text := fmt.Sprintf("revision %d, %d keys, %s from %s, stored as %s%s", m.Revision, m.Keys, m.Size.Human(), m.Member, m.StoredSize().Human(), took)
-		if m.Lock != nil {
-			text += fmt.Sprintf(", locked (%s) until %s", m.Lock.Mode, m.Lock.Until.Format(time.RFC3339))
-		} else if b.Lock.Mode != "" {
+		text += lockedText(m)
+		if m.Lock == nil && b.Lock.Mode != "" {
 			text += ", NOT locked: neither --object-lock nor backup.every and backup.keep.last say for how long"
 		}
 		if len(passed) > 0 {
@@ -240,35 +244,67 @@ func (b *Backups) workspace(operation string) (string, error) {
 }
 
 // CheckBackup reads a backup to its last byte, in each store that is to have it: every digest
-// is compared, and the seal opened. fleet.Lost when anything differs; fleet.NotFound when
-// there is none.
+// is compared, and the seal opened. Where it is asked for, what differs in one of two stores
+// is replaced by what the other has before. fleet.Lost when anything differs; fleet.NotFound
+// when there is none.
 func (b *Backups) CheckBackup(ctx context.Context, r fleet.BackupRequest) (fleet.Backup, error) {
-	if b.Second == nil {
-		return reply(b.check(ctx, r, b.vault()))
+	switch {
+	case b.Second != nil:
+		return reply(b.checkBoth(ctx, r))
+	case r.Repair:
+		return reply(fleet.Backup{}, fleet.Errorf(fleet.Invalid, "backup "+r.ID+" of "+r.Cluster, "the workers have no second store that it could be repaired from").
+			WithRemedy("give them the store that has a copy as --second-store"))
 	}
+	return reply(b.check(ctx, r, b.vault()))
+}
+
+func (b *Backups) checkBoth(ctx context.Context, r fleet.BackupRequest) (fleet.Backup, error) {
 	is, err := b.check(ctx, r, b.both()) // it falls back: which one is meant, and that it can be had
 	if err != nil {
-		return reply(is, err)
+		return is, err
 	}
 	r.ID = is.ID
-	for which, store := range map[string]objectstore.Store{"first": b.Store, "second": b.Second} {
-		if is.Where == fleet.InFirst && which == "second" || is.Where == fleet.InSecond && which == "first" {
-			continue // which the list says
+	if r.Repair {
+		var gauge progressGauge
+		err := busyWith(ctx, "backup "+r.ID, gauge.steps, func(int64) (int, string) { return gauge.read(is.StoredSize) }, func() error {
+			done, err := b.both().Repair(ctx, r.Cluster, r.UID, r.ID, r.By, gauge.tell)
+			for _, d := range done {
+				b.Log.Warn("a backup was repaired from the other store", zap.String("cluster", r.Cluster), zap.String("backup", r.ID),
+					zap.String("in", d.Store), zap.Strings("objects", d.Objects), zap.String("why", d.Why))
+				is.Repaired = append(is.Repaired, fleet.BackupRepair(d))
+			}
+			return err
+		})
+		if err != nil {
+			return is, err
 		}
-		if _, err := b.check(ctx, r, backup.Vault{Store: store, Key: b.Key}); err != nil {
+	}
+	is.Where = fleet.InBoth
+	for _, in := range []struct {
+		which string
+		store objectstore.Store
+	}{{"first", b.Store}, {"second", b.Second}} {
+		_, err := b.check(ctx, r, backup.Vault{Store: in.store, Key: b.Key})
+		switch {
+		case err == nil:
+		case fleet.Is(err, fleet.NotFound) && in.which == "second": // it is copied within a minute, or lists say so
+			is.Where = fleet.InFirst
+		default:
 			kind := fleet.KindOf(err)
 			if kind == fleet.NotFound {
 				kind = fleet.Lost
 			}
-			return reply(is, fleet.Errorf(kind, "the "+which+" store, "+store.String(), "%w", err).
-				WithRemedy("it can be restored from the other store, which is whole; remove it here, and a copy is made anew if this is the second"))
+			return is, fleet.Errorf(kind, "the "+in.which+" store, "+in.store.String(), "%w", err).
+				WithRemedy("it can be restored from the other store, which is whole; flotilla verify %s %s --repair replaces it here by that", r.Cluster, r.ID)
 		}
 	}
-	return reply(is, nil)
+	return is, nil
 }
 
 func (b *Backups) check(ctx context.Context, r fleet.BackupRequest, from backup.Vault) (fleet.Backup, error) {
-	entries, err := from.List(ctx, r.Cluster, r.UID)
+	entries, err := within(ctx, listWithin, "listing those of "+r.Cluster, func(ctx context.Context) ([]backup.Entry, error) {
+		return from.List(ctx, r.Cluster, r.UID)
+	})
 	if err != nil {
 		return fleet.Backup{}, err
 	}

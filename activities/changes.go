@@ -229,6 +229,7 @@ func (c *Changes) begin(ctx context.Context, client *etcdadmin.Client, op fleet.
 	}
 	r = backup.Recording{
 		Cluster: op.Cluster, UID: op.UID, History: history, Every: time.Duration(op.Spec.Backup.Changes), Bytes: segmentBytes, Quiet: quietFor,
+		Lock: c.changesLock(op.Spec.Backup),
 	}
 	r.From, based = backup.Begin(entries, segments, history, now.Revision)
 	return r, based, nil

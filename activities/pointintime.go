@@ -39,6 +39,7 @@ func (b *Backups) saveAt(ctx context.Context, op fleet.Operation, id string) (st
 	about := backup.Manifest{
 		Cluster: op.Cluster, UID: op.UID, ID: id, History: base.History, AskedBy: op.By, Operation: op.ID,
 		Taken: base.Taken, Base: base.ID, Member: base.Member, Learner: base.Learner, Etcd: base.Etcd,
+		Lock: b.madeLock().From(time.Now()),
 	}
 	for _, later := range []time.Time{reach.UntilOf(done.Revision), op.Options.At.Time} {
 		if later.After(about.Taken) {
@@ -58,7 +59,7 @@ func (b *Backups) saveAt(ctx context.Context, op fleet.Operation, id string) (st
 	if err != nil {
 		return "", err
 	}
-	text := fmt.Sprintf("revision %d, %d keys, %s, stored as %s: %d changes since backup %s", m.Revision, m.Keys, m.Size.Human(), m.StoredSize().Human(), done.Changes, base.ID)
+	text := fmt.Sprintf("revision %d, %d keys, %s, stored as %s: %d changes since backup %s", m.Revision, m.Keys, m.Size.Human(), m.StoredSize().Human(), done.Changes, base.ID) + lockedText(m)
 	if done.Vague {
 		text += "; the next revision may have been written before that time, too: when is not known exactly"
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/flotilla-etcd/flotilla/backup"
 	"github.com/flotilla-etcd/flotilla/fleet"
-	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // DueBackups says which clusters of a region were to be backed up within a time.
@@ -70,20 +69,6 @@ func scheduled(s fleet.Summary, slot time.Time) fleet.Operation {
 			Etcd: fleet.EtcdSpec{Version: s.Etcd}, Backup: *s.Backup,
 		},
 	}
-}
-
-// lockOf gives how long a backup is locked that is taken now; nil for not at all. Where the
-// rule of the worker does not say for how long, that follows from the spec: for as long as the
-// newest so many backups are kept.
-func (r Region) lockOf(policy fleet.BackupPolicy, taken time.Time) *objectstore.Lock {
-	long := r.Lock.For
-	if long == 0 {
-		long = time.Duration(policy.Every) * time.Duration(policy.Keep.Last)
-	}
-	if r.Lock.Mode == "" || long <= 0 {
-		return nil
-	}
-	return &objectstore.Lock{Mode: r.Lock.Mode, Until: taken.Add(long).UTC().Truncate(time.Second)}
 }
 
 // expired gives the backups of an operation's cluster that no rule of its spec keeps.
@@ -157,23 +142,31 @@ func (r Region) unneeded(ctx context.Context, op fleet.Operation) ([]backup.Segm
 	if err != nil {
 		return nil, err
 	}
-	return backup.Unneeded(entries, segments, op.Spec.Backup.KeptChanges(), time.Now()), nil
+	now := time.Now()
+	return slices.DeleteFunc(backup.Unneeded(entries, segments, op.Spec.Backup.KeptChanges(), now), func(e backup.SegmentEntry) bool {
+		return e.Segment.LockedAt(now) // which is removed when it is not locked any more
+	}), nil
 }
 
-// expireChanges removes them, the manifest of each first.
+// expireChanges removes them, the manifest of each first, and gives how many.
 func (b *Backups) expireChanges(ctx context.Context, op fleet.Operation) (int, error) {
 	segments, err := within(ctx, listWithin, "listing changes", func(ctx context.Context) ([]backup.SegmentEntry, error) { return b.unneeded(ctx, op) })
 	if err != nil {
 		return 0, err
 	}
+	removed := 0
 	for i, e := range segments {
 		beat(ctx, i*100/len(segments), "removing "+e.ID)
 		_, err := within(ctx, answerWithin, "removing "+e.ID, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, b.vault().DeleteSegment(ctx, op.Cluster, op.UID, e.History, e.ID)
 		})
-		if err != nil {
-			return i, err
+		switch {
+		case fleet.Is(err, fleet.Blocked): // by somebody else than its manifest says
+		case err != nil:
+			return removed, err
+		default:
+			removed++
 		}
 	}
-	return len(segments), nil
+	return removed, nil
 }

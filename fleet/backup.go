@@ -40,6 +40,19 @@ type Backup struct {
 	Where Where `json:"where,omitempty"`
 	// Reach is how far the changes that were recorded bring it; nil when none follow on it.
 	Reach *Reach `json:"reach,omitempty"`
+	// Repaired is what was replaced in one of two stores by what the other has, oldest first.
+	Repaired []BackupRepair `json:"repaired,omitempty"`
+}
+
+// BackupRepair is what was replaced of a backup in one of two stores.
+type BackupRepair struct {
+	When time.Time `json:"when"`
+	By   string    `json:"by,omitempty"` // who asked for it
+	// Store is where something was replaced, and Objects the keys.
+	Store   string   `json:"store"`
+	Objects []string `json:"objects"`
+	// Why says what was wrong.
+	Why string `json:"why"`
 }
 
 // Where is in which of two stores something is.
@@ -153,4 +166,8 @@ type BackupRequest struct {
 	UID      string `json:"uid"`
 	// ID may be empty, which means the newest.
 	ID string `json:"id,omitempty"`
+	// Repair has what is missing or damaged in one of two stores replaced by what the other
+	// has. By is who asks for that.
+	Repair bool   `json:"repair,omitempty"`
+	By     string `json:"by,omitempty"`
 }

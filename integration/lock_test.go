@@ -1,18 +1,21 @@
 package integration
 
 import (
+	"context"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/flotilla-etcd/flotilla/backup"
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/integration/harness"
 	"github.com/flotilla-etcd/flotilla/objectstore/objectstoretest"
 )
 
-// TestObjectLock has backups locked in a bucket as Amazon's are, with versions. What no rule
-// keeps stays while it is locked, and fails nothing; and what is deleted by hand is still there.
+// TestObjectLock has backups, changes, and a backup of a point in time locked in a bucket as
+// Amazon's are, with versions. What no rule keeps stays while it is locked, and fails nothing; and what is deleted by hand is still there.
 func TestObjectLock(t *testing.T) {
 	server := objectstoretest.StartVersioned(t)
 	server.Setenv(t)
@@ -22,6 +25,7 @@ func TestObjectLock(t *testing.T) {
 	e.StartWorker("flotilla-worker")
 	spec := harness.Spec("orders", 1, "3.7.3").WithDefaults()
 	spec.Backup.Keep.Last = 1
+	spec.Backup.Changes = fleet.Duration(time.Second)
 	e.Create(spec)
 	for range 2 { // the second has the first expire
 		answer := e.CLI("backup", spec.Name)
@@ -35,6 +39,25 @@ func TestObjectLock(t *testing.T) {
 	entries, err := vault.List(t.Context(), spec.Name, described(t, e, spec.Name).Summary.UID)
 	require.NoError(t, err)
 	require.Len(t, entries, 2, "both are locked")
+	reached := putLater(t, e, spec.Name)
+	harness.Eventually(t, "changes are recorded", func(ctx context.Context) error {
+		segments, err := vault.Segments(ctx, spec.Name, entries[1].Manifest.UID)
+		for _, s := range segments {
+			require.NoError(t, s.Err)
+			require.True(t, s.Segment.LockedAt(time.Now().Add(55*time.Minute)), "%s", s.Segment)
+		}
+		if reach := backup.ReachOf(entries[1].Manifest, segments); err == nil && reach.Revision < reached {
+			err = fmt.Errorf("they lead to revision %d of %d", reach.Revision, reached)
+		}
+		return err
+	})
+	answer = e.CLI("backup", spec.Name, "--revision", fmt.Sprint(reached))
+	require.Zero(t, answer.Code, answer.Err)
+	require.Contains(t, answer.Out+answer.Err, "locked (compliance) until")
+	entries, err = vault.List(t.Context(), spec.Name, entries[1].Manifest.UID)
+	require.NoError(t, err)
+	require.Len(t, entries, 3)
+	require.NotEmpty(t, entries[2].Manifest.Base)
 	for _, entry := range entries {
 		m := entry.Manifest
 		require.True(t, m.LockedAt(time.Now().Add(55*time.Minute)))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,8 +21,9 @@ import (
 
 // TestSecondStore backs a cluster up while the second store is away, and kills the worker
 // with -9 while it copies once the store is back: afterwards the second store has the same,
-// byte for byte, and the changes since. Then the first store has one bit altered, and at last
-// loses everything: what is restored comes from the second, key by key.
+// byte for byte, and the changes since. Then the first store has one bit altered, and loses
+// everything: what is restored comes from the second, key by key, with the cluster's authority.
+// At last its region is gone, and workers have the second store alone.
 func TestSecondStore(t *testing.T) {
 	first, second := objectstoretest.Start(t), objectstoretest.Start(t)
 	first.Setenv(t)
@@ -81,7 +83,7 @@ func TestSecondStore(t *testing.T) {
 	answer = e.CLI("backups", spec.Name)
 	require.Contains(t, answer.Out, "both")
 	require.NotContains(t, answer.Out, "second store")
-	answer = e.CLI("verify", spec.Name)
+	answer = e.CLI("verify", spec.Name, m.ID)
 	require.Zero(t, answer.Code, answer.Err)
 
 	// Changes follow as well.
@@ -102,17 +104,32 @@ func TestSecondStore(t *testing.T) {
 	require.NoError(t, errors.Join(err, r.Close()))
 	data[len(data)*2/3] ^= 1
 	require.NoError(t, vault.Store.Put(t.Context(), object, bytes.NewReader(data), int64(len(data))))
-	answer = e.CLI("verify", spec.Name)
+	answer = e.CLI("verify", spec.Name, m.ID)
 	require.Equal(t, 1, answer.Code)
 	require.Contains(t, answer.Err, "the first store")
-	answer = e.CLI("restore", spec.Name, "--to", "one-bit", "--yes")
+	answer = e.CLI("restore", spec.Name, "--to", "one-bit", "--backup", m.ID, "--yes")
 	require.Zero(t, answer.Code, answer.Err)
 	require.Contains(t, answer.Out+answer.Err, "read from the SECOND store")
 	same(t, written, contentsOf(t, e, "one-bit"))
-	e.Decommission("one-bit", fleet.Options{SkipFinalSnapshot: true})
+	answer = e.CLI("verify", spec.Name, m.ID, "--repair")
+	require.Zero(t, answer.Code, answer.Err)
+	require.Contains(t, answer.Out, "1 object of "+m.ID+" in "+vault.Store.String()+" from the other store")
+	require.NoError(t, vault.ReadBack(t.Context(), m, nil))
+	answer = e.CLI("backups", spec.Name)
+	require.Contains(t, answer.Out, "repaired")
+	final := e.Decommission("one-bit", fleet.Options{}).FinalSnapshot
+	require.NotNil(t, final)
+	manifest := strings.TrimSuffix(final.Key, ".db.age") + ".json"
+	harness.Eventually(t, "the final snapshot is copied", func(ctx context.Context) error {
+		_, err := far.Stat(ctx, manifest)
+		return err
+	})
+	authority := "clusters/" + spec.Name + "/" + uid + "/authority.age"
+	sealed := textOf(t, vault.Store, authority)
+	require.Equal(t, sealed, textOf(t, far, authority))
 
-	// The first store has lost all backups.
-	objects, err := vault.Store.List(t.Context(), backup.Root)
+	// The first store has lost everything.
+	objects, err := vault.Store.List(t.Context(), "")
 	require.NoError(t, err)
 	for _, o := range objects {
 		require.NoError(t, vault.Store.Delete(t.Context(), o.Key))
@@ -124,11 +141,48 @@ func TestSecondStore(t *testing.T) {
 	require.Zero(t, answer.Code, answer.Err)
 	same(t, written, contentsOf(t, e, spec.Name))
 	require.NoError(t, e.Stands(t.Context(), spec.Name))
+	harness.Eventually(t, "the authority is put back into the first store", func(ctx context.Context) error {
+		_, err := vault.Store.Stat(ctx, authority)
+		return err
+	})
+	require.Equal(t, sealed, textOf(t, vault.Store, authority))
 
 	// A point in time is made of what the second store has.
 	answer = e.CLI("restore", spec.Name, "--revision", fmt.Sprint(last), "--to", "then", "--yes")
 	require.Zero(t, answer.Code, answer.Err)
 	require.Contains(t, contentsOf(t, e, "then"), "late")
+
+	// The first store's region is gone. Workers begin elsewhere, with the second store.
+	for _, w := range e.Workers() {
+		w.Kill()
+	}
+	first.Stop()
+	second.Setenv(t)
+	e.KeepObjectsIn(second.Location("far/fleet"))
+	e.Flags = nil
+	e.StartWorker("flotilla-worker")
+	answer = e.CLI("restore", spec.Name, "--in-place", "--yes", "--accept-loss", "--backup", m.ID)
+	require.Zero(t, answer.Code, answer.Err)
+	same(t, written, contentsOf(t, e, spec.Name))
+	answer = e.CLI("restore", spec.Name, "--to", "elsewhere", "--backup", m.ID, "--yes")
+	require.Zero(t, answer.Code, answer.Err)
+	same(t, written, contentsOf(t, e, "elsewhere"))
+	decommissioned, err := e.Restored(t.Context(), final.Key)
+	require.NoError(t, err)
+	require.Len(t, decommissioned, len(written))
+	for key, value := range decommissioned {
+		require.True(t, strings.HasPrefix(written[key], value+" v"), "key %s", key)
+	}
+}
+
+// textOf reads a small object.
+func textOf(t *testing.T, s objectstore.Store, key string) string {
+	t.Helper()
+	r, err := s.Get(t.Context(), key)
+	require.NoError(t, err)
+	text, err := io.ReadAll(r)
+	require.NoError(t, errors.Join(err, r.Close()))
+	return string(text)
 }
 
 // same compares contents, of which there may be too many to be shown.

@@ -90,6 +90,9 @@ func (c *Client) Backups(ctx context.Context, request workflows.BackupsRequest) 
 // error of kind fleet.Lost when it is damaged and fleet.NotFound when there is none. A
 // cancelled ctx ends the reading.
 func (c *Client) VerifyBackup(ctx context.Context, request workflows.BackupRequest) (fleet.Backup, error) {
+	if request.Repair {
+		request.By = c.by
+	}
 	return c.awaitBackup(ctx, "backup of "+request.Cluster, "verify/"+request.Cluster+"/"+NewRequestID()[:8], workflows.VerifyBackupType, request,
 		region{request.Provider, request.Region}, verifyPatience)
 }

@@ -84,7 +84,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	c.Aliyun.flags(f)
 	f.StringSliceVar(&c.Reach, "reach", nil, "configuration `file` of a worker of another region, which clusters may move from or to, or have their standby in; may be repeated")
 	f.StringVar(&c.ObjectStore, "object-store", "", "file:///directory or s3://bucket/prefix?endpoint=https://host&region=…")
-	f.StringVar(&c.ObjectLock, "object-lock", "", "lock backups in the object store: `MODE[:DURATION]`, as in governance:720h or compliance; without a duration for as long as backup.keep.last of the spec keeps them")
+	f.StringVar(&c.ObjectLock, "object-lock", "", "lock backups and changes in the object store: `MODE[:DURATION]`, as in governance:720h or compliance; without a duration for as long as backup.keep.last of the spec keeps them")
 	f.StringVar(&c.SecondStore, "second-store", "", "another store, best in another region, into which backups are copied: as --object-store; credentials: SECOND_AWS_ACCESS_KEY_ID and so on, else those of --object-store")
 	f.StringVar(&c.FleetKey, "fleet-key", "", "age identity file that seals authorities and snapshots (mode 0600)")
 	f.StringVar(&c.Releases, "releases", "", "catalogue of etcd releases (YAML)")
