@@ -21,53 +21,85 @@ import (
 // Upkeep is what people ask of a whole region.
 type Upkeep struct{ Region }
 
-// Inventory lists everything in the region that carries the tag of a cluster.
-func (u *Upkeep) Inventory(ctx context.Context, _ fleet.InventoryRequest) (fleet.InventoryReply, error) {
-	return reply(u.inventory(ctx))
+// Inventory lists everything in the region that carries the tag of a cluster, or some of it.
+func (u *Upkeep) Inventory(ctx context.Context, r fleet.InventoryRequest) (fleet.InventoryReply, error) {
+	return reply(u.inventory(ctx, r))
 }
 
-func (u *Upkeep) inventory(ctx context.Context) (fleet.InventoryReply, error) {
-	ours := iaas.Tags{fleet.TagCluster: ""}
-	hosts, err := u.Provider.ListHosts(ctx, ours)
+func (u *Upkeep) inventory(ctx context.Context, r fleet.InventoryRequest) (fleet.InventoryReply, error) {
+	all, err := inventoryOf(ctx, u.Provider, r)
 	if err != nil {
 		return fleet.InventoryReply{}, err
 	}
-	disks, err := u.Provider.ListDisks(ctx, ours)
-	if err != nil {
-		return fleet.InventoryReply{}, err
-	}
-	cost := newCosts(u.Provider)
-	copies, err := u.Provider.ListDiskSnapshots(ctx, ours)
-	if fleet.Is(err, fleet.Denied) { // rights of before there were any
-		cost.notes, err = append(cost.notes, "copies of disks could not be listed: "+err.Error()), nil
-	}
-	if err != nil {
-		return fleet.InventoryReply{}, err
-	}
-	all := []fleet.Resource{}
-	for _, h := range hosts {
-		all = append(all, fleet.Resource{
-			Kind: fleet.HostResource, ID: h.ID, Zone: h.Zone, What: h.Type, State: string(h.State), Created: h.Launched,
-			Cluster: h.Tags[fleet.TagCluster], UID: h.Tags[fleet.TagUID], Member: h.Member(), Monthly: cost.ofHost(ctx, h),
-		})
-	}
-	for _, d := range disks {
-		all = append(all, fleet.Resource{
-			Kind: fleet.DiskResource, ID: d.ID, Zone: d.Zone, What: d.Size.Human() + " " + d.Category, State: string(d.State), Created: d.Created,
-			Cluster: d.Tags[fleet.TagCluster], UID: d.Tags[fleet.TagUID], Member: d.Member(), Monthly: cost.ofDisk(ctx, d),
-		})
-	}
-	for _, c := range copies {
-		what := "of " + c.DiskID + ", " + c.Size.Human()
-		if c.Written > 0 {
-			what += ", " + c.Written.Human() + " written"
+	for _, place := range r.Elsewhere {
+		var there fleet.InventoryReply
+		region, err := u.span.Elsewhere(place)
+		if err == nil {
+			there, err = inventoryOf(ctx, region, r)
 		}
-		all = append(all, fleet.Resource{
-			Kind: fleet.DiskSnapshotResource, ID: c.ID, What: what, State: string(c.State), Created: c.Created,
-			Cluster: c.Tags[fleet.TagCluster], UID: c.Tags[fleet.TagUID], Member: c.Member(), Monthly: cost.ofDiskSnapshot(ctx, c),
-		})
+		if err != nil {
+			there.Notes = []string{"what is in " + place.String() + " could not be listed: " + err.Error()}
+		}
+		all.Resources, all.Notes = append(all.Resources, there.Resources...), append(all.Notes, there.Notes...)
 	}
-	slices.SortStableFunc(all, func(a, b fleet.Resource) int { return a.Created.Compare(b.Created) })
+	slices.SortStableFunc(all.Resources, func(a, b fleet.Resource) int { return a.Created.Compare(b.Created) })
+	return all, ctx.Err()
+}
+
+// inventoryOf lists what one place has.
+func inventoryOf(ctx context.Context, region iaas.Provider, r fleet.InventoryRequest) (fleet.InventoryReply, error) {
+	tags := iaas.Tags{fleet.TagCluster: r.Cluster}
+	if r.UID != "" {
+		tags[fleet.TagUID] = r.UID
+	}
+	wanted := func(kind fleet.ResourceKind) bool { return len(r.Kinds) == 0 || slices.Contains(r.Kinds, kind) }
+	all, cost := []fleet.Resource{}, newCosts(region)
+	add := func(resource fleet.Resource, tags map[string]string) {
+		resource.Cluster, resource.UID, resource.Member = tags[fleet.TagCluster], tags[fleet.TagUID], tags[fleet.TagMember]
+		all = append(all, resource)
+	}
+	if wanted(fleet.HostResource) {
+		hosts, err := region.ListHosts(ctx, tags)
+		if err != nil {
+			return fleet.InventoryReply{}, err
+		}
+		for _, h := range hosts {
+			add(fleet.Resource{
+				Kind: fleet.HostResource, ID: h.ID, Zone: h.Zone, What: h.Type, State: string(h.State), Created: h.Launched, Monthly: cost.ofHost(ctx, h),
+			}, h.Tags)
+		}
+	}
+	if wanted(fleet.DiskResource) {
+		disks, err := region.ListDisks(ctx, tags)
+		if err != nil {
+			return fleet.InventoryReply{}, err
+		}
+		for _, d := range disks {
+			add(fleet.Resource{
+				Kind: fleet.DiskResource, ID: d.ID, Zone: d.Zone, What: d.Size.Human() + " " + d.Category, Size: d.Size,
+				State: string(d.State), Created: d.Created, Monthly: cost.ofDisk(ctx, d),
+			}, d.Tags)
+		}
+	}
+	if wanted(fleet.DiskSnapshotResource) {
+		copies, err := region.ListDiskSnapshots(ctx, tags)
+		if fleet.Is(err, fleet.Denied) { // rights of before there were any
+			cost.notes, err = append(cost.notes, "copies of disks could not be listed: "+err.Error()), nil
+		}
+		if err != nil {
+			return fleet.InventoryReply{}, err
+		}
+		for _, c := range copies {
+			what := "of " + c.DiskID + ", " + c.Size.Human()
+			if c.Written > 0 {
+				what += ", " + c.Written.Human() + " written"
+			}
+			add(fleet.Resource{
+				Kind: fleet.DiskSnapshotResource, ID: c.ID, What: what, Of: c.DiskID, Size: c.Size, Written: c.Written,
+				State: string(c.State), Created: c.Created, Monthly: cost.ofDiskSnapshot(ctx, c),
+			}, c.Tags)
+		}
+	}
 	return fleet.InventoryReply{Resources: all, Notes: cost.notes}, ctx.Err()
 }
 

@@ -57,6 +57,52 @@ func TestRemoveResources(t *testing.T) {
 	require.Equal(t, current, disks[0].ID)
 }
 
+// An inventory of one cluster has nothing of another one, nor of an earlier one of its name,
+// and tells of a place that cannot be looked at.
+func TestInventoryOfOneCluster(t *testing.T) {
+	open := func(region string) iaas.Provider {
+		p, err := local.Open(local.Config{Root: filepath.Join(t.TempDir(), region), Region: region})
+		require.NoError(t, err)
+		return p
+	}
+	home, there := open("local-1"), open("local-2")
+	place, nowhere := fleet.Place{Provider: "local", Region: "local-2"}, fleet.Place{Provider: "local", Region: "local-3"}
+	u := &Upkeep{Region{Provider: home, Elsewhere: map[fleet.Place]iaas.Provider{place: there}}.ready()}
+	kept := func(p iaas.Provider, cluster, uid string) string {
+		tags := iaas.Tags{fleet.TagCluster: cluster, fleet.TagUID: uid, fleet.TagMember: cluster + "-1"}
+		d, err := p.CreateDisk(t.Context(), iaas.CreateDiskRequest{Token: cluster + uid, Name: cluster, Zone: "a", Size: fleet.GiB, Category: "ssd", Tags: tags})
+		require.NoError(t, err)
+		s, err := p.SnapshotDisk(t.Context(), iaas.SnapshotDiskRequest{Token: cluster + uid, Name: cluster, DiskID: d.ID, Tags: tags})
+		require.NoError(t, err)
+		return s.ID
+	}
+	at := kept(home, "orders", "u2")
+	elsewhere := place.Qualify(kept(there, "orders", "u2"))
+	kept(home, "orders", "u1")
+	kept(there, "users", "u3")
+
+	list := func(r fleet.InventoryRequest) (reply fleet.InventoryReply, ids []string) {
+		_, err := as(t, func(ctx context.Context) (err error) {
+			reply, err = u.Inventory(ctx, r)
+			return err
+		})
+		require.NoError(t, err)
+		for _, resource := range reply.Resources {
+			ids = append(ids, resource.ID)
+		}
+		return reply, ids
+	}
+	reply, ids := list(fleet.InventoryRequest{
+		Cluster: "orders", UID: "u2", Kinds: []fleet.ResourceKind{fleet.DiskSnapshotResource}, Elsewhere: []fleet.Place{place, nowhere},
+	})
+	require.Equal(t, []string{at, elsewhere}, ids)
+	require.Equal(t, [3]any{"orders-1", "of " + reply.Resources[0].Of + ", 1 GiB", fleet.GiB}, [3]any{reply.Resources[0].Member, reply.Resources[0].What, reply.Resources[0].Size})
+	require.Len(t, reply.Notes, 1)
+	require.Contains(t, reply.Notes[0], "what is in local/local-3 could not be listed")
+	_, ids = list(fleet.InventoryRequest{})
+	require.Len(t, ids, 4, "all that the region has")
+}
+
 // pricey is a region of which some prices are known.
 type pricey struct {
 	iaas.Provider

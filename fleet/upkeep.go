@@ -40,15 +40,20 @@ type ExamineReply struct {
 
 // Resource is a host, a disk or a copy of one that carries our tags, as a sweep sees it.
 type Resource struct {
-	Kind    ResourceKind `json:"kind"`
-	ID      string       `json:"id"`
-	Zone    string       `json:"zone"`
-	What    string       `json:"what"` // its type or category, and size
-	State   string       `json:"state"`
-	Cluster string       `json:"cluster"`
-	UID     string       `json:"uid"`
-	Member  string       `json:"member"`
-	Created time.Time    `json:"created"`
+	Kind ResourceKind `json:"kind"`
+	ID   string       `json:"id"`
+	Zone string       `json:"zone"`
+	What string       `json:"what"` // its type or category, and size
+	// Of is the disk that a copy is of, Size the disk's own, and Written what had been
+	// written of it, where that is known.
+	Of      string    `json:"of,omitempty"`
+	Size    Bytes     `json:"size,omitempty"`
+	Written Bytes     `json:"written,omitempty"`
+	State   string    `json:"state"`
+	Cluster string    `json:"cluster"`
+	UID     string    `json:"uid"`
+	Member  string    `json:"member"`
+	Created time.Time `json:"created"`
 	// Monthly is about what it costs in a month; nil if that is not known.
 	Monthly *Cost `json:"monthly,omitempty"`
 }
@@ -80,10 +85,17 @@ const (
 	DiskSnapshotResource ResourceKind = "snapshot"
 )
 
-// InventoryRequest asks for everything in a region that carries our tags.
+// InventoryRequest asks for everything in a region that carries our tags, or for some of it.
 type InventoryRequest struct {
 	Provider string `json:"provider"`
 	Region   string `json:"region"`
+	// Cluster and UID narrow it to one cluster, and Kinds to some kinds. Workers of before
+	// these give everything.
+	Cluster string         `json:"cluster,omitempty"`
+	UID     string         `json:"uid,omitempty"`
+	Kinds   []ResourceKind `json:"kinds,omitempty"`
+	// Elsewhere are other places that the region's workers are to look at, too.
+	Elsewhere []Place `json:"elsewhere,omitempty"`
 }
 
 // InventoryReply is everything in a region that carries our tags, the oldest first.

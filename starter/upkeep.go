@@ -97,6 +97,22 @@ func (c *Client) Strays(ctx context.Context, provider, regionName string, olderT
 	return found, ctx.Err()
 }
 
+// DiskSnapshots lists the copies of a cluster's disks, wherever it lies, the oldest first,
+// with about what they cost.
+func (c *Client) DiskSnapshots(ctx context.Context, view workflows.ClusterView) (workflows.InventoryReply, error) {
+	home, name := view.Spec.Place(), view.Summary.Name
+	var reply workflows.InventoryReply
+	err := c.run(ctx, "inventory/"+name, "copies of the disks of "+name, answerTimeout, region{home.Provider, home.Region},
+		workflows.InventoryType, workflows.InventoryRequest{
+			Provider: home.Provider, Region: home.Region, Cluster: name, UID: view.Summary.UID,
+			Kinds: []fleet.ResourceKind{fleet.DiskSnapshotResource}, Elsewhere: view.Spec.Places()[1:],
+		}, &reply)
+	reply.Resources = slices.DeleteFunc(reply.Resources, func(r fleet.Resource) bool {
+		return r.Kind != fleet.DiskSnapshotResource || r.Cluster != name || r.UID != view.Summary.UID
+	})
+	return reply, err
+}
+
 // RemoveStrays ends resources of a region for good. Workers look at each again, and leave
 // alone what carries other tags by now.
 func (c *Client) RemoveStrays(ctx context.Context, provider, regionName string, strays []Stray) (workflows.RemoveReply, error) {

@@ -40,10 +40,12 @@ func (s *stand) recovers(action string) {
 	copies, err := s.world.Snapshots(nil, nil)
 	require.NoError(t, err)
 	require.Len(t, copies, 1, "of the only one whose host answers")
-	plan := s.CLI("plan", "discard", s.spec.Name)
-	require.Zero(t, plan.Code, plan.Err)
-	for _, c := range copies {
-		require.Contains(t, plan.Out, c.ID)
+	for _, args := range [][]string{{"plan", "discard", s.spec.Name}, {"describe", s.spec.Name}, {"describe", s.spec.Name, "-o", "json"}} {
+		answer := s.CLI(args...)
+		require.Zero(t, answer.Code, answer.Err)
+		for _, c := range copies {
+			require.Contains(t, answer.Out, c.ID)
+		}
 	}
 	discard := s.CLI("discard", s.spec.Name, "--yes")
 	require.Zero(t, discard.Code, discard.Err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,7 +45,10 @@ func (a *app) describeCommand() *cobra.Command {
 				all.Progress = &progress
 			}
 		}
-		all.Backups = a.lookAtBackups(cmd.Context(), client, view)
+		var looks sync.WaitGroup
+		looks.Go(func() { all.Backups = a.lookAtBackups(cmd.Context(), client, view) })
+		looks.Go(func() { all.DiskSnapshots = a.lookAtCopies(cmd.Context(), client, view) })
+		looks.Wait()
 		if err := a.print(*output, all, func() string { return describeText(a.out, all, a.clock()) }); err != nil {
 			return err
 		}
@@ -62,6 +66,8 @@ type described struct {
 	Progress *fleet.Progress `json:"progress,omitempty"`
 	// Backups is nil where the spec asks for none.
 	Backups *backupsGlance `json:"backups,omitempty"`
+	// DiskSnapshots is nil of a cluster that is gone.
+	DiskSnapshots *copiesGlance `json:"diskSnapshots,omitempty"`
 }
 
 // backupsGlance is what describe says of backups.
@@ -163,6 +169,9 @@ func describeText(o terminal.Output, v described, clock terminal.Clock) string {
 	row("class", "%s", s.Class)
 	for i, text := range backupsTexts(o, v.Backups, clock) {
 		row(heading(i, "backups"), "%s", text)
+	}
+	for i, text := range copiesTexts(o, v.DiskSnapshots, clock) {
+		row(heading(i, "disk copies"), "%s", text)
 	}
 	for i, text := range policyTexts(v.Spec.Policy) {
 		row(heading(i, "policy"), "%s", text)

@@ -35,6 +35,9 @@ type fake struct {
 
 	checks []fleet.Check
 	strays starter.Strays
+	// copies are those of disks, and noCopies why there are none to be seen.
+	copies   workflows.InventoryReply
+	noCopies error
 
 	planned  []fleet.Operation
 	compared []fleet.Operation
@@ -106,6 +109,10 @@ func (f *fake) Create(_ context.Context, spec fleet.Spec, request starter.Reques
 }
 
 func (f *fake) Examine(context.Context, string, string) ([]fleet.Check, error) { return f.checks, nil }
+
+func (f *fake) DiskSnapshots(context.Context, workflows.ClusterView) (workflows.InventoryReply, error) {
+	return f.copies, f.noCopies
+}
 
 func (f *fake) Strays(context.Context, string, string, time.Duration) (starter.Strays, error) {
 	return f.strays, nil

@@ -25,6 +25,7 @@ type plane interface {
 	Credentials(ctx context.Context, cluster, name string, csrPEM []byte, validity time.Duration) (workflows.CertificateReply, error)
 
 	Examine(ctx context.Context, provider, region string) ([]fleet.Check, error)
+	DiskSnapshots(ctx context.Context, view workflows.ClusterView) (workflows.InventoryReply, error)
 	Strays(ctx context.Context, provider, region string, olderThan time.Duration) (starter.Strays, error)
 	RemoveStrays(ctx context.Context, provider, region string, strays []starter.Stray) (workflows.RemoveReply, error)
 

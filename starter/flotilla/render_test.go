@@ -141,12 +141,36 @@ func TestClustersText(t *testing.T) {
 }
 
 func TestDescribeText(t *testing.T) {
-	golden(t, "describe", describeText(plain, described{ClusterView: workflows.ClusterView{
+	copies := &copiesGlance{
+		Snapshots: []fleet.Resource{
+			{Kind: fleet.DiskSnapshotResource, ID: "snap-1", Member: "orders-1", Of: "vol-1", Size: 20 * fleet.GiB, Written: 2 * fleet.GiB, State: "completed",
+				Created: clock.Now.Add(-49 * time.Hour), Monthly: &fleet.Cost{Amount: 0.1, Currency: "USD", AtMost: true}},
+			{Kind: fleet.DiskSnapshotResource, ID: "snap-2", Member: "orders-2", Of: "vol-2", Size: 20 * fleet.GiB, State: "pending", Created: clock.Now.Add(-time.Minute)},
+		},
+		Notes: []string{"cost of gp9: it is not known\nhere"},
+	}
+	golden(t, "describe", describeText(plain, described{DiskSnapshots: copies, ClusterView: workflows.ClusterView{
 		Summary: orders, Spec: ordersSpec,
 		Endpoints: []fleet.Endpoint{{Member: "orders-1", Address: "127.0.0.1", ClientPort: 2379}, {Member: "orders-2", Address: "::1", ClientPort: 2379}},
 		Operations: []workflows.OperationRecord{{ID: "7f3a", Kind: fleet.CreateCluster, State: fleet.OperationCancelled, By: "eva",
 			Started: begun0, Ended: begun0.Add(6 * time.Second), Cancelled: "by eva: wrong zone"}},
 	}}, clock))
+}
+
+func TestDescribeLooksForCopiesOfDisks(t *testing.T) {
+	view := workflows.ClusterView{Summary: orders, Spec: ordersSpec}
+	f := &fake{views: map[string]workflows.ClusterView{"orders": view}}
+	got := do(t, f, false, "", "describe", "orders")
+	assert.Equal(t, exitDone, got.code, got.err)
+	assert.NotContains(t, got.out, "disk copies")
+	f.copies.Resources = []fleet.Resource{{Kind: fleet.DiskSnapshotResource, ID: "snap-1", Of: "vol-1", Size: fleet.GiB}}
+	assert.Contains(t, do(t, f, false, "", "describe", "orders", "-o", "json").out, `"id": "snap-1"`)
+	assert.Contains(t, do(t, f, false, "", "describe", "orders", "-o", "yaml").out, "id: snap-1")
+	f.noCopies = &fleet.Error{Kind: fleet.Unavailable, Message: "no worker"}
+	assert.Contains(t, do(t, f, false, "", "describe", "orders").out, "disk copies   cannot be listed now: no worker")
+	view.Summary.Phase = fleet.PhaseGone
+	f.views["orders"] = view
+	assert.NotContains(t, do(t, f, false, "", "describe", "orders").out, "disk copies", "of one that is gone")
 }
 
 func TestResultText(t *testing.T) {
