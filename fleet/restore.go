@@ -51,9 +51,9 @@ func (r *Restore) equal(other *Restore) bool {
 		slices.Equal(r.Prefixes, other.Prefixes) && r.Exact == other.Exact
 }
 
-// RoomFor is what a disk must have free for a backup to be restored on it: the snapshot,
-// the store that is made of it, and logs.
-func RoomFor(size Bytes) Bytes { return 2*size + 256*MiB }
+// RoomFor is what a disk must have free for a backup to be restored on it: the store, and
+// logs.
+func RoomFor(size Bytes) Bytes { return size + 256*MiB }
 
 // CheckPrefixes says what is wrong with what is to be put back. Errors: Invalid.
 func (r Restore) CheckPrefixes() error {

@@ -32,7 +32,7 @@ func TestRestoreCheck(t *testing.T) {
 	for name, change := range map[string]func(*fleet.Restore, *fleet.Spec){
 		"no backup":         func(r *fleet.Restore, _ *fleet.Spec) { r.ID = "" },
 		"more than quota":   func(_ *fleet.Restore, s *fleet.Spec) { s.Etcd.Quota = fleet.GiB },
-		"no room":           func(r *fleet.Restore, s *fleet.Spec) { r.Size, s.Etcd.Quota = 8*fleet.GiB, 16*fleet.GiB },
+		"no room":           func(r *fleet.Restore, s *fleet.Spec) { r.Size, s.Etcd.Quota = 9*fleet.GiB, 16*fleet.GiB },
 		"two minors behind": func(r *fleet.Restore, _ *fleet.Spec) { r.Etcd = "3.5.35" },
 	} {
 		r, s := restore, spec

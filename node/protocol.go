@@ -200,7 +200,8 @@ type SnapshotFacts struct {
 
 // RestoreResult says what was made from what.
 type RestoreResult struct {
-	// Before is what the snapshot held, and After what the data directory does.
+	// Before is what the snapshot held: its Revision, Compacted, Hash and Keys. After is what
+	// the data directory holds.
 	Before fleet.DataReport `json:"before"`
 	After  fleet.DataReport `json:"after"`
 	// Kept is where the data is that was there before, on the member's disk; empty when

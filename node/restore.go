@@ -1,16 +1,17 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/node/datadir"
@@ -164,17 +165,43 @@ func (n *Node) restoreFrom(ctx context.Context, m member, req RestoreRequest, be
 	if err := os.MkdirAll(work, 0o700); err != nil {
 		return nil, onHost(resource, err)
 	}
-	var fell error // why the second source was read from
-	file, err := n.bring(ctx, m, req.From, work, func(why error) { fell = why })
-	if err != nil {
-		return nil, errors.Join(err, durable.Remove(work)) // it takes room, and is not whole
-	}
 	data := filepath.Join(work, "data")
-	before, err := examineAndMake(ctx, file, data, req)
+	done, err := n.makeRestored(ctx, m, req, data)
 	if err != nil {
-		return nil, errors.Join(onHost(resource, err), durable.Remove(work))
+		return nil, errors.Join(err, durable.Remove(work)) // it takes room, and is of no use
 	}
-	after, _, err := n.examine(ctx, m, data, 0)
+	done.Result.Took = fleet.Duration(n.Now().Sub(began))
+	if len(there) > 0 {
+		done.Result.Kept = n.besideData(m, beforeRestore, req.Token)
+	}
+	if err := durable.WriteJSON(filepath.Join(data, restoredFile), done, 0o644); err != nil {
+		return nil, onHost(resource, err)
+	}
+	if err := durable.Exchange(data, m.dataDir(n)); err != nil {
+		return nil, onHost(resource, err)
+	}
+	if err := n.endRestore(m, *done); err != nil {
+		return nil, err
+	}
+	return &done.Result, n.forgetHostKey(m)
+}
+
+// makeRestored makes a data directory from a snapshot, sees that it holds what it is to, and that
+// the disk has it.
+func (n *Node) makeRestored(ctx context.Context, m member, req RestoreRequest, data string) (*restored, error) {
+	var fell error // why the second source was read from
+	held, err := n.bring(ctx, m, req.From, data, func(why error) { fell = why })
+	if err != nil {
+		return nil, err
+	}
+	was, err := datadir.Restore(data, newCluster(req))
+	switch {
+	case errors.Is(err, datadir.ErrDamaged):
+		return nil, notRestorable(req.From.Name, err.Error())
+	case err != nil:
+		return nil, onHost("data of "+resourceOf(m.Member), err)
+	}
+	before, after, err := n.examineRestored(ctx, m, data, was)
 	if err != nil {
 		return nil, err
 	}
@@ -182,12 +209,12 @@ func (n *Node) restoreFrom(ctx context.Context, m member, req RestoreRequest, be
 	if err := checkRestored(req, *before, *after); err != nil {
 		return nil, err
 	}
-	if err := durable.Remove(filepath.Join(work, snapshotFile)); err != nil {
-		return nil, onHost(resource, err)
+	if err := checkHeld(req.From, held, *before); err != nil {
+		return nil, err
 	}
-	done := restored{
+	done := &restored{
 		Restored: fleet.Restored{Token: req.Token, From: req.From.Name, Backup: req.From.Backup, Revision: after.Revision},
-		Result:   RestoreResult{Before: *before, After: *after, Took: fleet.Duration(n.Now().Sub(began))},
+		Result:   RestoreResult{Before: *before, After: *after},
 	}
 	for _, peer := range req.Start.Initial {
 		done.Members = append(done.Members, peer.Name)
@@ -195,22 +222,20 @@ func (n *Node) restoreFrom(ctx context.Context, m member, req RestoreRequest, be
 	if fell != nil {
 		done.Result.Second = fell.Error()
 	}
-	if len(there) > 0 {
-		done.Result.Kept = n.besideData(m, beforeRestore, req.Token)
+	return done, nil
+}
+
+func newCluster(req RestoreRequest) datadir.NewCluster {
+	c := datadir.NewCluster{Member: req.Start.Member, Token: req.Start.Token, Bump: req.Bump}
+	var initial []string
+	for _, peer := range req.Start.Initial {
+		initial = append(initial, peer.Name+"="+peer.URL)
+		if peer.Name == req.Start.Member {
+			c.URL = peer.URL
+		}
 	}
-	if err := durable.WriteJSON(filepath.Join(data, restoredFile), done, 0o644); err != nil {
-		return nil, onHost(resource, err)
-	}
-	if err := syncTree(data); err != nil {
-		return nil, onHost(resource, err)
-	}
-	if err := durable.Exchange(data, m.dataDir(n)); err != nil {
-		return nil, onHost(resource, err)
-	}
-	if err := n.endRestore(m, done); err != nil {
-		return nil, err
-	}
-	return &done.Result, n.forgetHostKey(m)
+	c.Initial = strings.Join(initial, ",")
+	return c
 }
 
 // forgetHostKey removes the key that a backup's was lent to.
@@ -233,24 +258,10 @@ func (n *Node) endRestore(m member, done restored) error {
 	return onHost(resource, durable.Remove(work))
 }
 
-// examineAndMake examines a snapshot while data is made of it, beside where it is to be:
-// each of them reads all of it. What is wrong with the snapshot is said in any case.
-func examineAndMake(ctx context.Context, file, data string, req RestoreRequest) (before *fleet.DataReport, err error) {
-	var examined error
-	var examining sync.WaitGroup
-	examining.Go(func() { before, examined = examineSnapshot(ctx, file, req.From) })
-	made := makeData(ctx, file, data, req)
-	examining.Wait()
-	return before, cmp.Or(examined, made)
-}
-
-// examineSnapshot opens a snapshot that is there as a whole, and compares what it holds
-// with what it is to hold.
+// examineSnapshot opens a file that may be a snapshot.
 func examineSnapshot(ctx context.Context, file string, from RestoreFrom) (*fleet.DataReport, error) {
 	r, err := datadir.ExamineStore(ctx, file)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fleet.Errorf(fleet.NotFound, from.Name, "there is no file %s on this host", file)
 	case errors.Is(err, datadir.ErrInUse):
 		return nil, fleet.Errorf(fleet.Conflict, from.Name, "%w", err).WithRemedy("end that process")
 	case err != nil:
@@ -258,11 +269,42 @@ func examineSnapshot(ctx context.Context, file string, from RestoreFrom) (*fleet
 	case len(r.Damage) > 0:
 		return nil, notRestorable(from.Name, r.Damage[0])
 	}
-	if e := from.Expect; e != nil && (r.Revision != e.Revision || r.Hash != e.Hash || r.Keys != e.Keys) {
-		return nil, notRestorable(from.Name, fleet.Errorf(fleet.Lost, "", "it holds %d keys at revision %d (hash %08x), and is to hold %d at %d (%08x)",
-			r.Keys, r.Revision, r.Hash, e.Keys, e.Revision, e.Hash).Message)
-	}
 	return r, nil
+}
+
+// examineRestored looks at what a restore made, while the disk gets what it lacks of it. What the
+// snapshot held is read back from it: all but what the restore added.
+func (n *Node) examineRestored(ctx context.Context, m member, dir string, was datadir.State) (before, after *fleet.DataReport, err error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		after, was, err = datadir.ExamineFrom(ctx, dir, was)
+		return err
+	})
+	group.Go(func() error { return syncTree(dir) })
+	if err := group.Wait(); err != nil {
+		return nil, nil, onHost("data of "+resourceOf(m.Member), err)
+	}
+	after.Member = m.Member
+	return &fleet.DataReport{Revision: was.Revision, Compacted: was.Compacted, Hash: was.Hash, Keys: was.Keys}, after, nil
+}
+
+// checkHeld compares what a snapshot held, as it was read back, with what it is to hold: by its
+// manifest, or, for a file, as it was before it was copied.
+func checkHeld(from RestoreFrom, file *fleet.DataReport, r fleet.DataReport) error {
+	var wants []SnapshotFacts
+	if from.Expect != nil {
+		wants = append(wants, *from.Expect)
+	}
+	if file != nil {
+		wants = append(wants, SnapshotFacts{Revision: file.Revision, Hash: file.Hash, Keys: file.Keys})
+	}
+	for _, e := range wants {
+		if r.Revision != e.Revision || r.Hash != e.Hash || r.Keys != e.Keys {
+			return notRestorable(from.Name, fmt.Sprintf("it holds %d keys at revision %d (hash %08x), and is to hold %d at %d (%08x)",
+				r.Keys, r.Revision, r.Hash, e.Keys, e.Revision, e.Hash))
+		}
+	}
+	return nil
 }
 
 func notRestorable(name, why string) error {
@@ -300,8 +342,6 @@ func checkRestored(req RestoreRequest, before, after fleet.DataReport) error {
 		return wrong("it is at revision %d, and was at %d", after.Revision, before.Revision)
 	case after.Keys != before.Keys:
 		return wrong("it has %d keys, and had %d", after.Keys, before.Keys)
-	case req.Bump == 0 && after.Hash != before.Hash:
-		return wrong("its hash is %08x, and was %08x", after.Hash, before.Hash)
 	case req.Bump > 0 && after.Compacted != after.Revision:
 		return wrong("history is gone up to revision %d, and is to be up to %d", after.Compacted, after.Revision)
 	}

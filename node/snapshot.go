@@ -8,60 +8,65 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
-	"strings"
 	"time"
-
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
-	"go.etcd.io/etcd/etcdutl/v3/snapshot"
 
 	"github.com/flotilla-etcd/flotilla/backup/sealed"
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/node/datadir"
+	"github.com/flotilla-etcd/flotilla/node/internal/durable"
 	"github.com/flotilla-etcd/flotilla/pki"
 )
 
-// snapshotFile is what a backup is fetched into, below a restore's directory.
-const snapshotFile = "snapshot.db"
-
-// bring gives a file with the whole snapshot, and sees that there is room for what a
-// restore makes of it. fell is told why what is needed came from its second source, if it did.
-func (n *Node) bring(ctx context.Context, m member, from RestoreFrom, work string, fell func(why error)) (string, error) {
-	if from.File != "" {
-		file := n.path(from.File)
-		info, err := os.Stat(file)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return "", fleet.Errorf(fleet.NotFound, from.Name, "there is no file %s on this host", from.File)
-		case err != nil:
-			return "", onHost(from.Name, err)
+// bring puts the whole snapshot where the store of a data directory is, without the sum behind
+// it, and sees before that there is room for it. fell is told why what is needed came from its
+// second source, if it did. It gives what the snapshot holds where that is known only from it.
+func (n *Node) bring(ctx context.Context, m member, from RestoreFrom, data string, fell func(why error)) (*fleet.DataReport, error) {
+	store := datadir.StorePath(data)
+	if from.File == "" {
+		if err := n.checkRoom(m, from.Expect.Size); err != nil {
+			return nil, err
 		}
-		if err := n.checkRoom(m, fleet.Bytes(info.Size())); err != nil {
-			return "", err
+		if err := os.MkdirAll(filepath.Dir(store), 0o700); err != nil {
+			return nil, onHost("disk "+m.DiskID, err)
 		}
-		return file, checkFile(ctx, file, from)
+		return nil, n.fetchBackup(ctx, m, from, store, fell)
 	}
-	// The snapshot, and the store that is made of it.
-	if err := n.checkRoom(m, 2*from.Expect.Size); err != nil {
-		return "", err
+	file := n.path(from.File)
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fleet.Errorf(fleet.NotFound, from.Name, "there is no file %s on this host", from.File)
+	case err != nil:
+		return nil, onHost(from.Name, err)
 	}
-	return n.fetchBackup(ctx, m, from, filepath.Join(work, snapshotFile), fell)
+	if err := n.checkRoom(m, fleet.Bytes(info.Size())); err != nil {
+		return nil, err
+	}
+	held, err := examineSnapshot(ctx, file, from)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(store), 0o700); err != nil {
+		return nil, onHost("disk "+m.DiskID, err)
+	}
+	if err := copyFile(file, store); err != nil {
+		return nil, onHost("disk "+m.DiskID, err)
+	}
+	return held, checkCopy(ctx, store, from)
 }
 
 // fetchBackup streams a backup's objects through the seal and the decompressor into a
-// file. It gives the file only when every stored byte was compared; makeData compares the
-// database with the sum behind it, which is the manifest's.
-func (n *Node) fetchBackup(ctx context.Context, m member, from RestoreFrom, to string, fell func(why error)) (string, error) {
+// file, without the sum behind the database. It is done only when all of it was compared.
+func (n *Node) fetchBackup(ctx context.Context, m member, from RestoreFrom, to string, fell func(why error)) error {
 	host, err := pki.LoadHostKey(n.hostKeyFile(m))
 	if err != nil {
-		return "", err
+		return err
 	}
 	key, err := host.Borrow(from.Key)
 	if fleet.Is(err, fleet.Denied) {
-		return "", fleet.Errorf(fleet.Unavailable, from.Name, "its key was lent to a key that this host has no more") // it is lent anew
+		return fleet.Errorf(fleet.Unavailable, from.Name, "its key was lent to a key that this host has no more") // it is lent anew
 	} else if err != nil {
-		return "", err
+		return err
 	}
 	is := sealed.Snapshot{Name: from.Name, Size: from.Expect.Size, SHA256: from.Expect.SHA256}
 	first, second := map[string]string{}, map[string]string{}
@@ -82,29 +87,30 @@ func (n *Node) fetchBackup(ctx context.Context, m member, from RestoreFrom, to s
 	if len(second) == len(first) {
 		r, err = sealed.OpenEither(ctx, is, get(first), get(second), key, nil, fell)
 	} else {
-		r, err = sealed.OpenUnsummed(ctx, is, get(first), key)
+		r, err = sealed.Open(ctx, is, get(first), key, nil)
 	}
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer r.Close()
 	source := &remember{r: r}
-	err = writeScratch(to, source)
+	err = writeStore(to, source, int64(is.Size))
 	if source.err != nil {
-		return "", source.err
+		return source.err
 	}
-	return to, onHost("disk "+m.DiskID, err)
+	return onHost("disk "+m.DiskID, err)
 }
 
-// writeScratch writes a new file, and does not wait until it is on the disk: it is read
-// once, and a restore that is cut short brings it again.
-func writeScratch(to string, r io.Reader) error {
-	const pieces = 256 << 10
+// writeStore writes what a reader gives into a new file, and keeps so much of it.
+func writeStore(to string, r io.Reader, keep int64) error {
 	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyBuffer(struct{ io.Writer }{f}, r, make([]byte, pieces))
+	_, err = durable.Stream(f, r)
+	if err == nil {
+		err = f.Truncate(keep)
+	}
 	return errors.Join(err, f.Close())
 }
 
@@ -149,19 +155,19 @@ func (b *transfer) Read(p []byte) (int, error) {
 	return n, fleet.Errorf(fleet.Unavailable, b.of, "the download of object %s broke off: %w", b.name, err)
 }
 
-// checkFile compares the checksum behind a snapshot, where there is one, and its size and
-// digest with what they are to be.
-func checkFile(ctx context.Context, file string, from RestoreFrom) error {
-	f, err := os.Open(file)
+// checkCopy compares the checksum behind a snapshot that was copied, where there is one, and its
+// size and digest with what they are to be; and takes that checksum off.
+func checkCopy(ctx context.Context, file string, from RestoreFrom) error {
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
 	if err != nil {
 		return onHost(from.Name, err)
 	}
 	defer f.Close()
-	summed, err := hasSum(file)
+	info, err := f.Stat()
 	if err != nil {
 		return onHost(from.Name, err)
 	}
-	if !summed {
+	if info.Size()%512 != 32 { // pages are multiples of 512 bytes
 		if from.Expect != nil {
 			return notRestorable(from.Name, "it has no checksum behind it")
 		}
@@ -177,13 +183,7 @@ func checkFile(ctx context.Context, file string, from RestoreFrom) error {
 	case e != nil && (r.Size() != int64(e.Size) || r.Digest() != e.SHA256):
 		return notRestorable(from.Name, "it is another one than it is to be")
 	}
-	return nil
-}
-
-// hasSum says whether a file has a checksum behind it: pages are multiples of 512 bytes.
-func hasSum(file string) (bool, error) {
-	info, err := os.Stat(file)
-	return err == nil && info.Size()%512 == 32, err
+	return onHost(from.Name, f.Truncate(r.Size()))
 }
 
 // interruptible is a reader that ends with a context.
@@ -198,49 +198,3 @@ func (r *interruptible) Read(p []byte) (int, error) {
 	}
 	return r.r.Read(p)
 }
-
-// makeData makes a data directory from a snapshot, by etcd's own library. That of 3.7
-// makes them for 3.5 and 3.6 alike.
-func makeData(ctx context.Context, file, dir string, req RestoreRequest) (err error) {
-	// bbolt and etcd panic at a file that does not hang together, and a mapped page that
-	// cannot be read is a fault that ends the process.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = notRestorable(req.From.Name, fmt.Sprint("etcd cannot restore it: ", p))
-		}
-	}()
-	var initial, own []string
-	for _, peer := range req.Start.Initial {
-		initial = append(initial, peer.Name+"="+peer.URL)
-		if peer.Name == req.Start.Member {
-			own = append(own, peer.URL)
-		}
-	}
-	summed, err := hasSum(file)
-	if err != nil {
-		return err
-	}
-	if !summed && req.From.File == "" { // nobody has summed what was fetched
-		return notRestorable(req.From.Name, "it has no checksum behind it")
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	panicking := zap.NewNop().WithOptions(zap.WithFatalHook(zapcore.WriteThenPanic))
-	err = snapshot.NewV3(panicking).Restore(snapshot.RestoreConfig{
-		SnapshotPath: file, OutputDataDir: dir,
-		Name: req.Start.Member, PeerURLs: own,
-		InitialCluster: strings.Join(initial, ","), InitialClusterToken: req.Start.Token,
-		SkipHashCheck: !summed,
-		RevisionBump:  uint64(req.Bump), MarkCompacted: req.Bump > 0,
-	})
-	if err != nil && strings.HasPrefix(err.Error(), otherSum) {
-		return notRestorable(req.From.Name, sealed.ErrSum.Error())
-	}
-	return err
-}
-
-// otherSum begins what etcd's library says when the copy that it made does not match the sum
-// that was behind the snapshot (etcdutl/snapshot, copyAndVerifyDB).
-const otherSum = "expected sha256 "

@@ -58,17 +58,6 @@ func Damaged(resource, format string, args ...any) error {
 // Errors, also of the reader: fleet.Lost when anything is missing or altered;
 // fleet.Denied when it was sealed with another key; as of the source.
 func Open(ctx context.Context, s Snapshot, source Source, key Opener, tell func(n int64)) (io.ReadCloser, error) {
-	return open(ctx, s, source, key, func(r io.Reader) *SumReader { return NewSumReader(r, tell) })
-}
-
-// OpenUnsummed is Open for who compares the database with the sum behind it when it is where
-// it is to be, as etcd's restore does with what it made: then nobody has to do it twice. All
-// else is compared: each stored byte, and the sum behind the database with that of s.
-func OpenUnsummed(ctx context.Context, s Snapshot, source Source, key Opener) (io.ReadCloser, error) {
-	return open(ctx, s, source, key, func(r io.Reader) *SumReader { return &SumReader{r: r, tell: func(int64) {}} })
-}
-
-func open(ctx context.Context, s Snapshot, source Source, key Opener, sums func(io.Reader) *SumReader) (io.ReadCloser, error) {
 	// Of the objects that follow each other only one is open at a time.
 	stored := &objectsReader{ctx: ctx, source: source, resource: s.Name, left: s.Objects}
 	opened, err := key.Open(stored)
@@ -82,12 +71,13 @@ func open(ctx context.Context, s Snapshot, source Source, key Opener, sums func(
 		_ = stored.Close() // it was only read
 		return nil, explainOpen(s.Name, err)
 	}
-	z, err := zstd.NewReader(opened, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow))
+	z, err := zstd.NewReader(opened, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow),
+		zstd.IgnoreChecksum(true)) // there is a stronger one behind the database
 	if err != nil {
 		_ = stored.Close() // it was only read
 		return nil, Damaged(s.Name, "%w", err)
 	}
-	return &snapshotReader{is: s, plain: sums(z), z: z, stored: stored}, nil
+	return &snapshotReader{is: s, plain: NewSumReader(z, tell), z: z, stored: stored}, nil
 }
 
 // explainOpen keeps a store's own errors and those of a wrong key, and says of all

@@ -13,9 +13,9 @@ import (
 // gives ErrSum instead of an end when they differ.
 type SumReader struct {
 	r    io.Reader
-	sum  hash.Hash // nil: the database is not summed
-	tail []byte    // the last bytes so far, up to a sum's length: not in sum yet
-	n    int64     // all, with the sum
+	sum  hash.Hash
+	tail []byte // the last bytes so far, up to a sum's length: not in sum yet
+	n    int64  // all, with the sum
 	tell func(n int64)
 }
 
@@ -38,7 +38,7 @@ func (s *SumReader) Read(p []byte) (int, error) {
 	if n > 0 {
 		s.tell(s.n)
 	}
-	if err == io.EOF && (s.Size() <= 0 || s.sum != nil && string(s.tail) != string(s.sum.Sum(nil))) {
+	if err == io.EOF && (s.Size() <= 0 || string(s.tail) != string(s.sum.Sum(nil))) {
 		err = ErrSum
 	}
 	return n, err
@@ -47,14 +47,14 @@ func (s *SumReader) Read(p []byte) (int, error) {
 // add keeps the last bytes back, because they may be the sum.
 func (s *SumReader) add(p []byte) {
 	if len(p) >= sha256.Size {
-		s.write(s.tail)
-		s.write(p[:len(p)-sha256.Size])
+		s.sum.Write(s.tail)
+		s.sum.Write(p[:len(p)-sha256.Size])
 		s.tail = append(s.tail[:0], p[len(p)-sha256.Size:]...)
 		return
 	}
 	s.tail = append(s.tail, p...)
 	if over := len(s.tail) - sha256.Size; over > 0 {
-		s.write(s.tail[:over])
+		s.sum.Write(s.tail[:over])
 		s.tail = append(s.tail[:0], s.tail[over:]...)
 	}
 }
@@ -62,12 +62,6 @@ func (s *SumReader) add(p []byte) {
 // same says whether both have given the same bytes so far.
 func (s *SumReader) same(as *SumReader) bool {
 	return s.n == as.n && bytes.Equal(s.tail, as.tail) && bytes.Equal(s.sum.Sum(nil), as.sum.Sum(nil))
-}
-
-func (s *SumReader) write(p []byte) {
-	if s.sum != nil {
-		s.sum.Write(p)
-	}
 }
 
 // Size is that of the database alone.

@@ -24,10 +24,14 @@ import (
 // ErrInUse says that a process has the directory open.
 var ErrInUse = errors.New("a process has it open")
 
+// ErrDamaged says that content is not what etcd would have written.
+var ErrDamaged = errors.New("damaged")
+
 // damage is what is wrong with content, in words.
 type damage string
 
-func (d damage) Error() string { return string(d) }
+func (d damage) Error() string        { return string(d) }
+func (d damage) Is(target error) bool { return target == ErrDamaged }
 
 func damaged(format string, args ...any) error { return damage(fmt.Sprintf(format, args...)) }
 
@@ -44,25 +48,33 @@ func Examine(ctx context.Context, dir string) (*fleet.DataReport, error) {
 // ExamineSince is Examine, and gives the hash of the store as it was at an earlier
 // revision, too. That is worth nothing where history was compacted since then.
 func ExamineSince(ctx context.Context, dir string, revision int64) (r *fleet.DataReport, hash uint32, err error) {
-	r = &fleet.DataReport{Size: Size(dir)}
-	inStore, err := examine(ctx, dir, revision, r)
+	r, was, err := ExamineFrom(ctx, dir, State{Revision: revision, Compacted: sinceCompacted})
+	return r, was.Hash, err
+}
+
+// ExamineFrom is Examine, and gives the hash and the keys of the store as it was at an earlier
+// revision, when history was compacted as far as was says. That is worth nothing where a
+// compaction was done since then, and not just scheduled.
+func ExamineFrom(ctx context.Context, dir string, was State) (*fleet.DataReport, State, error) {
+	r := &fleet.DataReport{Size: Size(dir)}
+	inStore, err := examine(ctx, dir, was, r)
 	if err != nil {
-		return nil, 0, err
+		return nil, was, err
 	}
 	if inStore != nil {
-		hash = inStore.hashEarlier
+		was = inStore.earlier
 	}
-	return r, hash, nil
+	return r, was, nil
 }
 
 // examine fills in a report, and gives what the store holds, if it can be read.
-func examine(ctx context.Context, dir string, earlier int64, r *fleet.DataReport) (*storeContent, error) {
-	logDir, snapDir := filepath.Join(dir, "member", "wal"), filepath.Join(dir, "member", "snap")
+func examine(ctx context.Context, dir string, earlier State, r *fleet.DataReport) (*storeContent, error) {
+	logDir, store := filepath.Join(dir, "member", "wal"), StorePath(dir)
 	if _, err := os.Stat(logDir); err != nil {
 		return nil, err
 	}
 	// The store comes first: its lock says whether etcd runs.
-	inStore, err := look(r, "its store", func() (*storeContent, error) { return readStore(ctx, filepath.Join(snapDir, "db"), earlier) })
+	inStore, err := look(r, "its store", func() (*storeContent, error) { return readStore(ctx, store, earlier) })
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +92,7 @@ func examine(ctx context.Context, dir string, earlier int64, r *fleet.DataReport
 		return inStore, nil
 	}
 	r.Members = inLog.membership(inStore.members, r.Applied.Index)
-	r.RaftSnapshot, err = startingPoint(inLog, snapDir, inStore.storageVersion)
+	r.RaftSnapshot, err = startingPoint(inLog, filepath.Dir(store), inStore.storageVersion)
 	var bad damage
 	if errors.As(err, &bad) {
 		r.Damage = append(r.Damage, bad.Error())
@@ -105,7 +117,7 @@ func ExamineStore(ctx context.Context, file string) (*fleet.DataReport, error) {
 		return nil, err
 	}
 	r := &fleet.DataReport{}
-	c, err := look(r, "the store", func() (*storeContent, error) { return readStore(ctx, file, 0) })
+	c, err := look(r, "the store", func() (*storeContent, error) { return readStore(ctx, file, State{}) })
 	if err != nil {
 		return nil, err
 	}

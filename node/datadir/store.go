@@ -9,7 +9,6 @@ import (
 	"hash"
 	"hash/crc32"
 	"io/fs"
-	"maps"
 	"os"
 	"strings"
 	"time"
@@ -36,9 +35,21 @@ type storeContent struct {
 	members             []fleet.DataMember
 	size                int64
 
-	earlier     int64  // a revision whose hash is wanted too; zero for none
-	hashEarlier uint32 // of the store as it was then, unless it was compacted since
+	// earlier is what it held at a revision before. What it is asked for is its Revision, zero
+	// for none, and its Compacted; what is found are its Hash and Keys.
+	earlier State
 }
+
+// State is what a store holds at a revision.
+type State struct {
+	Revision  int64
+	Compacted int64  // the last revision whose history is gone, or about to be; sinceCompacted: as it is now
+	Hash      uint32 // as etcd's HashKV answers it
+	Keys      int
+}
+
+// sinceCompacted is for who does not know what had been compacted earlier.
+const sinceCompacted = -1
 
 // storedMember is how etcd stores a member (membership.Member).
 type storedMember struct {
@@ -48,8 +59,8 @@ type storedMember struct {
 }
 
 // readStore reads every page that is in use, for what does not hang together shows only
-// then. Unless earlier is zero, the hash at that revision is told as well.
-func readStore(ctx context.Context, path string, earlier int64) (*storeContent, error) {
+// then. Unless earlier's revision is zero, what there was at it is told as well.
+func readStore(ctx context.Context, path string, earlier State) (*storeContent, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, damaged("there is none")
@@ -114,8 +125,12 @@ func (c *storeContent) readKeys(ctx context.Context, tx *bolt.Tx) error {
 	}
 	finished, scheduled := revision(valueOf(tx, "meta", "finishedCompactRev")), revision(valueOf(tx, "meta", "scheduledCompactRev"))
 	c.compacted = max(finished, scheduled) // one that was begun is ended at the next start
-	newest := map[string]string{}          // key → its last revision as stored; gone with a tombstone
-	var then map[string]string             // the same at the earlier revision; nil: nothing came after it
+	if c.earlier.Compacted == sinceCompacted {
+		c.earlier.Compacted = c.compacted
+	}
+	newest := map[string]string{} // key → its last revision as stored; gone with a tombstone
+	then := map[string]bool{}     // those of the earlier revision that are not in newest any more
+	past, thereThen := false, 0   // the earlier revision, and how much of newest there was at it
 	err := bucket.ForEach(func(at, value []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -124,13 +139,18 @@ func (c *storeContent) readKeys(ctx context.Context, tx *bolt.Tx) error {
 			return damaged("%x is no revision", at)
 		}
 		main := int64(binary.BigEndian.Uint64(at))
-		if c.earlier > 0 && main > c.earlier && then == nil {
-			then = maps.Clone(newest)
+		if !past && main > c.earlier.Revision {
+			past, thereThen, c.earlier.Keys = true, len(newest), countKeys(newest)
 		}
 		c.revision = main
 		key, err := keyOf(value)
 		if err != nil {
 			return damaged("revision %d: %v", main, err)
+		}
+		if past && c.earlier.Revision > 0 {
+			if was := newest[string(key)]; was != "" && revision([]byte(was)) <= c.earlier.Revision {
+				then[was] = true
+			}
 		}
 		if isTombstone(at) {
 			delete(newest, string(key))
@@ -143,46 +163,56 @@ func (c *storeContent) readKeys(ctx context.Context, tx *bolt.Tx) error {
 		return err
 	}
 	// The revision of an empty store is 1, though nothing in the file has it.
-	c.revision, c.keys = max(c.revision, c.compacted, 1), len(newest)
-	if _, bumped := newest[""]; bumped { // how etcdutl moves the last revision on: no key of anybody's
-		c.keys--
+	c.revision, c.keys = max(c.revision, c.compacted, 1), countKeys(newest)
+	if !past {
+		thereThen, c.earlier.Keys = len(newest), c.keys
 	}
-	last, before := newHasher(newest, c.compacted), newHasher(then, c.compacted)
+	keep := make(map[string]bool, len(newest))
+	for _, at := range newest {
+		keep[at] = true
+	}
+	last := newHasher(c.compacted, func(at []byte) bool { return len(keep) == 0 || keep[string(at)] })
+	before := newHasher(c.earlier.Compacted, func(at []byte) bool { return thereThen == 0 || keep[string(at)] || then[string(at)] })
+	differs := c.earlier.Revision > 0 && (past || c.earlier.Compacted != c.compacted)
 	err = bucket.ForEach(func(at, value []byte) error {
 		main := int64(binary.BigEndian.Uint64(at))
 		last.add(main, at, value)
-		if then != nil && main <= c.earlier {
+		if differs && main <= c.earlier.Revision {
 			before.add(main, at, value)
 		}
 		return ctx.Err()
 	})
-	c.hash, c.hashEarlier = last.Sum32(), last.Sum32()
-	if then != nil {
-		c.hashEarlier = before.Sum32()
+	c.hash, c.earlier.Hash = last.Sum32(), last.Sum32()
+	if differs {
+		c.earlier.Hash = before.Sum32()
 	}
 	return err
+}
+
+// countKeys leaves out how etcdutl moves the last revision on, which is no key of anybody's.
+func countKeys(newest map[string]string) int {
+	if _, bumped := newest[""]; bumped {
+		return len(newest) - 1
+	}
+	return len(newest)
 }
 
 // hasher makes the hash of a store at a revision.
 type hasher struct {
 	hash.Hash32
-	keep      map[string]bool // what exists at the revision, as stored
 	compacted int64
+	keeps     func(at []byte) bool // what is stored so exists at the revision
 }
 
-func newHasher(newest map[string]string, compacted int64) hasher {
-	h := hasher{crc32.New(crc32.MakeTable(crc32.Castagnoli)), make(map[string]bool, len(newest)), compacted}
-	for _, at := range newest {
-		h.keep[at] = true
-	}
+func newHasher(compacted int64, keeps func(at []byte) bool) hasher {
+	h := hasher{crc32.New(crc32.MakeTable(crc32.Castagnoli)), compacted, keeps}
 	h.Write([]byte("key"))
 	return h
 }
 
 // add takes the next revision, unless a compaction drops it.
 func (h hasher) add(main int64, at, value []byte) {
-	dropped := main <= h.compacted && len(h.keep) > 0 && !h.keep[string(at)]
-	if h.compacted > 0 && (dropped || main == h.compacted && isTombstone(at)) {
+	if main <= h.compacted && (!h.keeps(at) || main == h.compacted && isTombstone(at)) {
 		return
 	}
 	h.Write(at)

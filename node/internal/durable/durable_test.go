@@ -1,9 +1,11 @@
 package durable
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -107,4 +109,39 @@ func TestCopy(t *testing.T) {
 	defer d.Close()
 	require.Error(t, Copy(to, d, 0o600))
 	require.NoFileExists(t, to)
+}
+
+// A file that was streamed has what the reader gave, in its order; and an error of either is told.
+func TestStream(t *testing.T) {
+	content := []byte(strings.Repeat("more than one part\n", 2<<20))
+	open := func() *os.File {
+		f, err := os.Create(filepath.Join(t.TempDir(), "a"))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = f.Close() })
+		return f
+	}
+	for name, r := range map[string]io.Reader{
+		"whole":        bytes.NewReader(content),
+		"halves":       iotest.HalfReader(bytes.NewReader(content)),
+		"with its end": iotest.DataErrReader(bytes.NewReader(content)),
+	} {
+		f := open()
+		n, err := Stream(f, r)
+		require.NoError(t, err, name)
+		require.Equal(t, int64(len(content)), n, name)
+		got, err := os.ReadFile(f.Name())
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(content, got), name)
+	}
+	n, err := Stream(open(), bytes.NewReader(nil))
+	require.NoError(t, err)
+	require.Zero(t, n)
+	for _, broken := range []error{io.ErrUnexpectedEOF, fmt.Errorf("wrapped: %w", io.EOF)} { // ends of something else
+		_, err = Stream(open(), io.MultiReader(bytes.NewReader(content[:5<<20+1]), iotest.ErrReader(broken)))
+		require.ErrorIs(t, err, broken)
+	}
+	f := open()
+	require.NoError(t, f.Close())
+	_, err = Stream(f, bytes.NewReader(content))
+	require.ErrorIs(t, err, os.ErrClosed)
 }
