@@ -36,7 +36,8 @@ func TestRecordHistories(t *testing.T) {
 		t.Skip("histories are recorded with -record <version>")
 	}
 	e := harness.Start(t)
-	e.StartWorker("flotilla-worker")
+	e.Flags = []string{"--second-store", filepath.Join(e.Dir, "second")}
+	worker := e.StartWorker("flotilla-worker")
 	var told atomic.Int32 // some of them, with -run
 	t.Run("stories", func(t *testing.T) {
 		for name, tell := range stories {
@@ -51,6 +52,9 @@ func TestRecordHistories(t *testing.T) {
 		return
 	}
 	r := newRecorder(t, e)
+	worker.Terminate()
+	e.StartWorker("flotilla-worker")
+	r.awaitShares()
 	for _, execution := range r.ended(int(told.Load())) {
 		if execution.Type.Name == workflows.BackupsType && r.names[workflows.BackupsType] > 0 {
 			continue // it is asked every second, and one tells all
@@ -92,6 +96,32 @@ func newRecorder(t *testing.T, e *harness.Env) *recorder {
 	return &recorder{t: t, e: e, temporal: temporal, dir: dir, names: map[string]int{}}
 }
 
+// awaitShares waits until what serves shares has gone on with all of them, after the worker that
+// served them had ended.
+func (r *recorder) awaitShares() {
+	r.t.Helper()
+	harness.Eventually(r.t, "each share of the copies is served again", func(ctx context.Context) error {
+		ended, begun := 0, 0
+		events := r.temporal.GetWorkflowHistory(ctx, workflows.CopiesID("local", harness.Region), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			event, err := events.Next()
+			if err != nil {
+				return err
+			}
+			switch event.EventType {
+			case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+				ended++
+			case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+				begun++
+			}
+		}
+		if ended < workflows.CopyShares || begun < 2*workflows.CopyShares {
+			return fmt.Errorf("%d have ended and %d have begun", ended, begun)
+		}
+		return nil
+	})
+}
+
 // ended lists every run once all of them have ended, in their order.
 func (r *recorder) ended(stories int) (all []*workflowpb.WorkflowExecutionInfo) {
 	r.t.Helper()
@@ -104,7 +134,7 @@ func (r *recorder) ended(stories int) (all []*workflowpb.WorkflowExecutionInfo) 
 		gone := 0
 		for _, execution := range all {
 			switch {
-			case execution.Type.Name == workflows.ScheduleType, execution.Type.Name == workflows.ChangesType: // they never end; what they did so far is recorded
+			case slices.Contains([]string{workflows.ScheduleType, workflows.ChangesType, workflows.CopiesType}, execution.Type.Name): // they never end; what they did so far is recorded
 			case execution.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
 				return fmt.Errorf("%s runs", execution.Execution.WorkflowId)
 			case execution.Type.Name == "Cluster" && execution.Status == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:

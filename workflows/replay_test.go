@@ -69,7 +69,7 @@ func TestReplayIsComplete(t *testing.T) {
 		"UpscaleCluster-halted", "MigrateByLearner-halted", "MigrateByLearner-halted-2", // failed and asks, cancelled, resumed
 		"AdoptCluster-adopted", "RecoverQuorum-recovered", "BackupCluster-saved", "BackupCluster-saved-2", // and called off
 		"RestoreCluster-restored",
-		workflows.BackupsType, workflows.VerifyBackupType, workflows.RehearseType, workflows.ScheduleType, workflows.ChangesType,
+		workflows.BackupsType, workflows.VerifyBackupType, workflows.RehearseType, workflows.ScheduleType, workflows.ChangesType, workflows.CopiesType,
 		"CreateCluster-rehearsal", "DecommissionCluster-rehearsal",
 		workflows.PlanType, workflows.SurveyType, workflows.CertificateType, workflows.RecipientType,
 	} {
