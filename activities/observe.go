@@ -24,10 +24,10 @@ const reportTimeout = 15 * time.Second
 // a verdict of dead takes, and then once more: much may have changed meanwhile.
 // Where it knows already, it only sees that nothing speaks against it.
 func (r Region) observe(ctx context.Context, op fleet.Operation, memory fleet.Memory, deadAfter time.Duration) (fleet.Observation, error) {
-	obs, err := r.observeOnce(ctx, op)
-	if err == nil && op.Kind == fleet.RecoverQuorum {
-		return r.observeRecovery(ctx, op, memory, obs, deadAfter)
+	if op.Kind == fleet.RecoverQuorum {
+		return r.observeRecovery(ctx, op, memory, deadAfter)
 	}
+	obs, err := r.observeOnce(ctx, op, fleet.Unanswered{})
 	if err != nil || op.Kind != fleet.FailoverMember {
 		return obs, err
 	}
@@ -39,7 +39,7 @@ func (r Region) observe(ctx context.Context, op fleet.Operation, memory fleet.Me
 	if err != nil {
 		return obs, err
 	}
-	if obs, err = r.observeOnce(ctx, op); err != nil {
+	if obs, err = r.observeOnce(ctx, op, fleet.Unanswered{}); err != nil {
 		return obs, err
 	}
 	for _, e := range evidence {
@@ -51,8 +51,10 @@ func (r Region) observe(ctx context.Context, op fleet.Operation, memory fleet.Me
 	return obs, nil
 }
 
-func (r Region) observeOnce(ctx context.Context, op fleet.Operation) (fleet.Observation, error) {
+// observeOnce looks once; before is for how long no quorum answered at the looks before this one.
+func (r Region) observeOnce(ctx context.Context, op fleet.Operation, before fleet.Unanswered) (fleet.Observation, error) {
 	obs, err := r.resources(ctx, op)
+	obs.Unanswered = before
 	if err == nil && op.Options.Adopt != nil {
 		err = r.foreign(ctx, *op.Options.Adopt, &obs)
 	}
@@ -61,7 +63,9 @@ func (r Region) observeOnce(ctx context.Context, op fleet.Operation) (fleet.Obse
 	}
 	if op.Kind != fleet.BackupCluster { // it needs nothing that only hosts know, and is done often
 		beat(ctx, -1, "asking hosts")
+		read := r.readBeside(ctx, op, obs)
 		r.ask(ctx, &obs)
+		obs.Unanswered = <-read
 	}
 	if _, err := within(ctx, answerWithin, "reading the object store", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, r.stored(ctx, op, &obs)
@@ -175,7 +179,11 @@ func (r Region) members(ctx context.Context, op fleet.Operation, endpoints []fle
 		return err
 	}
 	defer client.Close()
+	sent := time.Now()
 	seen, _ := asking(ctx, func(ctx context.Context) (etcdadmin.Observation, error) { return client.Observe(ctx), nil })
+	if obs.Unanswered = obs.Unanswered.Again(sent); seen.Quorum {
+		obs.Unanswered = fleet.Unanswered{}
+	}
 	obs.Members, obs.Quorum, obs.Leader, obs.Revision = seen.Members, seen.Quorum, seen.Leader, seen.Revision
 	obs.Downgrade, obs.Alarms = seen.Downgrade, seen.Alarms
 	if seen.Why != "" {

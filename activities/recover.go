@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/flotilla-etcd/flotilla/backup"
+	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/node"
 	"github.com/flotilla-etcd/flotilla/plan"
@@ -24,32 +25,76 @@ const (
 
 // observeRecovery looks on, as long as a verdict of dead takes, while something runs that
 // may be a quorum. When nothing does, it looks at what the disks hold.
-func (r Region) observeRecovery(ctx context.Context, op fleet.Operation, memory fleet.Memory, obs fleet.Observation, deadAfter time.Duration) (fleet.Observation, error) {
-	began, looks := time.Now(), 1
-	for !obs.Quorum && len(servingOn(op, obs)) > 0 && (looks < fleet.MinLooks || time.Duration(obs.Unanswered.Over) < deadAfter) {
-		if err := lookOn(ctx, began, deadAfter, "no quorum answers"); err != nil {
-			return obs, err
-		}
-		last := time.Now()
-		next, err := r.observeOnce(ctx, op)
-		if err != nil {
-			return obs, err
-		}
-		obs = next
-		looks++
-		obs.Unanswered = fleet.Unanswered{Looks: looks, Over: fleet.Duration(last.Sub(began))}
-	}
-	if !plan.NeedsDisks(plan.Input{Operation: op, Observation: obs, Memory: memory}) {
-		return obs, nil
+func (r Region) observeRecovery(ctx context.Context, op fleet.Operation, memory fleet.Memory, deadAfter time.Duration) (fleet.Observation, error) {
+	obs, err := r.awaitQuorum(ctx, op, deadAfter)
+	if err != nil || !plan.NeedsDisks(plan.Input{Operation: op, Observation: obs, Memory: memory}) {
+		return obs, err
 	}
 	if !someRun(obs) {
 		r.examine(ctx, &obs)
 	}
-	var err error
 	obs.Stored, err = within(ctx, listWithin, "listing backups and changes", func(ctx context.Context) (*fleet.Stored, error) {
 		return r.storedOf(ctx, op)
 	})
 	return obs, err
+}
+
+// awaitQuorum looks until a quorum answers, or none has for as long as a verdict of dead
+// takes, or nothing runs that may be one.
+func (r Region) awaitQuorum(ctx context.Context, op fleet.Operation, deadAfter time.Duration) (obs fleet.Observation, err error) {
+	for {
+		began := time.Now()
+		if obs, err = r.observeOnce(ctx, op, obs.Unanswered); err != nil {
+			return obs, err
+		}
+		if !obs.Authority { // nobody can ask; whether one serves is said by its host
+			obs.Unanswered = obs.Unanswered.Again(began)
+		}
+		silence := obs.Unanswered
+		if obs.Quorum || len(servingOn(op, obs)) == 0 || silence.Looks >= fleet.MinLooks && time.Duration(silence.Over) >= deadAfter {
+			return obs, nil
+		}
+		// The next look's last read is sent when its hosts have reported, which takes as long again.
+		took := time.Since(began)
+		wait := max(leastPause-took, min(pauseFor(deadAfter), deadAfter-time.Since(silence.Since)-took))
+		if err := pauseBetween(ctx, wait, silence.Since, deadAfter, "no quorum answers"); err != nil {
+			return obs, err
+		}
+	}
+}
+
+// readBeside asks all hosts that run for a linearizable read, while a recovery asks them for
+// their reports: who has no quorum lets those wait, and clients wait for the recovery. It
+// gives for how long no quorum has answered, then.
+func (r Region) readBeside(ctx context.Context, op fleet.Operation, obs fleet.Observation) <-chan fleet.Unanswered {
+	said := make(chan fleet.Unanswered, 1)
+	var all []fleet.Endpoint
+	for _, h := range obs.Hosts {
+		if h.State == fleet.HostRunning && h.Tags[fleet.TagUID] == op.UID {
+			all = append(all, plan.EndpointOf(h.Host))
+		}
+	}
+	if op.Kind != fleet.RecoverQuorum || len(all) == 0 {
+		said <- obs.Unanswered
+		return said
+	}
+	go func() {
+		client, err := within(ctx, answerWithin, "opening the cluster's authority", func(ctx context.Context) (*etcdadmin.Client, error) {
+			return r.connect(ctx, op.Cluster, op.UID, all)
+		})
+		if err != nil {
+			said <- obs.Unanswered // whoever asks next says why
+			return
+		}
+		defer client.Close()
+		sent := time.Now()
+		if client.Quorum(ctx) == nil {
+			said <- fleet.Unanswered{}
+			return
+		}
+		said <- obs.Unanswered.Again(sent)
+	}()
+	return said
 }
 
 // storedOf gives what the object store has to recover a cluster from; nil when it has

@@ -107,7 +107,11 @@ func pauseFor(over time.Duration) time.Duration {
 // lookOn waits for the time of the next look of those that are to last so long in all since
 // the first one, heart beating.
 func lookOn(ctx context.Context, since time.Time, over time.Duration, words string) error {
-	wait := max(leastPause, min(pauseFor(over), over-time.Since(since)))
+	return pauseBetween(ctx, max(leastPause, min(pauseFor(over), over-time.Since(since))), since, over, words)
+}
+
+// pauseBetween waits between two looks of those that began at a time, heart beating.
+func pauseBetween(ctx context.Context, wait time.Duration, since time.Time, over time.Duration, words string) error {
 	for until := time.Now().Add(wait); time.Now().Before(until); {
 		seen := time.Since(since)
 		beat(ctx, int(min(99, 100*seen/max(over, 1))), fmt.Sprintf("%s for %s of %s", words, seen.Round(time.Second), over))

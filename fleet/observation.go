@@ -49,7 +49,7 @@ type Observation struct {
 	// Evidence is what witnesses say, over a while, of members that do not answer. Only
 	// a failover gathers it.
 	Evidence []Evidence `json:"evidence,omitempty"`
-	// Unanswered is for how long no quorum answered, at every look. Only a recovery looks
+	// Unanswered is for how long no quorum has answered, at every look. Only a recovery looks
 	// so long, and only while something runs that might.
 	Unanswered Unanswered `json:"unanswered,omitzero"`
 	// Data is what stopped members have on their disks. Only a recovery looks.
@@ -138,10 +138,22 @@ type Unreached struct {
 	Why   string `json:"why"`
 }
 
-// Unanswered is how often in a row, and over which time, nothing answered.
+// Unanswered is how often in a row a read was asked for that no quorum answered, and over which
+// time: from when the first of them was sent until the last was.
 type Unanswered struct {
-	Looks int      `json:"looks"`
-	Over  Duration `json:"over"`
+	Looks int       `json:"looks"`
+	Over  Duration  `json:"over"`
+	Since time.Time `json:"since,omitzero"`
+}
+
+// Again adds a read that was sent at a time and not answered.
+func (u Unanswered) Again(sent time.Time) Unanswered {
+	if u.Looks == 0 {
+		u.Since = sent
+	}
+	u.Looks++
+	u.Over = Duration(sent.Sub(u.Since))
+	return u
 }
 
 // ObservedHost is a host with what its own side says.
