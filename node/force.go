@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os/exec"
@@ -27,8 +28,9 @@ const (
 
 // forceAlone runs a member once on a copy of its data with --force-new-cluster, until it
 // serves, and ends it. It listens where no client and no peer looks for it. It is not kept
-// running: a second start with that flag would throw its new peers out.
-func (n *Node) forceAlone(ctx context.Context, m member, start StartRequest, dir string) error {
+// running: a second start with that flag would throw its new peers out. The report is of the
+// data before.
+func (n *Node) forceAlone(ctx context.Context, m member, start StartRequest, dir string, before *fleet.DataReport) error {
 	client, peer, err := freePorts(ctx)
 	if err != nil {
 		return onHost(resourceOf(m.Member), err)
@@ -44,13 +46,16 @@ func (n *Node) forceAlone(ctx context.Context, m member, start StartRequest, dir
 	args = slices.DeleteFunc(args, func(arg string) bool {
 		name, _, _ := strings.Cut(arg, "=")
 		// There are no peers to compare the data with.
-		return slices.Contains([]string{"--data-dir", "--listen-client-urls", "--listen-peer-urls", "--heartbeat-interval", "--election-timeout"}, name) ||
+		return slices.Contains([]string{"--data-dir", "--listen-client-urls", "--listen-peer-urls", "--heartbeat-interval", "--election-timeout", "--snapshot-count"}, name) ||
 			slices.Contains(d.corruptionChecks, arg)
 	})
 	args = append(args, "--data-dir="+dir, "--force-new-cluster=true",
 		"--listen-client-urls="+loopbackURL(client), "--listen-peer-urls="+loopbackURL(peer),
 		// It elects itself, and would wait for others until an election is due.
 		"--heartbeat-interval=10", "--election-timeout=100",
+		// It takes one raft snapshot, behind all that it finds in its log: the next start need not
+		// read that again.
+		fmt.Sprintf("--snapshot-count=%d", max(1, before.Last.Index-before.RaftSnapshot.Index)),
 		// What it writes is synced as a whole when it has ended; what a power cut leaves is begun anew.
 		"--unsafe-no-fsync=true")
 	output := &lastOutput{}

@@ -126,14 +126,11 @@ func (n *Node) recoverFrom(ctx context.Context, m member, req RecoverRequest) (*
 	if err := n.removeAll(m, recovering); err != nil { // of attempts that were killed
 		return nil, onHost(resource, err)
 	}
-	before, err := n.examineAndCopy(ctx, m, work)
+	before, err := n.copyCommitted(ctx, m, work)
 	if err != nil {
 		return nil, errors.Join(err, n.removeAll(m, recovering))
 	}
-	if err := datadir.CommitAll(work, before); err != nil {
-		return nil, fleet.Errorf(fleet.Unavailable, resource, "its copy cannot be made ready: %w", err)
-	}
-	if err := n.forceAlone(ctx, m, req.Start, work); err != nil {
+	if err := n.forceAlone(ctx, m, req.Start, work, before); err != nil {
 		return nil, err
 	}
 	after, hash, err := n.examineAndSync(ctx, m, work, before.Revision)
@@ -142,6 +139,9 @@ func (n *Node) recoverFrom(ctx context.Context, m member, req RecoverRequest) (*
 	}
 	if err := checkRecovered(*before, *after, hash); err != nil {
 		return nil, err
+	}
+	if err := forgetLog(work, after); err != nil {
+		return nil, onHost(resource, err)
 	}
 	done := recovered{Token: req.Token, Result: RecoverResult{Before: *before, After: *after, Kept: n.besideData(m, beforeRecovery, req.Token)}}
 	if err := durable.WriteJSON(filepath.Join(work, recoveredFile), done, 0o644); err != nil {
@@ -153,30 +153,52 @@ func (n *Node) recoverFrom(ctx context.Context, m member, req RecoverRequest) (*
 	return &done.Result, n.endRecovery(m, done)
 }
 
-// examineAndCopy looks at a member's data while it is copied: clients wait for both, the one
-// is the processor's work and the other the disk's. What Examine found a moment ago counts as
-// long as no file was touched since: the planner asked, to know whom to recover from.
-func (n *Node) examineAndCopy(ctx context.Context, m member, to string) (*fleet.DataReport, error) {
+// logDir is where etcd has its log, below a data directory.
+var logDir = filepath.Join("member", "wal")
+
+// copyCommitted copies a member's data, and has the copy's log say that all of it is committed.
+// Clients wait for it, so the log is read and copied while the store is copied. What Examine
+// found a moment ago counts as long as no file was touched since: the planner asked, to know
+// whom to recover from.
+func (n *Node) copyCommitted(ctx context.Context, m member, to string) (*fleet.DataReport, error) {
+	from, resource := m.dataDir(n), "data of "+resourceOf(m.Member)
 	before := n.examinedBefore(m)
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return onHost(resource, copyData(ctx, from, to, []string{logDir})) })
 	group.Go(func() (err error) {
 		if before == nil {
-			before, _, err = n.examine(ctx, m, m.dataDir(n), 0)
+			before, _, err = n.examine(ctx, m, from, 0)
 		}
 		if err == nil {
 			err = recoverable(*before)
 		}
-		return err
-	})
-	var without []string
-	if before != nil {
-		var err error
-		if without, err = datadir.Unread(m.dataDir(n), before); err != nil {
-			return nil, onHost("data of "+resourceOf(m.Member), err)
+		if err != nil {
+			return err
 		}
+		without, err := datadir.Unread(from, before)
+		if err == nil {
+			err = copyData(ctx, filepath.Join(from, logDir), filepath.Join(to, logDir), without)
+		}
+		if err != nil {
+			return onHost(resource, err)
+		}
+		if err := datadir.CommitAll(to, before); err != nil {
+			return fleet.Errorf(fleet.Unavailable, resource, "its copy cannot be made ready: %w", err)
+		}
+		return nil
+	})
+	err := group.Wait()
+	return before, err
+}
+
+// forgetLog removes the files of a log that no start reads any more, since etcd took a raft
+// snapshot when it ran alone: reading them would be most of what the next start takes.
+func forgetLog(dir string, r *fleet.DataReport) error {
+	files, err := datadir.Unread(dir, r)
+	for _, name := range files {
+		err = errors.Join(err, os.Remove(filepath.Join(dir, logDir, name)))
 	}
-	group.Go(func() error { return onHost("data of "+resourceOf(m.Member), copyData(ctx, m.dataDir(n), to, without)) })
-	return before, group.Wait()
+	return err
 }
 
 // examineAndSync looks at what was made in a directory while the disk gets what it lacks of it.
@@ -257,8 +279,8 @@ func (n *Node) checkRoom(m member, size fleet.Bytes) error {
 	return nil
 }
 
-// copyData copies a data directory, without some files, which are named below it. Its files
-// are not being written.
+// copyData copies a directory, without some files and directories, which are named below it. Its
+// files are not being written.
 func copyData(ctx context.Context, from, to string, without []string) error {
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -273,12 +295,14 @@ func copyData(ctx context.Context, from, to string, without []string) error {
 		}
 		target := filepath.Join(to, rel)
 		switch {
+		case slices.Contains(without, rel) && e.IsDir():
+			return fs.SkipDir
+		case slices.Contains(without, rel):
+			return nil
 		case e.IsDir():
 			return os.MkdirAll(target, 0o700)
 		case !e.Type().IsRegular():
 			return fmt.Errorf("%s is no file", path)
-		case slices.Contains(without, rel):
-			return nil
 		}
 		return copyFile(path, target)
 	})

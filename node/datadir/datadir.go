@@ -10,6 +10,7 @@
 package datadir
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
@@ -73,15 +75,25 @@ func examine(ctx context.Context, dir string, earlier State, r *fleet.DataReport
 	if _, err := os.Stat(logDir); err != nil {
 		return nil, err
 	}
-	// The store comes first: its lock says whether etcd runs.
+	// Clients may be waiting, and a processor more is more than either has use for alone.
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	var ofLog fleet.DataReport
+	var inLog *logContent
+	var logErr error
+	var log sync.WaitGroup
+	log.Go(func() {
+		inLog, logErr = look(&ofLog, "its log", func() (*logContent, error) { return readLog(reading, logDir) })
+	})
 	inStore, err := look(r, "its store", func() (*storeContent, error) { return readStore(ctx, store, earlier) })
-	if err != nil {
+	if err != nil { // it is in use, for one
+		stop()
+	}
+	log.Wait()
+	if err := cmp.Or(err, logErr); err != nil {
 		return nil, err
 	}
-	inLog, err := look(r, "its log", func() (*logContent, error) { return readLog(ctx, logDir) })
-	if err != nil {
-		return nil, err
-	}
+	r.Damage = append(r.Damage, ofLog.Damage...)
 	if inStore != nil {
 		inStore.report(r)
 	}

@@ -20,6 +20,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -94,28 +95,26 @@ func logFiles(dir string) ([]string, error) {
 	return names, nil
 }
 
-// Unread gives the files of a data directory's log, by their names below it, that no start
+// Unread gives the names of the files of a data directory's log (member/wal) that no start
 // from it would read: they end before the raft snapshot of the report, or are prepared for
 // what is written next. etcd keeps some hundred MB of them.
 func Unread(dir string, r *fleet.DataReport) (files []string, err error) {
-	log := filepath.Join("member", "wal")
-	entries, err := os.ReadDir(filepath.Join(dir, log))
+	entries, err := os.ReadDir(filepath.Join(dir, "member", "wal"))
 	if err != nil {
 		return nil, err
 	}
 	before := ""
 	for _, e := range entries { // sorted, as their numbers are
 		var number, first uint64
-		name := filepath.Join(log, e.Name())
 		switch n, _ := fmt.Sscanf(e.Name(), "%016x-%016x.wal", &number, &first); {
 		case strings.HasSuffix(e.Name(), ".tmp"):
-			files = append(files, name)
+			files = append(files, e.Name())
 		case n != 2 || !strings.HasSuffix(e.Name(), ".wal") || first > r.RaftSnapshot.Index:
 		default: // it begins at the snapshot's entry or before, so that the one before it is not read
 			if before != "" {
 				files = append(files, before)
 			}
-			before = name
+			before = e.Name()
 		}
 	}
 	return files, nil
@@ -212,15 +211,45 @@ func (c *logContent) take(record *walpb.Record) error {
 		}
 		c.snapshots = append(c.snapshots, fleet.LogPosition{Term: s.GetTerm(), Index: s.GetIndex()})
 	case wal.EntryType:
-		var e raftpb.Entry
-		if err := proto.Unmarshal(record.GetData(), &e); err != nil {
+		e, err := entryOf(record.GetData())
+		if err != nil {
 			return err
 		}
-		return c.entry(&e)
+		return c.entry(e)
 	default:
 		return fmt.Errorf("there is no record of type %d", record.GetType())
 	}
 	return nil
+}
+
+// entryOf decodes an entry in place: what it carries is most of the log, and decoding would
+// copy it.
+func entryOf(stored []byte) (*raftpb.Entry, error) {
+	const kindField, termField, indexField, dataField = 1, 2, 3, 4 // of raft.proto
+	e := new(raftpb.Entry)
+	for len(stored) > 0 {
+		field, kind, n := protowire.ConsumeTag(stored)
+		if n < 0 {
+			return nil, protowire.ParseError(n)
+		}
+		value := stored[n:]
+		if n = protowire.ConsumeFieldValue(field, kind, value); n < 0 {
+			return nil, protowire.ParseError(n)
+		}
+		number, _ := protowire.ConsumeVarint(value)
+		switch {
+		case field == kindField && kind == protowire.VarintType:
+			e.Type = raftpb.EntryType(number).Enum()
+		case field == termField && kind == protowire.VarintType:
+			e.Term = &number
+		case field == indexField && kind == protowire.VarintType:
+			e.Index = &number
+		case field == dataField && kind == protowire.BytesType:
+			e.Data, _ = protowire.ConsumeBytes(value)
+		}
+		stored = value[n:]
+	}
+	return e, nil
 }
 
 func (c *logContent) entry(e *raftpb.Entry) error {
