@@ -1,13 +1,20 @@
 package local
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
+
+// copiedAtOnce is how many files are copied side by side: the disk stores one while the next
+// is read, and a member's store is as large as all of its log.
+const copiedAtOnce = 4
 
 // copyTree copies a directory with its files and links, so that the copy is there whole
 // or not at all. What else may be in it (sockets, devices) is left out: no member has any.
@@ -20,6 +27,8 @@ func copyTree(from, to string, goOn func() error) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
 	}
+	var files errgroup.Group
+	files.SetLimit(copiedAtOnce)
 	err := filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil {
 			err = goOn()
@@ -31,8 +40,13 @@ func copyTree(from, to string, goOn func() error) error {
 		if err != nil {
 			return err
 		}
+		if entry.Type().IsRegular() {
+			files.Go(func() error { return copyEntry(path, filepath.Join(part, below), entry) })
+			return nil
+		}
 		return copyEntry(path, filepath.Join(part, below), entry)
 	})
+	err = errors.Join(err, files.Wait())
 	if err == nil {
 		err = os.RemoveAll(to)
 	}
