@@ -162,8 +162,13 @@ func (s *stand) sameFlags(cluster, machine string) {
 		"Flotilla starts members with other flags than the script by hand; change hand_test.go")
 }
 
-// client is a user's, with a certificate of its own. It dials again at once, so
-// that the one by hand waits for etcd and not for its client.
+// dialsAgainSoon has a client dial again at once, so that it is waited for etcd, and not for
+// its client, which dials again after a second or more as a rule.
+var dialsAgainSoon = grpc.WithConnectParams(grpc.ConnectParams{
+	Backoff: backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1, MaxDelay: 20 * time.Millisecond},
+})
+
+// client is a user's, with a certificate of its own.
 func (s *stand) client(authority *pki.Authority, endpoints []string) *clientv3.Client {
 	t := s.b
 	key, request, err := pki.NewKeyAndRequest("bench")
@@ -176,10 +181,8 @@ func (s *stand) client(authority *pki.Authority, endpoints []string) *clientv3.C
 	roots.AppendCertsFromPEM(authority.CertificatePEM())
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: endpoints, Logger: zap.NewNop(),
-		TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{pair}},
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff: backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1, MaxDelay: 20 * time.Millisecond},
-		})},
+		TLS:         &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{pair}},
+		DialOptions: []grpc.DialOption{dialsAgainSoon},
 	})
 	require.NoError(t, err)
 	return client

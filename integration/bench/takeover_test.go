@@ -82,7 +82,7 @@ func (s *stand) newTaking(megabytes int) *taking {
 	spec.Learners, spec.Standby.Zones, spec.Policy.DeadAfter = 1, []string{"d"}, fleet.Duration(takeoverDeadAfter)
 	s.e.Create(spec.WithDefaults())
 	var err error
-	x.client, err = s.e.Connect(t.Context(), x.cluster)
+	x.client, err = s.e.Connect(t.Context(), x.cluster, dialsAgainSoon)
 	require.NoError(t, err)
 	filler := judge.Filler{Bytes: int64(megabytes) << 20, ValueBytes: mostValue, Parallel: 32, Objects: true}
 	require.NoError(t, judge.Fill(t.Context(), x.client.Client, filler))

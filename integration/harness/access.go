@@ -10,6 +10,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/pki"
@@ -22,8 +23,8 @@ type Access struct {
 	Endpoints []string
 }
 
-// Connect gets a client certificate signed and connects with it.
-func (e *Env) Connect(ctx context.Context, cluster string) (*Access, error) {
+// Connect gets a client certificate signed and connects with it, by these options if any.
+func (e *Env) Connect(ctx context.Context, cluster string, dial ...grpc.DialOption) (*Access, error) {
 	key, csr, err := pki.NewKeyAndRequest("crash-test")
 	if err != nil {
 		return nil, err
@@ -51,7 +52,7 @@ func (e *Env) Connect(ctx context.Context, cluster string) (*Access, error) {
 		a.Endpoints = append(a.Endpoints, endpoint.ClientURL())
 	}
 	a.Client, err = clientv3.New(clientv3.Config{
-		Endpoints: a.Endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop(),
+		Endpoints: a.Endpoints, DialTimeout: 5 * time.Second, DialOptions: dial, Logger: zap.NewNop(),
 		TLS: &tls.Config{
 			MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: []tls.Certificate{certificate},
 		},
