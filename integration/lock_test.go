@@ -15,7 +15,8 @@ import (
 )
 
 // TestObjectLock has backups, changes, and a backup of a point in time locked in a bucket as
-// Amazon's are, with versions. What no rule keeps stays while it is locked, and fails nothing; and what is deleted by hand is still there.
+// Amazon's are, with versions. What no rule keeps stays while it is locked, and fails nothing;
+// and what is deleted by hand is still there.
 func TestObjectLock(t *testing.T) {
 	server := objectstoretest.StartVersioned(t)
 	server.Setenv(t)
@@ -24,7 +25,7 @@ func TestObjectLock(t *testing.T) {
 	e.Flags = []string{"--object-lock", "compliance:1h"}
 	e.StartWorker("flotilla-worker")
 	spec := harness.Spec("orders", 1, "3.7.3").WithDefaults()
-	spec.Backup.Keep.Last = 1
+	spec.Backup.Every, spec.Backup.Keep.Last = fleet.Duration(7*24*time.Hour), 1 // no other is taken meanwhile
 	spec.Backup.Changes = fleet.Duration(time.Second)
 	e.Create(spec)
 	for range 2 { // the second has the first expire
