@@ -64,9 +64,7 @@ func tell(e backup.Entry) fleet.Backup {
 	if e.Err != nil {
 		b.Damaged = e.Err.Error()
 	}
-	for _, r := range e.Repairs {
-		b.Repaired = append(b.Repaired, fleet.BackupRepair(r))
-	}
+	b.Repaired = e.Repairs
 	if r := e.Rehearsal; r != nil {
 		b.Rehearsal = &fleet.Rehearsal{When: r.When, OK: r.OK, Took: fleet.Duration(r.Took), Why: r.Why}
 	}
@@ -271,8 +269,8 @@ func (b *Backups) checkBoth(ctx context.Context, r fleet.BackupRequest) (fleet.B
 			for _, d := range done {
 				b.Log.Warn("a backup was repaired from the other store", zap.String("cluster", r.Cluster), zap.String("backup", r.ID),
 					zap.String("in", d.Store), zap.Strings("objects", d.Objects), zap.String("why", d.Why))
-				is.Repaired = append(is.Repaired, fleet.BackupRepair(d))
 			}
+			is.Repaired = append(is.Repaired, done...)
 			return err
 		})
 		if err != nil {

@@ -23,7 +23,7 @@ type Entry struct {
 	// Rehearsal is the last one; nil when there was none.
 	Rehearsal *Rehearsal
 	// Repairs are what was replaced in either store by what the other has.
-	Repairs []Repair
+	Repairs []fleet.BackupRepair
 	// InStore and InSecond say in which store it is, as far as sizes show.
 	InStore, InSecond bool
 }

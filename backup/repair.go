@@ -13,21 +13,10 @@ import (
 	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
-// Repair is what was replaced in one of two stores by what the other has.
-type Repair struct {
-	When time.Time `json:"when"`
-	By   string    `json:"by,omitempty"` // who asked for it
-	// Store is where something was replaced, as people call it, and Objects the keys.
-	Store   string   `json:"store"`
-	Objects []string `json:"objects"`
-	// Why says what was wrong.
-	Why string `json:"why"`
-}
-
-// repairs is the record of them that lies beside a backup, the oldest first.
+// repairs is the record of a backup's repairs that lies beside it, the oldest first.
 type repairs struct {
-	Backup  string   `json:"backup"`
-	Repairs []Repair `json:"repairs"`
+	Backup  string               `json:"backup"`
+	Repairs []fleet.BackupRepair `json:"repairs"`
 }
 
 // keptRepairs bounds the record.
@@ -44,13 +33,13 @@ type wrong map[string]error
 // Errors: fleet.NotFound when neither has a manifest; fleet.Lost when something is whole in
 // neither; fleet.Conflict when both have a manifest that is right and they are different ones:
 // nothing is replaced then. fleet.Blocked when something is locked. As of the stores.
-func (v Vault) Repair(ctx context.Context, cluster, uid, id, by string, tell Tell) ([]Repair, error) {
+func (v Vault) Repair(ctx context.Context, cluster, uid, id, by string, tell Tell) ([]fleet.BackupRepair, error) {
 	m, sides, err := v.compare(ctx, cluster, uid, id, tell)
 	if err != nil {
 		return nil, err
 	}
 	key := manifestKey(cluster, uid, id)
-	var done []Repair
+	var done []fleet.BackupRepair
 	for i, side := range sides {
 		if len(side.wrong) == 0 {
 			continue
@@ -58,7 +47,7 @@ func (v Vault) Repair(ctx context.Context, cluster, uid, id, by string, tell Tel
 		if err := v.mend(ctx, m, key, side, sides[1-i], tell); err != nil {
 			return done, err
 		}
-		repair := Repair{When: time.Now().UTC(), By: by, Store: side.store.String()}
+		repair := fleet.BackupRepair{When: time.Now().UTC(), By: by, Store: side.store.String()}
 		var why []string
 		for _, key := range append(keysOf(m.Objects), key) {
 			if err := side.wrong[key]; err != nil {
@@ -162,7 +151,7 @@ func (v Vault) mend(ctx context.Context, m Manifest, key string, bad, good side,
 }
 
 // recordRepairs adds to the record of a backup's repairs, in both stores.
-func (v Vault) recordRepairs(ctx context.Context, m Manifest, done []Repair) error {
+func (v Vault) recordRepairs(ctx context.Context, m Manifest, done []fleet.BackupRepair) error {
 	key := prefixOf(m.Cluster, m.UID) + m.ID + "/" + repairsName
 	all := repairs{Backup: m.ID, Repairs: append(v.repairs(ctx, key, m.ID), done...)}
 	all.Repairs = all.Repairs[max(0, len(all.Repairs)-keptRepairs):]
@@ -181,7 +170,7 @@ func (v Vault) recordRepairs(ctx context.Context, m Manifest, done []Repair) err
 }
 
 // repairs reads the record of a backup's repairs. What cannot be read is none.
-func (v Vault) repairs(ctx context.Context, key, id string) []Repair {
+func (v Vault) repairs(ctx context.Context, key, id string) []fleet.BackupRepair {
 	all, err := either(ctx, v, key, func(from objectstore.Store) (all repairs, err error) {
 		err = readDocument(ctx, from, key, &all)
 		return all, err

@@ -41,7 +41,7 @@ func (s *store) index() error {
 func (s *store) indexPart(t *table) error {
 	err := s.each(func(n int, at revision, _, value []byte) error {
 		s.last = at.main
-		key, err := keyOf(value)
+		key, err := KeyOf(value)
 		if err != nil {
 			return fmt.Errorf("revision %d: %w", at.main, err)
 		}

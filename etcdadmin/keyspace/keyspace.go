@@ -171,9 +171,9 @@ func parseRevision(stored []byte) (r revision, err error) {
 	return r, nil
 }
 
-// keyOf gives the key of a stored mvccpb.KeyValue, in place: decoding it would copy each
+// KeyOf gives the key of a stored mvccpb.KeyValue, in place: decoding it would copy each
 // value there is.
-func keyOf(stored []byte) (key []byte, err error) {
+func KeyOf(stored []byte) (key []byte, err error) {
 	const keyField = 1 // of kv.proto
 	for len(stored) > 0 {
 		number, kind, n := protowire.ConsumeTag(stored)

@@ -15,8 +15,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
-	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/flotilla-etcd/flotilla/etcdadmin/keyspace"
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
@@ -143,7 +143,7 @@ func (c *storeContent) readKeys(ctx context.Context, tx *bolt.Tx) error {
 			past, thereThen, c.earlier.Keys = true, len(newest), countKeys(newest)
 		}
 		c.revision = main
-		key, err := keyOf(value)
+		key, err := keyspace.KeyOf(value)
 		if err != nil {
 			return damaged("revision %d: %v", main, err)
 		}
@@ -217,30 +217,6 @@ func (h hasher) add(main int64, at, value []byte) {
 	}
 	h.Write(at)
 	h.Write(value)
-}
-
-// keyOf gives the key of a stored mvccpb.KeyValue, in place: decoding it would copy each
-// value there is.
-func keyOf(stored []byte) (key []byte, err error) {
-	const keyField = 1 // of kv.proto
-	for len(stored) > 0 {
-		number, kind, n := protowire.ConsumeTag(stored)
-		if n < 0 {
-			return nil, protowire.ParseError(n)
-		}
-		stored = stored[n:]
-		if n = protowire.ConsumeFieldValue(number, kind, stored); n < 0 {
-			return nil, protowire.ParseError(n)
-		}
-		if number == keyField {
-			if kind != protowire.BytesType {
-				return nil, errors.New("its key is none")
-			}
-			key, _ = protowire.ConsumeBytes(stored)
-		}
-		stored = stored[n:]
-	}
-	return key, nil
 }
 
 // revisionLen is the length of a revision as it is stored (mvcc/revision.go): eight bytes
