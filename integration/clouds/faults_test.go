@@ -75,6 +75,8 @@ type leg struct {
 	known map[string]bool
 	// run is the operation.
 	run *harness.Running
+	// lost is whether the host of a member was taken back.
+	lost bool
 }
 
 func life() []leg {
@@ -215,6 +217,18 @@ func (s *stand) again(l *leg, begin func() (*harness.Running, error)) error {
 		return err
 	}
 	resume := func() (*harness.Running, error) { return s.Resume(s.spec.Name) }
+	if l.lost { // a list may show it for a while
+		err := s.Within(harness.Patience, func() error {
+			hosts, err := s.HostsOf(s.t.Context(), s.spec.Name)
+			if err == nil && len(hosts) >= s.spec.Voters {
+				err = fmt.Errorf("the lost host of %s is still listed", s.spec.Name)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
 	if hosts, err := s.HostsOf(s.t.Context(), s.spec.Name); l.kind == fleet.UpscaleCluster && err == nil && len(hosts) < s.spec.Voters {
 		r, err := s.BeginChange(s.spec.Name, failover())
 		if err == nil {
@@ -323,6 +337,7 @@ func (s *stand) takenBack(l *leg) (func(context.Context) error, error) {
 			return err
 		}
 		// It waits for a voter that does not answer, and says so: what is needed is a failover.
+		l.lost = true
 		_, err = s.Client.Cancel(s.t.Context(), s.spec.Name, l.run.Ref.ID, "its host was taken back")
 		return err
 	}, nil
