@@ -71,7 +71,7 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestLookIsBounded(t *testing.T) {
 	for what, c := range map[string]struct{ keys, value int }{
 		"large values": {12_000, 16 << 10},
-		"many keys":    {500_000, 1},
+		"many keys":    {manyKeys, 1},
 	} {
 		t.Run(what, func(t *testing.T) {
 			file, hash := largeSnapshot(t, c.keys, c.value)

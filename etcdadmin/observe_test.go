@@ -18,7 +18,7 @@ import (
 
 // lookLimit is how long one look may take: two answer timeouts, and what a busy
 // machine adds.
-const lookLimit = 2*etcdadmin.DefaultAnswerTimeout + 500*time.Millisecond
+const lookLimit = 2*etcdadmin.DefaultAnswerTimeout + 3*time.Second
 
 func connect(t *testing.T, c *etcdtest.Cluster, endpoints ...string) *etcdadmin.Client {
 	t.Helper()
