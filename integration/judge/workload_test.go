@@ -145,7 +145,7 @@ func TestEndpointsFollowed(t *testing.T) {
 func TestNoCluster(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, etcdtest.V37, 1)
-	run := startRun(t, Config{Dial: dial(cluster), Clients: 1, CallTimeout: 500 * time.Millisecond, CatchUp: time.Second, LeaseTTL: time.Second})
+	run := startRun(t, Config{Dial: dial(cluster), Clients: 1, CallTimeout: 3 * time.Second, CatchUp: time.Second, LeaseTTL: time.Second})
 	awaitWrites(t, run, 1, 5)
 	cluster.Members[0].Kill()
 	require.ErrorContains(t, run.Stop(), "the last write of all keys got no answer")
