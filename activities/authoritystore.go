@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -147,12 +146,7 @@ func (s keptIn) kept(ctx context.Context, cluster, uid string) (kept, error) {
 }
 
 func (s keptIn) read(ctx context.Context, key string) ([]byte, error) {
-	object, err := s.Get(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	defer object.Close()
-	return io.ReadAll(io.LimitReader(object, maxAuthority))
+	return objectstore.ReadWhole(ctx, s, key, maxAuthority)
 }
 
 // storeAuthority seals a version and stores it; fleet.Conflict when that version is

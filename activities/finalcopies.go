@@ -117,7 +117,7 @@ func (f *finalCopies) copy(ctx context.Context, key, uid string, tell backup.Tel
 			return err
 		}
 	}
-	text, err := readSmall(ctx, r.Store, key)
+	text, err := objectstore.ReadWhole(ctx, r.Store, key, maxManifest)
 	if err != nil {
 		return err
 	}
@@ -135,20 +135,11 @@ func (f *finalCopies) copy(ctx context.Context, key, uid string, tell backup.Tel
 	if err := r.Second.Put(ctx, key, bytes.NewReader(text), int64(len(text))); err != nil {
 		return err
 	}
-	there, err := readSmall(ctx, r.Second, key)
+	there, err := objectstore.ReadWhole(ctx, r.Second, key, maxManifest)
 	if err == nil && !bytes.Equal(there, text) {
 		err = fleet.Errorf(fleet.Unavailable, key, "the second store has not kept what was sent")
 	}
 	return err
-}
-
-func readSmall(ctx context.Context, store objectstore.Store, key string) ([]byte, error) {
-	object, err := store.Get(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	defer object.Close()
-	return io.ReadAll(io.LimitReader(object, maxManifest))
 }
 
 // asStored opens a final snapshot to its end and compares it with its manifest, which has the

@@ -45,7 +45,7 @@ func contents(t *testing.T, s objectstore.Store) map[string]string {
 	require.NoError(t, err)
 	all := map[string]string{}
 	for _, o := range objects {
-		text, err := keptIn{Store: s}.read(t.Context(), o.Key)
+		text, err := objectstore.ReadWhole(t.Context(), s, o.Key, o.Size)
 		require.NoError(t, err)
 		all[o.Key] = string(text)
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -139,14 +138,9 @@ func readDocument(ctx context.Context, store objectstore.Store, key string, docu
 
 // readText reads the bytes of a document.
 func readText(ctx context.Context, store objectstore.Store, key string) ([]byte, error) {
-	r, err := store.Get(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	text, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
-	if err == nil && len(text) > maxManifest {
-		err = damaged(key, "it is longer than any that was ever written")
+	text, err := objectstore.ReadWhole(ctx, store, key, maxManifest)
+	if fleet.Is(err, fleet.Lost) {
+		err = damaged(key, "%w", err)
 	}
 	return text, err
 }
