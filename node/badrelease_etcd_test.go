@@ -53,7 +53,8 @@ func TestBadReleases(t *testing.T) {
 
 	// It lives for long enough to count as started.
 	require.NoError(t, run("3.7.98", "sleep 2; "+words+"exit 3"))
-	r = reported("it crashed", func(r *fleet.MemberReport) bool { return r.State == fleet.MemberRestarting })
+	// For a moment it has ended, and the supervisor has not yet said how.
+	r = reported("it crashed", func(r *fleet.MemberReport) bool { return r.State == fleet.MemberRestarting && r.LastExit != "" })
 	require.Equal(t, "exit status 3: cannot read: a comet", r.LastExit)
 	r = reported("it was started again", func(r *fleet.MemberReport) bool { return r.State == fleet.MemberRunning })
 	require.Contains(t, r.NotReady, "does not listen on")
