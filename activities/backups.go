@@ -243,17 +243,56 @@ func (b *Backups) workspace(operation string) (string, error) {
 
 // CheckBackup reads a backup to its last byte, in each store that is to have it: every digest
 // is compared, and the seal opened. Where it is asked for, what differs in one of two stores
-// is replaced by what the other has before. fleet.Lost when anything differs; fleet.NotFound
-// when there is none.
+// is replaced by what the other has before. Likewise the changes that were recorded behind it.
+// fleet.Lost when anything of the backup differs; fleet.NotFound when there is none. What is
+// wrong with the changes is in the reply.
 func (b *Backups) CheckBackup(ctx context.Context, r fleet.BackupRequest) (fleet.Backup, error) {
+	return reply(b.checkAll(ctx, r))
+}
+
+func (b *Backups) checkAll(ctx context.Context, r fleet.BackupRequest) (is fleet.Backup, err error) {
 	switch {
 	case b.Second != nil:
-		return reply(b.checkBoth(ctx, r))
+		is, err = b.checkBoth(ctx, r)
 	case r.Repair:
-		return reply(fleet.Backup{}, fleet.Errorf(fleet.Invalid, "backup "+r.ID+" of "+r.Cluster, "the workers have no second store that it could be repaired from").
-			WithRemedy("give them the store that has a copy as --second-store"))
+		err = fleet.Errorf(fleet.Invalid, "backup "+r.ID+" of "+r.Cluster, "the workers have no second store that it could be repaired from").
+			WithRemedy("give them the store that has a copy as --second-store")
+	default:
+		is, err = b.check(ctx, r, b.vault())
 	}
-	return reply(b.check(ctx, r, b.vault()))
+	if err != nil {
+		return is, err
+	}
+	return is, b.checkChanges(ctx, r, &is)
+}
+
+// checkChanges reads the changes behind a backup that is whole.
+func (b *Backups) checkChanges(ctx context.Context, r fleet.BackupRequest, is *fleet.Backup) error {
+	m, err := b.both().Find(ctx, r.Cluster, r.UID, is.ID)
+	if err != nil {
+		return err
+	}
+	ask := backup.ChangesAsk{Repair: r.Repair, By: r.By, Keep: time.Duration(r.KeepChanges)}
+	var found fleet.ChangesCheck
+	var repaired []fleet.BackupRepair
+	var gauge progressGauge
+	err = busyWith(ctx, "changes behind "+m.String(), gauge.steps, gauge.counting("reading changes"), func() (err error) {
+		found, repaired, err = b.both().CheckChanges(ctx, m, ask, gauge.tell)
+		return err
+	})
+	b.logRepairs(m, repaired)
+	is.Repaired = append(is.Repaired, repaired...)
+	if found.Segments > 0 {
+		is.Changes = &found
+	}
+	return err
+}
+
+func (b *Backups) logRepairs(m backup.Manifest, done []fleet.BackupRepair) {
+	for _, d := range done {
+		b.Log.Warn("repaired from the other store", zap.String("cluster", m.Cluster), zap.String("backup", m.ID),
+			zap.String("in", d.Store), zap.Strings("objects", d.Objects), zap.Int("more", d.More), zap.String("why", d.Why))
+	}
 }
 
 func (b *Backups) checkBoth(ctx context.Context, r fleet.BackupRequest) (fleet.Backup, error) {
@@ -266,10 +305,7 @@ func (b *Backups) checkBoth(ctx context.Context, r fleet.BackupRequest) (fleet.B
 		var gauge progressGauge
 		err := busyWith(ctx, "backup "+r.ID, gauge.steps, func(int64) (int, string) { return gauge.read(is.StoredSize) }, func() error {
 			done, err := b.both().Repair(ctx, r.Cluster, r.UID, r.ID, r.By, gauge.tell)
-			for _, d := range done {
-				b.Log.Warn("a backup was repaired from the other store", zap.String("cluster", r.Cluster), zap.String("backup", r.ID),
-					zap.String("in", d.Store), zap.Strings("objects", d.Objects), zap.String("why", d.Why))
-			}
+			b.logRepairs(backup.Manifest{Cluster: r.Cluster, ID: r.ID}, done)
 			is.Repaired = append(is.Repaired, done...)
 			return err
 		})

@@ -69,13 +69,20 @@ func (g *progressGauge) read(size fleet.Bytes) (percent int, words string) {
 }
 
 // replaying is how bringing a backup forward stands: how much there is to do is not known.
-func (g *progressGauge) replaying(int64) (percent int, words string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.doing == "replaying changes" {
-		return -1, fmt.Sprintf("%s, %d so far", g.doing, g.bytes)
+func (g *progressGauge) replaying(n int64) (percent int, words string) {
+	return g.counting("replaying changes")(n)
+}
+
+// counting is how something stands of which a part is told of in numbers, and not in bytes.
+func (g *progressGauge) counting(part string) func(int64) (percent int, words string) {
+	return func(int64) (percent int, words string) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.doing == part {
+			return -1, fmt.Sprintf("%s, %d so far", g.doing, g.bytes)
+		}
+		return -1, g.doing + ", " + fleet.Bytes(g.bytes).Human()
 	}
-	return -1, g.doing + ", " + fleet.Bytes(g.bytes).Human()
 }
 
 // share gives percent of a whole, at most some: -1 when the whole is not known.

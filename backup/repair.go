@@ -34,126 +34,181 @@ type wrong map[string]error
 // neither; fleet.Conflict when both have a manifest that is right and they are different ones:
 // nothing is replaced then. fleet.Blocked when something is locked. As of the stores.
 func (v Vault) Repair(ctx context.Context, cluster, uid, id, by string, tell Tell) ([]fleet.BackupRepair, error) {
-	m, sides, err := v.compare(ctx, cluster, uid, id, tell)
+	key := manifestKey(cluster, uid, id)
+	is, sides, err := v.compare(ctx, key, func(ctx context.Context, in objectstore.Store) (piece, error) {
+		m, err := manifestIn(ctx, in, cluster, uid, id)
+		return piece{name: m.String(), manifest: key, objects: m.Objects, lock: m.Lock, read: func(ctx context.Context, from objectstore.Store, o Object) error {
+			return Vault{Store: from}.readBack(ctx, m.String(), []Object{o}, tell)
+		}}, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	key := manifestKey(cluster, uid, id)
-	var done []fleet.BackupRepair
-	for i, side := range sides {
-		if len(side.wrong) == 0 {
-			continue
-		}
-		if err := v.mend(ctx, m, key, side, sides[1-i], tell); err != nil {
-			return done, err
-		}
-		repair := fleet.BackupRepair{When: time.Now().UTC(), By: by, Store: side.store.String()}
-		var why []string
-		for _, key := range append(keysOf(m.Objects), key) {
-			if err := side.wrong[key]; err != nil {
-				repair.Objects, why = append(repair.Objects, key), append(why, err.Error())
-			}
-		}
-		repair.Why = strings.Join(why, "; ")
-		done = append(done, repair)
+	done, err := v.mend(ctx, is, sides, by, tell)
+	if err != nil || len(done) == 0 {
+		return done, err
 	}
-	if len(done) == 0 {
-		return nil, nil
-	}
-	return done, v.recordRepairs(ctx, m, done)
+	return done, v.recordRepairs(ctx, cluster, uid, id, done)
 }
 
-// side is one of two stores, and what is wrong there.
+// piece is what one manifest makes count: a backup, or a segment of changes.
+type piece struct {
+	name, manifest string
+	objects        []Object
+	lock           *objectstore.Lock
+	// read reads one of the objects in one store to its end: fleet.Lost when it is not what
+	// was stored.
+	read func(ctx context.Context, from objectstore.Store, o Object) error
+}
+
+// keys are all that belong to it, the manifest last.
+func (p piece) keys() []string { return append(keysOf(p.objects), p.manifest) }
+
+// side is a store, and what is wrong there.
 type side struct {
 	store objectstore.Store
 	wrong wrong
 }
 
-// compare finds out which manifest counts and what of the backup is wrong in each store.
-func (v Vault) compare(ctx context.Context, cluster, uid, id string, tell Tell) (m Manifest, sides [2]side, err error) {
-	key := manifestKey(cluster, uid, id)
-	sides = [2]side{{v.Store, wrong{}}, {v.Second, wrong{}}}
-	var found [2]Manifest
-	var failed [2]error
-	for i, s := range sides {
-		found[i], failed[i] = manifestIn(ctx, s.store, cluster, uid, id)
-		switch {
-		case failed[i] == nil:
-		case fleet.Is(failed[i], fleet.Lost), fleet.Is(failed[i], fleet.NotFound):
-			s.wrong[key] = failed[i]
-		default:
-			return m, sides, failed[i]
+// why says what of a piece is wrong on a side, and the keys of that.
+func (s side) why(p piece) (keys []string, why string) {
+	var all []string
+	for _, key := range p.keys() {
+		if err := s.wrong[key]; err != nil {
+			keys, all = append(keys, key), append(all, cause(err))
 		}
 	}
-	switch {
-	case failed[0] != nil && failed[1] != nil:
-		return m, sides, sealed.Neither(failed[0], failed[1])
-	case failed[0] == nil && failed[1] == nil:
+	return keys, strings.Join(all, "; ")
+}
+
+// cause is an error without what to do about it, which is another thing where there are two stores.
+func cause(err error) string {
+	var known *fleet.Error
+	if !errors.As(err, &known) {
+		return err.Error()
+	}
+	text := *known
+	text.Remedy = ""
+	return text.Error()
+}
+
+// sides are the stores that are to have everything.
+func (v Vault) sides() []side {
+	all := []side{{v.Store, wrong{}}}
+	if v.Second != nil {
+		all = append(all, side{v.Second, wrong{}})
+	}
+	return all
+}
+
+// compare finds out which manifest counts and what is wrong in each store: in reads the
+// manifest in one. Errors: as of Repair.
+func (v Vault) compare(ctx context.Context, key string, in func(ctx context.Context, store objectstore.Store) (piece, error)) (is piece, sides []side, err error) {
+	is.manifest, sides = key, v.sides()
+	var found []piece
+	var lost []error
+	for _, s := range sides {
+		p, err := in(ctx, s.store)
+		switch {
+		case err == nil:
+			found = append(found, p)
+		case fleet.Is(err, fleet.Lost), fleet.Is(err, fleet.NotFound):
+			s.wrong[key] = err
+			lost = append(lost, err)
+		default:
+			return is, sides, err
+		}
+	}
+	if len(found) == 0 {
+		return is, sides, none(lost)
+	}
+	if is = found[0]; len(found) == 2 {
 		texts := [2][]byte{}
 		for i, s := range sides {
 			if texts[i], err = readText(ctx, s.store, key); err != nil {
-				return m, sides, err
+				return is, sides, err
 			}
 		}
 		if !bytes.Equal(texts[0], texts[1]) {
-			return m, sides, fleet.Errorf(fleet.Conflict, key, "the two stores have different ones, and each is right by itself").
-				WithRemedy("find out which of the two backups is wanted, and remove the other, its manifest first")
+			return is, sides, fleet.Errorf(fleet.Conflict, key, "the two stores have different ones, and each is right by itself").
+				WithRemedy("find out which of the two is wanted, and remove the other, its manifest first")
 		}
 	}
-	m = found[0]
-	if failed[0] != nil {
-		m = found[1]
-	}
-	for _, o := range m.Objects {
-		var lost [2]error
-		for i, s := range sides {
-			lost[i] = Vault{Store: s.store}.readBack(ctx, m.String(), []Object{o}, tell)
-			if lost[i] == nil {
-				continue
+	for _, o := range is.objects {
+		lost = nil
+		for _, s := range sides {
+			err := is.read(ctx, s.store, o)
+			switch {
+			case err == nil:
+			case !fleet.Is(err, fleet.Lost):
+				return is, sides, err
+			default:
+				s.wrong[o.Key] = err
+				lost = append(lost, err)
 			}
-			if !fleet.Is(lost[i], fleet.Lost) {
-				return m, sides, lost[i]
-			}
-			s.wrong[o.Key] = lost[i]
 		}
-		if lost[0] != nil && lost[1] != nil {
-			return m, sides, sealed.Neither(lost[0], lost[1])
+		if len(lost) == len(sides) {
+			return is, sides, none(lost)
 		}
 	}
-	return m, sides, nil
+	return is, sides, nil
 }
 
-// mend replaces what is wrong on one side, the manifest last: only then the backup counts
-// there. Whatever comes from the other side is compared once more on its way, and read back.
-func (v Vault) mend(ctx context.Context, m Manifest, key string, bad, good side, tell Tell) error {
+// none is the error of what no store has whole.
+func none(lost []error) error {
+	if len(lost) == 2 {
+		return sealed.Neither(lost[0], lost[1])
+	}
+	return lost[0]
+}
+
+// mend replaces what is wrong in one store by what the other has, and gives what that was.
+func (v Vault) mend(ctx context.Context, is piece, sides []side, by string, tell Tell) (done []fleet.BackupRepair, err error) {
+	for i, s := range sides {
+		if len(s.wrong) == 0 {
+			continue
+		}
+		if err := mendSide(ctx, is, s, sides[1-i], tell); err != nil {
+			return done, err
+		}
+		repair := fleet.BackupRepair{When: time.Now().UTC(), By: by, Store: s.store.String()}
+		repair.Objects, repair.Why = s.why(is)
+		done = append(done, repair)
+	}
+	return done, nil
+}
+
+// mendSide replaces what is wrong on one side, the manifest last: only then it counts there.
+// Whatever comes from the other side is compared once more on its way, and read back.
+func mendSide(ctx context.Context, is piece, bad, good side, tell Tell) error {
 	way := Vault{Store: good.store, Second: bad.store}
 	explain := func(err error) error {
 		if fleet.Is(err, fleet.Blocked) {
-			return fleet.Errorf(fleet.Blocked, m.String(), "%s cannot be repaired in %s yet: %w", m.ID, bad.store, err).
+			return fleet.Errorf(fleet.Blocked, is.name, "it cannot be repaired in %s yet: %w", bad.store, err).
 				WithRemedy("it can be restored from the other store, which is whole; repair it when the lock is over")
 		}
 		return err
 	}
-	for _, o := range m.Objects {
+	for _, o := range is.objects {
 		if bad.wrong[o.Key] == nil {
 			continue
 		}
-		if err := way.CopyObject(ctx, m.String(), o, tell); err != nil {
+		if err := way.CopyObject(ctx, is.name, o, tell); err != nil {
 			return explain(err)
 		}
 	}
-	if bad.wrong[key] != nil {
-		if err := way.copyManifest(ctx, key); err != nil {
+	if bad.wrong[is.manifest] != nil {
+		if err := way.copyManifest(ctx, is.manifest); err != nil {
 			return explain(err)
 		}
 	}
-	return lockCopy(ctx, bad.store, m.Lock, key, m.Objects)
+	return lockCopy(ctx, bad.store, is.lock, is.manifest, is.objects)
 }
 
 // recordRepairs adds to the record of a backup's repairs, in both stores.
-func (v Vault) recordRepairs(ctx context.Context, m Manifest, done []fleet.BackupRepair) error {
-	key := prefixOf(m.Cluster, m.UID) + m.ID + "/" + repairsName
-	all := repairs{Backup: m.ID, Repairs: append(v.repairs(ctx, key, m.ID), done...)}
+func (v Vault) recordRepairs(ctx context.Context, cluster, uid, id string, done []fleet.BackupRepair) error {
+	key := prefixOf(cluster, uid) + id + "/" + repairsName
+	all := repairs{Backup: id, Repairs: append(v.repairs(ctx, key, id), done...)}
 	all.Repairs = all.Repairs[max(0, len(all.Repairs)-keptRepairs):]
 	text, err := encode(all)
 	if err != nil {

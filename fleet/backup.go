@@ -42,15 +42,19 @@ type Backup struct {
 	Reach *Reach `json:"reach,omitempty"`
 	// Repaired is what was replaced in one of two stores by what the other has, oldest first.
 	Repaired []BackupRepair `json:"repaired,omitempty"`
+	// Changes is what reading the changes behind it showed; nil when they were not read, or
+	// none are recorded.
+	Changes *ChangesCheck `json:"changes,omitempty"`
 }
 
 // BackupRepair is what was replaced of a backup in one of two stores.
 type BackupRepair struct {
 	When time.Time `json:"when"`
 	By   string    `json:"by,omitempty"` // who asked for it
-	// Store is where something was replaced, and Objects the keys.
+	// Store is where something was replaced, and Objects the keys, of which More are left out.
 	Store   string   `json:"store"`
 	Objects []string `json:"objects"`
+	More    int      `json:"more,omitempty"`
 	// Why says what was wrong.
 	Why string `json:"why"`
 }
@@ -170,4 +174,7 @@ type BackupRequest struct {
 	// has. By is who asks for that.
 	Repair bool   `json:"repair,omitempty"`
 	By     string `json:"by,omitempty"`
+	// KeepChanges is how long the cluster's recorded changes are kept, as its spec says: what
+	// is older may be missing. Zero where there is no spec any more.
+	KeepChanges Duration `json:"keepChanges,omitempty"`
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,14 +97,11 @@ func TestSecondStore(t *testing.T) {
 		return err
 	})
 
+	changesAreMended(t, e, vault, m)
+
 	// One bit of the first store is altered.
 	object := m.Objects[0].Key
-	r, err := vault.Store.Get(t.Context(), object)
-	require.NoError(t, err)
-	data, err := io.ReadAll(r)
-	require.NoError(t, errors.Join(err, r.Close()))
-	data[len(data)*2/3] ^= 1
-	require.NoError(t, vault.Store.Put(t.Context(), object, bytes.NewReader(data), int64(len(data))))
+	alterBit(t, vault.Store, object)
 	answer = e.CLI("verify", spec.Name, m.ID)
 	require.Equal(t, 1, answer.Code)
 	require.Contains(t, answer.Err, "the first store")
@@ -173,6 +171,42 @@ func TestSecondStore(t *testing.T) {
 	for key, value := range decommissioned {
 		require.True(t, strings.HasPrefix(written[key], value+" v"), "key %s", key)
 	}
+}
+
+// alterBit alters one bit of an object.
+func alterBit(t *testing.T, s objectstore.Store, key string) {
+	t.Helper()
+	r, err := s.Get(t.Context(), key)
+	require.NoError(t, err)
+	data, err := io.ReadAll(r)
+	require.NoError(t, errors.Join(err, r.Close()))
+	data[len(data)*2/3] ^= 1
+	require.NoError(t, s.Put(t.Context(), key, bytes.NewReader(data), int64(len(data))))
+}
+
+// changesAreMended alters a bit of the changes behind a backup in the first store, and expects
+// that they are named and replaced.
+func changesAreMended(t *testing.T, e *harness.Env, vault backup.Vault, m backup.Manifest) {
+	t.Helper()
+	segments, err := vault.Segments(t.Context(), m.Cluster, m.UID)
+	require.NoError(t, err)
+	i := slices.IndexFunc(segments, func(s backup.SegmentEntry) bool { return !s.Segment.Empty() })
+	require.GreaterOrEqual(t, i, 0)
+	is := segments[i].Segment
+	alterBit(t, vault.Store, is.Objects[0].Key)
+	answer := e.CLI("verify", m.Cluster, m.ID)
+	require.Equal(t, 1, answer.Code, "%s %s", answer.Out, answer.Err)
+	require.Contains(t, answer.Out, m.ID+" is whole")
+	require.Contains(t, answer.Out, "DAMAGED in the first store: revision")
+	require.Contains(t, answer.Out, fmt.Sprint(is.First))
+	require.NotContains(t, answer.Out, "CANNOT BE RESTORED")
+	answer = e.CLI("verify", m.Cluster, m.ID, "--repair")
+	require.Zero(t, answer.Code, "%s %s", answer.Out, answer.Err)
+	require.Contains(t, answer.Out, "1 object of "+m.ID+" in "+vault.Store.String()+" from the other store")
+	require.Contains(t, answer.Out, "repaired in the first store: revision")
+	answer = e.CLI("verify", m.Cluster, m.ID, "-o", "json")
+	require.Zero(t, answer.Code, "%s %s", answer.Out, answer.Err)
+	require.Contains(t, answer.Out, `"segments"`)
 }
 
 // textOf reads a small object.

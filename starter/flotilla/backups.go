@@ -109,7 +109,9 @@ func (w where) find(ctx context.Context, client plane, cluster string) (workflow
 		return request, err
 	}
 	request.Provider, request.Region = cmp.Or(w.provider, view.Spec.Provider), cmp.Or(w.region, view.Spec.Region)
-	request.UID = cmp.Or(w.uid, view.Summary.UID)
+	if request.UID = cmp.Or(w.uid, view.Summary.UID); request.UID == view.Summary.UID {
+		request.KeepChanges = fleet.Duration(view.Spec.Backup.KeptChanges())
+	}
 	return request, nil
 }
 
@@ -357,81 +359,6 @@ func rehearsalText(o terminal.Output, r *fleet.Rehearsal, clock terminal.Clock) 
 		return o.Paint(terminal.Red, "FAILED "+clock.Ago(r.When)+": "+terminal.Clip(firstLine(r.Why), noteWidth))
 	}
 	return o.Paint(terminal.Green, clock.Ago(r.When)) + ", took " + r.Took.String()
-}
-
-func (a *app) verifyCommand() *cobra.Command {
-	var w where
-	var repair bool
-	cmd := &cobra.Command{
-		Use: "verify NAME [BACKUP]", Short: "Read a backup to its last byte and compare all digests",
-		Long: `Read a backup to its last byte, in the region where it is: every object is compared with
-its digest, unsealed, decompressed, and compared with the checksum that etcd gave the
-database. Without an ID it is the newest one; the beginning of an ID does, or the ID of
-the operation.
-
-Where there is a second store, what each of the two has of it is read. With --repair, what
-is missing or damaged in one of them is replaced by what the other has, after that was
-compared with the digests; what is right is never written over. That is shown, and recorded
-beside the backup.
-
-The exit code is 0 when all is right and 1 when the backup is damaged or missing.`,
-		Example: "  flotilla verify orders\n  flotilla verify orders 20260314t0215\n  flotilla verify orders 20260314t0215 --repair", ValidArgsFunction: a.completeCluster,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 || len(args) == 2 {
-				return nil
-			}
-			return usageError(cmd, errors.New("verify needs the name of a cluster, and takes the ID of a backup"))
-		},
-	}
-	w.flags(cmd)
-	cmd.Flags().BoolVar(&repair, "repair", false, "replace what is missing or damaged in one of two stores by what the other has")
-	output := outputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := a.reach(cmd.Context())
-		if err != nil {
-			return err
-		}
-		defer client.Close()
-		at, err := w.find(cmd.Context(), client, args[0])
-		if err != nil {
-			return err
-		}
-		if at.UID == "" {
-			return usageError(cmd, errors.New("a cluster that is forgotten needs --uid; flotilla backups shows it"))
-		}
-		at.ID, at.Repair = strings.Join(args[1:], ""), repair
-		b, err := client.VerifyBackup(cmd.Context(), at)
-		if err != nil {
-			return err
-		}
-		return a.print(*output, b, func() string {
-			return repairsText(a.out, []fleet.Backup{b}, a.clock()) +
-				fmt.Sprintf("%s is whole: revision %d, %s, %s, taken %s from %s by %s\n", b.ID, b.Revision,
-					terminal.Count(b.Keys, "key"), b.Size.Human(), a.clock().Ago(b.Taken), b.Member, cmp.Or(b.AskedBy, "nobody named")) +
-				notCopiedText(b)
-		})
-	}
-	return cmd
-}
-
-// notCopiedText says that the second store does not have a backup yet.
-func notCopiedText(b fleet.Backup) string {
-	if b.Where == fleet.InFirst {
-		return "the second store does not have it yet\n"
-	}
-	return ""
-}
-
-// repairsText says what was replaced in one of two stores by what the other has.
-func repairsText(o terminal.Output, backups []fleet.Backup, clock terminal.Clock) string {
-	var b strings.Builder
-	for _, of := range backups {
-		for _, r := range of.Repaired {
-			fmt.Fprintf(&b, "%s by %s: %s of %s in %s from the other store\n  because %s\n", o.Paint(terminal.Yellow, "repaired "+clock.Ago(r.When)),
-				cmp.Or(r.By, "nobody named"), terminal.Count(len(r.Objects), "object"), of.ID, r.Store, r.Why)
-		}
-	}
-	return b.String()
 }
 
 // takenText says what backup an operation took.
