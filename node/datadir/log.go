@@ -1,6 +1,7 @@
 package datadir
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -168,7 +169,7 @@ func (c *logContent) behind(f *os.File, end int64, isLast bool) error {
 	page := make([]byte, 64<<10)
 	for at := end; ; {
 		n, err := f.Read(page)
-		if slices.ContainsFunc(page[:n], func(b byte) bool { return b != 0 }) {
+		if bytes.Count(page[:n], []byte{0}) < n {
 			if !isLast {
 				return damaged("%s has no record at byte %d, and something behind", filepath.Base(f.Name()), end)
 			}
