@@ -65,7 +65,7 @@ func TestInventoryOfOneCluster(t *testing.T) {
 		require.NoError(t, err)
 		return p
 	}
-	home, there := open("local-1"), open("local-2")
+	home, there := open("local-1"), &pricey{Provider: open("local-2")}
 	place, nowhere := fleet.Place{Provider: "local", Region: "local-2"}, fleet.Place{Provider: "local", Region: "local-3"}
 	u := &Upkeep{Region{Provider: home, Elsewhere: map[fleet.Place]iaas.Provider{place: there}}.ready()}
 	kept := func(p iaas.Provider, cluster, uid string) string {
@@ -97,6 +97,8 @@ func TestInventoryOfOneCluster(t *testing.T) {
 	})
 	require.Equal(t, []string{at, elsewhere}, ids)
 	require.Equal(t, [3]any{"orders-1", "of " + reply.Resources[0].Of + ", 1 GiB", fleet.GiB}, [3]any{reply.Resources[0].Member, reply.Resources[0].What, reply.Resources[0].Size})
+	require.Nil(t, reply.Resources[0].Monthly)
+	require.NotNil(t, reply.Resources[1].Monthly, "what it costs is asked where it lies")
 	require.Len(t, reply.Notes, 1)
 	require.Contains(t, reply.Notes[0], "what is in local/local-3 could not be listed")
 	_, ids = list(fleet.InventoryRequest{})

@@ -101,11 +101,17 @@ func (c *Client) Strays(ctx context.Context, provider, regionName string, olderT
 // with about what they cost.
 func (c *Client) DiskSnapshots(ctx context.Context, view workflows.ClusterView) (workflows.InventoryReply, error) {
 	home, name := view.Spec.Place(), view.Summary.Name
+	elsewhere := slices.Clone(view.Spec.Places()[1:])
+	for _, place := range view.Elsewhere { // that it has moved away from, say
+		if !slices.Contains(elsewhere, place) {
+			elsewhere = append(elsewhere, place)
+		}
+	}
 	var reply workflows.InventoryReply
 	err := c.run(ctx, "inventory/"+name, "copies of the disks of "+name, answerTimeout, region{home.Provider, home.Region},
 		workflows.InventoryType, workflows.InventoryRequest{
 			Provider: home.Provider, Region: home.Region, Cluster: name, UID: view.Summary.UID,
-			Kinds: []fleet.ResourceKind{fleet.DiskSnapshotResource}, Elsewhere: view.Spec.Places()[1:],
+			Kinds: []fleet.ResourceKind{fleet.DiskSnapshotResource}, Elsewhere: elsewhere,
 		}, &reply)
 	reply.Resources = slices.DeleteFunc(reply.Resources, func(r fleet.Resource) bool {
 		return r.Kind != fleet.DiskSnapshotResource || r.Cluster != name || r.UID != view.Summary.UID

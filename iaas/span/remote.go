@@ -15,6 +15,9 @@ type Remote struct {
 
 var _ iaas.Provider = (*Remote)(nil)
 
+// Unwrap gives the region, for what it can do beyond iaas.Provider: none of that goes by names.
+func (r *Remote) Unwrap() iaas.Provider { return r.provider }
+
 func (r *Remote) host(h fleet.Host, err error) (fleet.Host, error) {
 	h.ID, h.Zone = r.place.Qualify(h.ID), r.place.Qualify(h.Zone)
 	return h, err
