@@ -28,6 +28,9 @@ func (r Region) observe(ctx context.Context, op fleet.Operation, memory fleet.Me
 		return r.observeRecovery(ctx, op, memory, deadAfter)
 	}
 	obs, err := r.observeOnce(ctx, op, fleet.Unanswered{})
+	if err == nil && plan.ComparesDisks(plan.Input{Operation: op, Observation: obs, Memory: memory}) {
+		r.compareDisks(ctx, &obs)
+	}
 	if err != nil || op.Kind != fleet.FailoverMember {
 		return obs, err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/flotilla-etcd/flotilla/backup"
@@ -21,6 +22,9 @@ import (
 const (
 	recoverWithin = 50 * time.Minute
 	examineWithin = 10 * time.Minute
+	// compareWithin is the same before a start, which clients wait for: 4 GiB at the pace of a
+	// slow disk.
+	compareWithin = time.Minute
 )
 
 // observeRecovery looks on, as long as a verdict of dead takes, while something runs that
@@ -31,7 +35,7 @@ func (r Region) observeRecovery(ctx context.Context, op fleet.Operation, memory 
 		return obs, err
 	}
 	if !someRun(obs) {
-		r.examine(ctx, &obs)
+		r.examine(ctx, &obs, examineWithin)
 	}
 	obs.Stored, err = within(ctx, listWithin, "listing backups and changes", func(ctx context.Context) (*fleet.Stored, error) {
 		return r.storedOf(ctx, op)
@@ -137,7 +141,7 @@ func someRun(obs fleet.Observation) bool {
 }
 
 // examine has all hosts that answer look at what their members left on their disks.
-func (r Region) examine(ctx context.Context, obs *fleet.Observation) {
+func (r Region) examine(ctx context.Context, obs *fleet.Observation, within time.Duration) {
 	var group errgroup.Group
 	data := make([]*fleet.DataReport, len(obs.Hosts))
 	failed := make([]error, len(obs.Hosts))
@@ -147,7 +151,7 @@ func (r Region) examine(ctx context.Context, obs *fleet.Observation) {
 			continue
 		}
 		group.Go(func() error {
-			data[i], failed[i] = callWithin[fleet.DataReport](ctx, r.Provider, h.Host, node.VerbExamine, node.MemberRequest{Member: m.Name}, examineWithin)
+			data[i], failed[i] = callWithin[fleet.DataReport](ctx, r.Provider, h.Host, node.VerbExamine, node.MemberRequest{Member: m.Name}, within)
 			return nil
 		})
 	}
@@ -162,6 +166,18 @@ func (r Region) examine(ctx context.Context, obs *fleet.Observation) {
 			obs.Data = append(obs.Data, *data[i])
 		}
 	}
+}
+
+// compareDisks has them do so before a stopped cluster is started. What cannot be read in
+// time is unknown there, and keeps nobody from starting.
+func (r Region) compareDisks(ctx context.Context, obs *fleet.Observation) {
+	before := obs.Unknowns
+	beat(ctx, -1, "comparing what the members have on their disks")
+	r.examine(ctx, obs, compareWithin)
+	for _, unknown := range obs.Unknowns[len(before):] {
+		r.Log.Warn("a member is started without a comparison of its data", zap.String("why", unknown))
+	}
+	obs.Unknowns = before
 }
 
 // RecoverMember makes a stopped member a cluster of its own, with all that its log and its

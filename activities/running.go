@@ -38,8 +38,12 @@ func peers(places []fleet.Endpoint) (all []node.Peer) {
 
 // StartMember configures a member and starts it. That it serves is AwaitHealthy's, or
 // AwaitInSync's. One that runs is not restarted for a generation that the step does
-// not know of. A host that ended is fleet.Lost.
+// not know of. A host that ended is fleet.Lost, and so is data that is not the cluster's.
 func (h *Hosts) StartMember(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error) {
+	if r.Step.Differs != "" {
+		return note("", fleet.Errorf(fleet.Lost, "member "+r.Step.Member, "%s; it is not started", r.Step.Differs).
+			WithRemedy("replace it: flotilla failover %s %s", r.Operation.Cluster, r.Step.Member))
+	}
 	text, err := h.start(ctx, r)
 	return note(text, h.orEnded(ctx, r.Step, err))
 }

@@ -156,6 +156,9 @@ type Step struct {
 	// After is who starts before the member, of those that are started together: it waits
 	// until they serve their peers.
 	After []Endpoint `json:"after,omitempty"`
+	// Differs says that the member is not to be started, because its data is not the cluster's,
+	// and how that shows.
+	Differs string `json:"differs,omitempty"`
 	// Existing says that the member joins a cluster that is there already.
 	Existing bool `json:"existing,omitempty"`
 	// MemberID is etcd's ID of the member, for what is done to the membership.

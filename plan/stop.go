@@ -79,7 +79,8 @@ func (in Input) halfStopped() bool {
 
 // start starts the hosts of a stopped cluster, then all its members, in turn: none
 // serves before most of them do. Who does not come back is left to a failover, as long
-// as the others are a quorum.
+// as the others are a quorum; and so is whose data a majority of them contradicts, which
+// would serve what is wrong, or keep the others from serving.
 func start(in Input) fleet.Decision {
 	in.Observation = own(in.Observation, in.Operation.UID)
 	obs := in.Observation
@@ -93,7 +94,8 @@ func start(in Input) fleet.Decision {
 		}
 		return act(in.step(fleet.ReopenSnapshot, ""))
 	}
-	var hosts, disks, members []fleet.Step
+	var hosts, disks, members, strange []fleet.Step
+	differs := odd(obs.Data)
 	for _, s := range r.seats {
 		h := s.host
 		switch {
@@ -103,9 +105,15 @@ func start(in Input) fleet.Decision {
 		case h.State == fleet.HostRunning && s.disk.State == fleet.DiskAvailable && s.hasStopped():
 			disks = append(disks, r.step(fleet.AttachDisk, s))
 		case s.hasStopped() && (s.member() || len(obs.Members) == 0):
-			members = append(members, r.startAgain(s))
+			step := r.startAgain(s)
+			if step.Differs = differs[s.name]; step.Differs != "" {
+				strange = append(strange, step)
+				continue
+			}
+			members = append(members, step)
 		}
 	}
+	members = append(members, strange...)
 	switch {
 	case len(hosts) > 0:
 		return act(hosts...)
@@ -134,6 +142,10 @@ func (r roster) started() fleet.Decision {
 	switch {
 	case in.Observation.Quorum && len(missing) == 0:
 		return done("%s serves again", cluster)
+	case in.Observation.Quorum && !slices.ContainsFunc(missing, func(name string) bool { return in.leftOut(name) == "" }):
+		return done("%s serves again, without %s", cluster, in.withoutOdd(missing))
+	case !in.Observation.Quorum && slices.ContainsFunc(in.Failures, func(f fleet.Failure) bool { return f.Step.Differs != "" }):
+		return wait("no quorum of %s serves yet%s", cluster, in.silent()) // who was left out is not waited for
 	case in.failed(fleet.AwaitHealthy, "") == 0:
 		return act(in.step(fleet.AwaitHealthy, ""))
 	case !in.Observation.Quorum:
