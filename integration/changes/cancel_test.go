@@ -19,7 +19,7 @@ func TestCancelledChangesAreResumed(t *testing.T) {
 	c := newCrowd(t, 2)
 	c.e.StartWorker("flotilla-worker")
 	dice := harness.Random(harness.Seed(t))
-	c.create()
+	c.pass(creation)
 	legs := journey("")
 	if !harness.Whole() {
 		legs = some(legs, 5, dice, "scale out")

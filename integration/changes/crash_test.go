@@ -52,7 +52,7 @@ func TestWorkerDiesInChanges(t *testing.T) {
 	if !harness.Whole() {
 		abreast(t)
 		legs := some(journey(""), 4, dice, "scale out") // it makes a cluster of three of one, which the others need
-		newCrowd(t, sampledCrashes.scouts+sampledCrashes.dying).travel(sampledCrashes, legs, legs, dice)
+		newCrowd(t, sampledCrashes.scouts+sampledCrashes.dying).travel(sampledCrashes, slices.Concat([]leg{creation}, legs), legs, dice)
 		return
 	}
 	t.Parallel()
@@ -61,17 +61,16 @@ func TestWorkerDiesInChanges(t *testing.T) {
 		seed := dice.Uint64()
 		t.Run(stretch.name, func(t *testing.T) {
 			abreast(t)
-			newCrowd(t, allCrashes.scouts+allCrashes.dying).travel(allCrashes, leadingTo(legs), legs, harness.Random(seed))
+			newCrowd(t, allCrashes.scouts+allCrashes.dying).travel(allCrashes, slices.Concat([]leg{creation}, leadingTo(legs)), legs, harness.Random(seed))
 		})
 	}
 }
 
-// travel takes a crowd through legs of the journey, and kills its workers at boundaries of
-// some of them.
+// travel takes a crowd through legs, from the one that makes clusters of it until they are
+// decommissioned, and kills its workers at boundaries of some of them.
 func (c *crowd) travel(how crashes, legs, deadly []leg, dice *rand.Rand) {
 	scouts, dying := c.among(c.clusters[:how.scouts]), c.among(c.clusters[how.scouts:])
 	b := c.e.StartBreaker(nil)
-	c.create()
 	all, died, missed := 0, 0, 0
 	for _, l := range legs {
 		if !slices.ContainsFunc(deadly, func(d leg) bool { return d.name == l.name }) {

@@ -60,9 +60,7 @@ func (c *crowd) begin(what string, ask func(cluster string) (*harness.Running, e
 
 // ask asks for the operation of a leg on each cluster.
 func (c *crowd) ask(l leg) map[string]*harness.Running {
-	return c.begin(l.name, func(cluster string) (*harness.Running, error) {
-		return c.e.BeginChange(cluster, l.of(cluster))
-	})
+	return c.begin(l.name, func(cluster string) (*harness.Running, error) { return l.ask(c.e, cluster) })
 }
 
 // done expects that each operation came to its end as if nothing had happened.
@@ -83,22 +81,18 @@ func (c *crowd) done(l leg, operations map[string]*harness.Running, story func(i
 }
 
 func (c *crowd) stands(l leg, cluster string) error {
-	if !l.stopped {
-		return c.e.Stands(c.t.Context(), cluster)
+	if l.stopped {
+		view, err := c.e.Settled(cluster)
+		if err == nil && view.Summary.Phase != fleet.PhaseStopped {
+			err = fmt.Errorf("expected that it is stopped; it is %s", view.Summary.Phase)
+		}
+		return err
 	}
-	view, err := c.e.Settled(cluster)
-	if err == nil && view.Summary.Phase != fleet.PhaseStopped {
-		err = fmt.Errorf("expected that it is stopped; it is %s", view.Summary.Phase)
+	err := c.e.Stands(c.t.Context(), cluster)
+	if err == nil && l.after != nil {
+		err = l.after(c.t.Context(), c.e, cluster)
 	}
 	return err
-}
-
-func (c *crowd) create() {
-	operations := c.begin("create", func(cluster string) (*harness.Running, error) {
-		spec := small(cluster, 1, older)
-		return c.e.Begin(cluster, fleet.CreateCluster, &spec)
-	})
-	c.done(leg{name: "create"}, operations, func(int) string { return "undisturbed" })
 }
 
 func (c *crowd) before(l leg) {

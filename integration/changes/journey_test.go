@@ -11,12 +11,16 @@ import (
 	"github.com/flotilla-etcd/flotilla/integration/harness"
 )
 
-// leg is one operation on a running cluster, with what has to be so before it.
+// leg is one operation on a cluster, with what has to be so before it and after it.
 type leg struct {
 	harness.Change
 	name string
+	// begin asks for it; nil for a change of a running cluster that is part of the journey.
+	begin func(e *harness.Env, cluster string) (*harness.Running, error)
 	// before is done to the cluster before the operation is asked for, as a fault would.
 	before func(ctx context.Context, e *harness.Env, cluster string) error
+	// after says what is wrong with the cluster after it, beside what its spec says.
+	after func(ctx context.Context, e *harness.Env, cluster string) error
 	// stopped says that the cluster does not serve after it.
 	stopped bool
 }
@@ -33,6 +37,15 @@ func small(name string, voters int, version string) fleet.Spec {
 	spec.Policy.Soak, spec.Policy.DeadAfter = soak, fleet.Duration(2*time.Second)
 	spec.Etcd.SnapshotCount = 500 // for the raft snapshots before 3.7
 	return spec
+}
+
+// creation is what a journey begins with.
+var creation = leg{
+	name: "create", Change: harness.Change{Kind: fleet.CreateCluster},
+	begin: func(e *harness.Env, cluster string) (*harness.Running, error) {
+		spec := small(cluster, 1, older)
+		return e.Begin(cluster, fleet.CreateCluster, &spec)
+	},
 }
 
 // journey takes a cluster of one voter of the older minor through every operation.
@@ -113,10 +126,13 @@ func some(legs []leg, n int, dice *rand.Rand, among ...string) []leg {
 	}
 }
 
-// of gives the leg as one of a cluster's own journey: some name its members.
-func (l leg) of(cluster string) harness.Change {
-	legs := journey(cluster)
-	return legs[slices.IndexFunc(legs, func(other leg) bool { return other.name == l.name })].Change
+// ask asks for it on a cluster. Some legs of a journey name members, which are the cluster's own.
+func (l leg) ask(e *harness.Env, cluster string) (*harness.Running, error) {
+	if l.begin != nil {
+		return l.begin(e, cluster)
+	}
+	own := only(journey(cluster), l.name)[0]
+	return e.BeginChange(cluster, own.Change)
 }
 
 // follower gives a member's host that does not lead.
