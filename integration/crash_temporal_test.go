@@ -142,6 +142,6 @@ func kinds(points []string) []string {
 }
 
 func TestKinds(t *testing.T) {
-	require.Equal(t, []string{"C 1/Look before", "C 1/Look call 1 List", "C 1/Look after", "C 2/A/1 before", "C 2/A/2 call 1 B", "C 2/A/1 after"},
-		kinds([]string{"C 1/Look before", "C 1/Look call 1 List", "C 1/Look after", "C 2/A/1 before", "C 2/A/1 call 1 B", "C 2/A/2 call 1 B", "C 2/A/1 after"}))
+	require.Equal(t, []string{"C 1/Look before", "C 1/Look call List#1", "C 1/Look after", "C 2/A/1 before", "C 2/A/2 call B#1", "C 2/A/1 after"},
+		kinds([]string{"C 1/Look before", "C 1/Look call List#1", "C 1/Look after", "C 2/A/1 before", "C 2/A/1 call B#1", "C 2/A/2 call B#1", "C 2/A/1 after"}))
 }

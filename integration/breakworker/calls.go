@@ -46,6 +46,16 @@ func (p provider) GrowDisk(ctx context.Context, id string, size fleet.Bytes) err
 	return p.Provider.GrowDisk(ctx, id, size)
 }
 
+func (p provider) TagHost(ctx context.Context, id string, tags iaas.Tags) error {
+	defer p.points.call(ctx, "TagHost")
+	return p.Provider.TagHost(ctx, id, tags)
+}
+
+func (p provider) TagDisk(ctx context.Context, id string, tags iaas.Tags) error {
+	defer p.points.call(ctx, "TagDisk")
+	return p.Provider.TagDisk(ctx, id, tags)
+}
+
 func (p provider) CreateDisk(ctx context.Context, r iaas.CreateDiskRequest) (fleet.Disk, error) {
 	defer p.points.call(ctx, "CreateDisk")
 	return p.Provider.CreateDisk(ctx, r)

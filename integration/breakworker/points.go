@@ -18,15 +18,17 @@ import (
 
 // points are the boundaries of this worker's life. A boundary is named by the
 // operation's kind, the activity's ID with its member's number, and what is about
-// to happen or has just happened in it; the calls within an activity are numbered:
+// to happen or has just happened in it; the calls of one name within an activity are
+// numbered, because in which order it calls whom depends on who answers first, and what an
+// attempt before it did is not called for again:
 //
-//	CreateCluster 3/PrepareHost/2 call 4 RunCommand
+//	CreateCluster 3/PrepareHost/2 call RunCommand#4
 //
 // so the same boundary has the same name in every cluster. In which order an operation
 // on a running cluster comes to its members depends on who leads, so its activities are
 // named by how many of their kind came before them:
 //
-//	RollCluster RestartMember#2 call 1 RunCommand
+//	RollCluster RestartMember#2 call RunCommand#1
 type points struct {
 	mu     sync.Mutex
 	trace  *os.File
@@ -127,12 +129,12 @@ func (p *points) call(ctx context.Context, name string) {
 		return
 	}
 	info := activity.GetInfo(ctx)
-	key := fmt.Sprint(info.WorkflowExecution.RunID, info.ActivityID, info.Attempt)
+	key := fmt.Sprint(info.WorkflowExecution.RunID, info.ActivityID, info.Attempt, name)
 	p.mu.Lock()
 	p.calls[key]++
 	n := p.calls[key]
 	p.mu.Unlock()
-	p.pass(ctx, fmt.Sprintf("call %d %s", n, name))
+	p.pass(ctx, fmt.Sprintf("call %s#%d", name, n))
 }
 
 // breaks passes the boundaries before and after each activity.
