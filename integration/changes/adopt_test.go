@@ -87,13 +87,21 @@ type identified struct {
 
 func identity(ctx context.Context, t *testing.T, client *clientv3.Client) identified {
 	t.Helper()
-	list, err := client.MemberList(ctx)
+	all, err := identify(ctx, client)
 	require.NoError(t, err)
+	return all
+}
+
+func identify(ctx context.Context, client *clientv3.Client) (identified, error) {
+	list, err := client.MemberList(ctx)
+	if err != nil {
+		return identified{}, err
+	}
 	all := identified{Cluster: list.Header.ClusterId, Members: map[string]uint64{}}
 	for _, m := range list.Members {
 		all.Members[m.Name] = m.ID
 	}
-	return all
+	return all, nil
 }
 
 // nothingTells expects that the key of an authority that was adopted is in no history,

@@ -10,12 +10,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,31 +58,53 @@ const theirTag = "made-by"
 // waits until each of them serves.
 func (e *Env) StartForeign(spec fleet.Spec, members ...string) *Foreign {
 	e.t.Helper()
-	f := &Foreign{e: e, Spec: spec}
-	f.makeAuthority()
-	for i, name := range members {
-		f.buy(name, spec.Zones[i%len(spec.Zones)])
-	}
-	for _, m := range f.Members {
-		f.start(m)
-	}
-	var err error
-	f.client, err = tls.X509KeyPair(f.sign("an old program", nil))
-	require.NoError(e.t, err)
-	for _, m := range f.Members {
-		Eventually(e.t, m.Name+" serves", func(ctx context.Context) error {
-			client, err := f.dial(ctx, m.Endpoint.ClientURL())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			timed, cancel := context.WithTimeout(ctx, 2*time.Second)
-			defer cancel()
-			_, err = client.Get(timed, "anything")
-			return err
-		})
-	}
+	f, err := e.LaunchForeign(spec, members...)
+	require.NoError(e.t, err, "something else creates %s", spec.Name)
 	return f
+}
+
+// LaunchForeign is StartForeign for many clusters at once. Members of different clusters
+// may have the same names.
+func (e *Env) LaunchForeign(spec fleet.Spec, members ...string) (*Foreign, error) {
+	f, ctx := &Foreign{e: e, Spec: spec}, e.t.Context()
+	if err := f.makeAuthority(); err != nil {
+		return nil, fmt.Errorf("making its authority: %w", err)
+	}
+	for i, name := range members {
+		if err := f.buy(ctx, name, spec.Zones[i%len(spec.Zones)]); err != nil {
+			return nil, fmt.Errorf("buying the host of %s: %w", name, err)
+		}
+	}
+	for _, m := range f.Members {
+		if err := f.start(ctx, m); err != nil {
+			return nil, fmt.Errorf("starting %s: %w", m.Name, err)
+		}
+	}
+	certificate, key, err := f.sign("an old program", nil)
+	if err != nil {
+		return nil, err
+	}
+	if f.client, err = tls.X509KeyPair(certificate, key); err != nil {
+		return nil, err
+	}
+	for _, m := range f.Members {
+		if err := e.Within(Patience, func() error { return f.serves(ctx, m) }); err != nil {
+			return nil, fmt.Errorf("expected that %s serves: %w", m.Name, err)
+		}
+	}
+	return f, nil
+}
+
+func (f *Foreign) serves(ctx context.Context, m fleet.AdoptedMember) error {
+	client, err := f.dial(ctx, m.Endpoint.ClientURL())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	timed, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	_, err = client.Get(timed, "anything")
+	return err
 }
 
 // Dial connects with a certificate that was signed before we knew of the cluster.
@@ -101,12 +125,27 @@ func (f *Foreign) Hosts() (ids []string) {
 }
 
 func (f *Foreign) dial(ctx context.Context, endpoints ...string) (*clientv3.Client, error) {
+	return clientv3.New(clientv3.Config{
+		Context: ctx, Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop(), TLS: f.tls(),
+	})
+}
+
+// tls is how an old program trusts its authority and nobody else.
+func (f *Foreign) tls() *tls.Config {
 	pool := x509.NewCertPool()
 	pool.AddCert(f.authority)
-	return clientv3.New(clientv3.Config{
-		Context: ctx, Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop(),
-		TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: []tls.Certificate{f.client}},
-	})
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: []tls.Certificate{f.client}}
+}
+
+// Shown gives the certificate that a member shows to its clients, which is of its authority.
+func (f *Foreign) Shown(ctx context.Context, m fleet.AdoptedMember) (*x509.Certificate, error) {
+	dialer := tls.Dialer{Config: f.tls()}
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(m.Endpoint.Address, strconv.Itoa(m.Endpoint.ClientPort)))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0], nil
 }
 
 // BeginAdoption asks to take it over, with its authority sealed to the region's workers.
@@ -150,33 +189,34 @@ func (f *Foreign) Document() string {
 }
 
 // makeAuthority makes a root as openssl or cfssl would.
-func (f *Foreign) makeAuthority() {
-	t := f.e.t
-	t.Helper()
+func (f *Foreign) makeAuthority() error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
+	if err != nil {
+		return err
+	}
 	root := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "an authority of their own"}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(5, 0, 0), KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, root, root, key.Public(), key)
-	require.NoError(t, err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
-	f.authority, err = x509.ParseCertificate(der)
-	require.NoError(t, err)
+	certificatePEM, keyPEM, err := issue(root, root, key, key)
+	if err != nil {
+		return err
+	}
+	block, _ := pem.Decode(certificatePEM)
+	if f.authority, err = x509.ParseCertificate(block.Bytes); err != nil {
+		return err
+	}
 	f.key, f.serial = key, 1
 	f.CertificateFile, f.KeyFile = filepath.Join(f.e.Dir, f.Spec.Name+"-ca.crt"), filepath.Join(f.e.Dir, f.Spec.Name+"-ca.key")
-	require.NoError(t, os.WriteFile(f.CertificateFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	require.NoError(t, os.WriteFile(f.KeyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	return errors.Join(os.WriteFile(f.CertificateFile, certificatePEM, 0o600), os.WriteFile(f.KeyFile, keyPEM, 0o600))
 }
 
 // sign gives a certificate and its key, for a server at an address or a client.
-func (f *Foreign) sign(name string, at net.IP) (certPEM, keyPEM []byte) {
-	t := f.e.t
-	t.Helper()
+func (f *Foreign) sign(name string, at net.IP) (certificatePEM, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
+	if err != nil {
+		return nil, nil, err
+	}
 	f.serial++
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(f.serial), Subject: pkix.Name{CommonName: name},
@@ -186,23 +226,32 @@ func (f *Foreign) sign(name string, at net.IP) (certPEM, keyPEM []byte) {
 	if at != nil {
 		leaf.IPAddresses, leaf.ExtKeyUsage = []net.IP{at}, append(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, f.authority, key.Public(), f.key)
-	require.NoError(t, err)
+	return issue(leaf, f.authority, key, f.key)
+}
+
+// issue signs a certificate of a key.
+func issue(certificate, by *x509.Certificate, key, signer crypto.Signer) (certificatePEM, keyPEM []byte, err error) {
+	der, err := x509.CreateCertificate(rand.Reader, certificate, by, key.Public(), signer)
+	if err != nil {
+		return nil, nil, err
+	}
 	private, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), err
 }
 
 // buy buys a host with a disk and waits until it has it.
-func (f *Foreign) buy(name, zone string) {
-	t, ctx, p := f.e.t, f.e.t.Context(), f.e.Provider
-	t.Helper()
-	tags, m := iaas.Tags{theirTag: "somebody else"}, f.Spec.Machine
+func (f *Foreign) buy(ctx context.Context, member, zone string) error {
+	p, tags, m := f.e.Provider, iaas.Tags{theirTag: "somebody else"}, f.Spec.Machine
+	name := f.Spec.Name + "-" + member
 	host, err := p.LaunchHost(ctx, iaas.LaunchHostRequest{Token: "host-of-" + name, Name: name, Zone: zone, Type: m.Type, Tags: tags})
-	require.NoError(t, err)
+	if err != nil {
+		return err
+	}
 	disk, err := p.CreateDisk(ctx, iaas.CreateDiskRequest{Token: "disk-of-" + name, Name: name, Zone: zone, Size: m.Disk.Size, Category: m.Disk.Category, Tags: tags})
-	require.NoError(t, err)
-	Eventually(t, "the host of "+name+" runs, with its disk", func(ctx context.Context) error {
+	if err != nil {
+		return err
+	}
+	err = f.e.Within(Patience, func() error {
 		if host, err = p.Host(ctx, host.ID); err != nil || host.State != fleet.HostRunning {
 			return fmt.Errorf("the host is %s: %w", host.State, err)
 		}
@@ -215,30 +264,21 @@ func (f *Foreign) buy(name, zone string) {
 		return nil
 	})
 	f.Members = append(f.Members, fleet.AdoptedMember{
-		Name: name, HostID: host.ID, DiskID: disk.ID, DataDir: "/disks/" + disk.ID + "/etcd",
-		Endpoint: fleet.Endpoint{Member: name, Address: host.Address, ClientPort: host.Ports.First, PeerPort: host.Ports.First + 1},
+		Name: member, HostID: host.ID, DiskID: disk.ID, DataDir: "/disks/" + disk.ID + "/etcd",
+		Endpoint: fleet.Endpoint{Member: member, Address: host.Address, ClientPort: host.Ports.First, PeerPort: host.Ports.First + 1},
 	})
+	return err
 }
 
 // start runs a member by a script on its host, and waits until the script is done. What
 // dials on one machine comes from 127.0.0.1, which is in nobody's certificate.
-func (f *Foreign) start(m fleet.AdoptedMember) {
-	t, ctx := f.e.t, f.e.t.Context()
-	t.Helper()
-	text, err := os.ReadFile(f.e.Releases)
-	require.NoError(t, err)
-	catalogue, err := fleet.ParseCatalogue(text, f.e.Releases)
-	require.NoError(t, err)
-	archive, err := catalogue.Find(f.Spec.Etcd.Version, runtime.GOOS+"/"+runtime.GOARCH)
-	require.NoError(t, err)
-
-	etc := filepath.Join(f.e.Dir, "local", "hosts", m.HostID, "fs", "etc", "theirs")
-	require.NoError(t, os.MkdirAll(etc, 0o700))
-	certificate, key := f.sign("server "+m.Name, net.ParseIP(m.Endpoint.Address))
-	root, err := os.ReadFile(f.CertificateFile)
-	require.NoError(t, err)
-	for file, data := range map[string][]byte{"ca": root, "cert": certificate, "key": key} {
-		require.NoError(t, os.WriteFile(filepath.Join(etc, file), data, 0o600))
+func (f *Foreign) start(ctx context.Context, m fleet.AdoptedMember) error {
+	archive, err := f.archive()
+	if err != nil {
+		return err
+	}
+	if err := f.install(m); err != nil {
+		return err
 	}
 	var initial []string
 	for _, other := range f.Members {
@@ -256,12 +296,49 @@ setsid opt/theirs/etcd --name=%s --data-dir="$FLOTILLA_NODE_ROOT%s" --initial-cl
   >var/theirs.log 2>&1 </dev/null &
 `, strings.TrimPrefix(archive.URL, "file://"), m.Name, m.DataDir, strings.Join(initial, ","), m.Endpoint.ClientURL(), m.Endpoint.PeerURL())
 	sent, err := f.e.Provider.RunCommand(ctx, iaas.CommandRequest{HostID: m.HostID, Token: "start-" + m.Name, Script: script, Timeout: Patience})
-	require.NoError(t, err)
-	Eventually(t, m.Name+" is started", func(ctx context.Context) error {
+	if err != nil {
+		return err
+	}
+	return f.e.Within(Patience, func() error {
 		c, err := f.e.Provider.Command(ctx, m.HostID, sent.ID)
 		if err == nil && c.State != iaas.CommandSucceeded {
 			err = fmt.Errorf("the script is %s: %s", c.State, c.Stderr)
 		}
 		return err
 	})
+}
+
+// archive finds the release that its members run.
+func (f *Foreign) archive() (fleet.Artifact, error) {
+	text, err := os.ReadFile(f.e.Releases)
+	if err != nil {
+		return fleet.Artifact{}, err
+	}
+	catalogue, err := fleet.ParseCatalogue(text, f.e.Releases)
+	if err != nil {
+		return fleet.Artifact{}, err
+	}
+	return catalogue.Find(f.Spec.Etcd.Version, runtime.GOOS+"/"+runtime.GOARCH)
+}
+
+// install puts a member's certificate and its authority's on its host.
+func (f *Foreign) install(m fleet.AdoptedMember) error {
+	etc := filepath.Join(f.e.Dir, "local", "hosts", m.HostID, "fs", "etc", "theirs")
+	if err := os.MkdirAll(etc, 0o700); err != nil {
+		return err
+	}
+	certificate, key, err := f.sign("server "+m.Name, net.ParseIP(m.Endpoint.Address))
+	if err != nil {
+		return err
+	}
+	root, err := os.ReadFile(f.CertificateFile)
+	if err != nil {
+		return err
+	}
+	for file, data := range map[string][]byte{"ca": root, "cert": certificate, "key": key} {
+		if err := os.WriteFile(filepath.Join(etc, file), data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
