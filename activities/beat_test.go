@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,7 +17,15 @@ type listening struct {
 	interceptor.WorkerInterceptorBase
 	interceptor.ActivityInboundInterceptorBase
 	interceptor.ActivityOutboundInterceptorBase
+	mu       sync.Mutex
 	contexts []context.Context
+}
+
+// beats is how often the heart has beaten.
+func (l *listening) beats() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.contexts)
 }
 
 func (l *listening) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
@@ -34,7 +43,9 @@ func (l *listening) ExecuteActivity(ctx context.Context, in *interceptor.Execute
 }
 
 func (l *listening) RecordHeartbeat(ctx context.Context, details ...any) {
+	l.mu.Lock()
 	l.contexts = append(l.contexts, ctx)
+	l.mu.Unlock()
 	l.ActivityOutboundInterceptorBase.Next.RecordHeartbeat(ctx, details...)
 }
 
