@@ -108,6 +108,25 @@ type store struct {
 	points *points
 }
 
+// watched gives a store that passes boundaries, from which hosts can read as they can from
+// the one behind it.
+func watched(behind objectstore.Store, p *points) objectstore.Store {
+	s := store{behind, p}
+	switch reads := behind.(type) {
+	case objectstore.Linker:
+		return struct {
+			store
+			objectstore.Linker
+		}{s, reads}
+	case objectstore.Filer:
+		return struct {
+			store
+			objectstore.Filer
+		}{s, reads}
+	}
+	return s
+}
+
 // Put has a boundary in its middle too: a part of the object has been read.
 func (s store) Put(ctx context.Context, key string, r io.Reader, size int64) error {
 	defer s.points.call(ctx, "Put")

@@ -49,7 +49,7 @@ func run(ctx context.Context) error {
 		Interceptors: []interceptor.WorkerInterceptor{&breaks{points: points}},
 		Region: func(r *activities.Region) {
 			r.Provider = provider{r.Provider, points}
-			r.Store = store{r.Store, points}
+			r.Store = watched(r.Store, points)
 		},
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/interceptor"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/workflows"
 )
 
 // points are the boundaries of this worker's life. A boundary is named by the
@@ -67,11 +68,10 @@ func newPoints(trace, breaks, stops, started string) (*points, error) {
 // second attempts included.
 func (p *points) pass(ctx context.Context, what string) {
 	info := activity.GetInfo(ctx)
-	parts := strings.Split(info.WorkflowExecution.ID, "/")
-	if len(parts) != 4 || parts[0] != "cluster" { // else cluster/<name>/<kind>/<id>
+	cluster, kind, counts := operationOf(info.WorkflowExecution.ID)
+	if !counts {
 		return
 	}
-	cluster, kind := parts[1], parts[2]
 	p.mu.Lock()
 	point := kind + " " + p.activity(info, cluster, kind) + " " + what
 	if p.trace != nil {
@@ -94,6 +94,21 @@ func (p *points) pass(ctx context.Context, what string) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// operationOf gives the cluster and the kind of the operation that a workflow is. A rehearsal
+// is one of the cluster that its children create and decommission.
+func operationOf(workflowID string) (cluster, kind string, ok bool) {
+	parts := strings.Split(workflowID, "/")
+	switch {
+	case len(parts) == 4 && parts[0] == "cluster": // cluster/<name>/<kind>/<id>
+		return parts[1], parts[2], true
+	case len(parts) == 3 && parts[0] == "rehearsal": // rehearsal/<cluster of the backup>/<id>
+		return fleet.RehearseRequest{ID: parts[2]}.Scratch(fleet.Backup{}).Cluster, workflows.RehearseType, true
+	case len(parts) == 3 && parts[0] == "verify": // verify/<cluster>/<id>
+		return parts[1], workflows.VerifyBackupType, true
+	}
+	return "", "", false
 }
 
 // stand says in a file where a cluster stands; whoever sees the file can read all of it.

@@ -50,6 +50,7 @@ type Running struct {
 	e      *Env
 	ended  chan struct{}
 	result workflows.OperationResult
+	into   any // what its workflow gives: &result, but for a rehearsal
 	err    error
 }
 
@@ -73,20 +74,28 @@ func (e *Env) begin(cluster string, ask func(context.Context, starter.Request) (
 		reply, err := ask(ctx, request)
 		switch {
 		case err == nil:
-			r := &Running{Ref: starter.RefOf(cluster, reply), e: e, ended: make(chan struct{})}
-			go r.wait()
-			return r, nil
+			return e.running(starter.RefOf(cluster, reply), nil), nil
 		case ctx.Err() != nil || !fleet.Is(err, fleet.Unavailable):
 			return nil, err
 		}
 	}
 }
 
+// running waits for what a workflow gives; into is nil for that of an operation.
+func (e *Env) running(ref starter.Ref, into any) *Running {
+	r := &Running{Ref: ref, e: e, ended: make(chan struct{}), into: into}
+	if into == nil {
+		r.into = &r.result
+	}
+	go r.wait()
+	return r
+}
+
 func (r *Running) wait() {
 	defer close(r.ended)
 	ctx := r.e.t.Context()
 	for {
-		r.err = r.e.waiter.GetWorkflow(ctx, r.Ref.WorkflowID, "").Get(ctx, &r.result)
+		r.err = r.e.waiter.GetWorkflow(ctx, r.Ref.WorkflowID, "").Get(ctx, r.into)
 		var execution *temporal.WorkflowExecutionError
 		if r.err == nil || errors.As(r.err, &execution) || ctx.Err() != nil {
 			return
