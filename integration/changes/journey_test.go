@@ -21,8 +21,10 @@ type leg struct {
 	before func(ctx context.Context, e *harness.Env, cluster string) error
 	// after says what is wrong with the cluster after it, beside what its spec says.
 	after func(ctx context.Context, e *harness.Env, cluster string) error
-	// stopped says that the cluster does not serve after it.
-	stopped bool
+	// stopped says that the cluster does not serve after it, and gone that there is none.
+	stopped, gone bool
+	// bears are the steps that may fail, because it goes on without: they have little time.
+	bears []fleet.StepKind
 }
 
 const (
@@ -102,6 +104,7 @@ func leadingTo(legs []leg) []leg {
 var needs = map[string]string{
 	"downgrade": "upgrade", "use it": "trust a new authority", "upscale by replacing": "upscale in place",
 	"scale in": "scale out", "scale to three": "scale to five", "start": "stop", "stop": "start",
+	"verify": "back up", "put keys back": "back up", "restore": "back up", "discard what it kept": "restore", "discard what that kept": "recover",
 }
 
 // some picks n legs, among them those named, that stand without the others; they keep
@@ -133,6 +136,13 @@ func (l leg) ask(e *harness.Env, cluster string) (*harness.Running, error) {
 	}
 	own := only(journey(cluster), l.name)[0]
 	return e.BeginChange(cluster, own.Change)
+}
+
+// borne says that nothing failed but what the leg bears.
+func (l leg) borne(p fleet.Progress) bool {
+	return p.State == fleet.OperationDone && !slices.ContainsFunc(p.Steps, func(s fleet.StepProgress) bool {
+		return s.State == fleet.StepFailed && !slices.Contains(l.bears, s.Step.Kind)
+	}) && len(l.bears) > 0
 }
 
 // follower gives a member's host that does not lead.
