@@ -295,6 +295,37 @@ func TestSaveBreaks(t *testing.T) {
 	})
 }
 
+// What an attempt leaves that is killed while it stores a large object is in no list; it is
+// swept all the same, once it can be nobody's any more.
+func TestSweepAborts(t *testing.T) {
+	server := objectstoretest.Start(t)
+	server.Setenv(t)
+	server.Bucket(t, "swept")
+	store, err := objectstore.Open(t.Context(), server.Location("swept"), objectstore.Options{})
+	require.NoError(t, err)
+	v, _ := vaultOn(t, store)
+	v.Store = store // what is in front of it by default cannot do it
+	m, err := v.Save(t.Context(), about("a"), bytes.NewReader(makeSnapshot(t).bytes), t.TempDir(), nil)
+	require.NoError(t, err)
+	left := []string{"backups/orders/u1/snapshots/b/data.age", "backups/orders/u1/changes/1f/c/data.age"}
+	for _, key := range left {
+		server.LeaveUpload(t, "swept", key)
+	}
+	sweep := func(age time.Duration) (all []string) {
+		for _, f := range []func(context.Context, string, string, time.Duration) ([]string, error){v.Sweep, v.SweepSegments} {
+			swept, err := f(t.Context(), "orders", "u1", age)
+			require.NoError(t, err)
+			all = append(all, swept...)
+		}
+		return all
+	}
+	require.Empty(t, sweep(time.Hour))
+	require.Equal(t, left, sweep(0))
+	require.Empty(t, server.Uploads(t, "swept"))
+	_, err = fetch(t, v, m)
+	require.NoError(t, err)
+}
+
 // A bit anywhere, an end anywhere, an object that is gone or another's: never a backup.
 func TestDamage(t *testing.T) {
 	snapshot := makeSnapshot(t)

@@ -166,7 +166,7 @@ func (v Vault) Delete(ctx context.Context, cluster, uid, id string) error {
 }
 
 // Sweep removes what attempts left that led to no backup, and what a Delete left that
-// died: objects that no manifest names and that are older than age. Age must be longer
+// died: objects that no manifest names, and parts of such, that are older than age. Age must be longer
 // than any attempt may take. It gives the keys that it removed. What belongs to a
 // manifest that cannot be read is left alone: a person may still want to look at it.
 func (v Vault) Sweep(ctx context.Context, cluster, uid string, age time.Duration) ([]string, error) {
@@ -202,6 +202,22 @@ func (v Vault) Sweep(ctx context.Context, cluster, uid string, age time.Duration
 			}
 		}
 	}
+	aborted, err := v.abort(ctx, prefixOf(cluster, uid), age)
+	removed = append(removed, aborted...)
 	slices.Sort(removed)
-	return removed, nil
+	return removed, err
+}
+
+// abort removes what attempts left that were killed while they stored an object. Whoever may
+// not do that, or has a server that cannot, has a lifecycle rule of the bucket for it.
+func (v Vault) abort(ctx context.Context, prefix string, age time.Duration) ([]string, error) {
+	a, can := v.Store.(objectstore.Aborter)
+	if !can {
+		return nil, nil
+	}
+	aborted, err := a.Abort(ctx, prefix, age)
+	if fleet.Is(err, fleet.Denied) || fleet.Is(err, fleet.Invalid) {
+		return aborted, nil
+	}
+	return aborted, err
 }

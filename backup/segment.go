@@ -315,5 +315,6 @@ func (v Vault) SweepSegments(ctx context.Context, cluster, uid string, age time.
 			removed = append(removed, o.Key)
 		}
 	}
-	return removed, nil
+	aborted, err := v.abort(ctx, changesOf(cluster, uid), age)
+	return append(removed, aborted...), err
 }

@@ -176,7 +176,7 @@ func (b *bucket) Put(ctx context.Context, key string, r io.Reader, size int64) e
 	case err == nil:
 		// In parts. minio-go aborts them if anything fails, the source included,
 		// in a context of its own. What a killed process leaves is not an
-		// object; a lifecycle rule of the bucket removes it.
+		// object; Abort removes it, or a lifecycle rule of the bucket.
 		_, err = b.client.PutObject(ctx, b.bucket, b.prefix+key, io.MultiReader(bytes.NewReader(begin[:n]), src), -1,
 			minio.PutObjectOptions{SendContentMd5: true, PartSize: PartSize})
 	}

@@ -33,6 +33,29 @@ func TestS3(t *testing.T) {
 	}
 }
 
+// A process that is killed while it puts a large object leaves parts of it, which no list has.
+func TestAbort(t *testing.T) {
+	server := objectstoretest.Start(t)
+	server.Setenv(t)
+	server.Bucket(t, "bucket")
+	s := open(t, server.Location("bucket/fleet"))
+	a := s.(objectstore.Aborter)
+	for _, key := range []string{"fleet/a/1", "fleet/a/2", "fleet/b/1", "others/a/1"} {
+		server.LeaveUpload(t, "bucket", key)
+	}
+	aborted, err := a.Abort(t.Context(), "a/", time.Hour)
+	require.NoError(t, err)
+	require.Empty(t, aborted, "they may still be written")
+	require.Len(t, server.Uploads(t, "bucket"), 4)
+	aborted, err = a.Abort(t.Context(), "a/", 0)
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"a/1", "a/2"}, aborted)
+	require.ElementsMatch(t, []string{"fleet/b/1", "others/a/1"}, server.Uploads(t, "bucket"))
+	aborted, err = a.Abort(t.Context(), "a/", 0)
+	require.NoError(t, err)
+	require.Empty(t, aborted)
+}
+
 func TestS3Troubles(t *testing.T) {
 	server := objectstoretest.Start(t)
 	server.Setenv(t)

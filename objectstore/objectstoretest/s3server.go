@@ -193,6 +193,18 @@ func (s *Server) DeleteVersion(t testing.TB, bucket, key, version string) error 
 	return client.RemoveObject(t.Context(), bucket, key, minio.RemoveObjectOptions{VersionID: version})
 }
 
+// LeaveUpload begins an object as a process does that is killed before its end.
+func (s *Server) LeaveUpload(t testing.TB, bucket, key string) {
+	t.Helper()
+	client, err := s.client()
+	require.NoError(t, err)
+	core := minio.Core{Client: client}
+	id, err := core.NewMultipartUpload(t.Context(), bucket, key, minio.PutObjectOptions{})
+	require.NoError(t, err)
+	_, err = core.PutObjectPart(t.Context(), bucket, key, id, 1, bytes.NewReader([]byte("part")), 4, minio.PutObjectPartOptions{})
+	require.NoError(t, err)
+}
+
 // Uploads gives the keys of the multipart uploads that were neither finished
 // nor aborted.
 func (s *Server) Uploads(t testing.TB, bucket string) (keys []string) {
