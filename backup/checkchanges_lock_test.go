@@ -11,7 +11,6 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/objectstore"
 	"github.com/flotilla-etcd/flotilla/objectstore/objectstoretest"
-	"github.com/flotilla-etcd/flotilla/pki"
 )
 
 // Of changes, too, what is locked is not replaced before its time where the bucket has no
@@ -20,17 +19,7 @@ import (
 func TestRepairOfLockedChanges(t *testing.T) {
 	for what, start := range map[string]func(testing.TB) *objectstoretest.Server{"versions": objectstoretest.StartVersioned, "no versions": objectstoretest.Start} {
 		t.Run(what, func(t *testing.T) {
-			server := start(t)
-			server.Setenv(t)
-			server.LockableBucket(t, "locked")
-			server.Bucket(t, "open")
-			key, err := pki.GenerateFleetKey()
-			require.NoError(t, err)
-			v := Vault{Key: key}
-			v.Store, err = objectstore.Open(t.Context(), server.Location("locked"), objectstore.Options{})
-			require.NoError(t, err)
-			v.Second, err = objectstore.Open(t.Context(), server.Location("open"), objectstore.Options{})
-			require.NoError(t, err)
+			server, v := LockedPair(t, start)
 			lock := objectstore.LockRule{Mode: objectstore.Governance, For: 10 * time.Second}.From(time.Now())
 			locked, err := saveSegmentOf(t, v, "2f", 2, 5, lock)
 			require.NoError(t, err)
@@ -71,7 +60,7 @@ func TestRepairOfLockedChanges(t *testing.T) {
 				require.Contains(t, found.Damaged[0].NotRepaired, "cannot be repaired in")
 				require.Eventually(t, func() bool { return check().Right() }, time.Minute, time.Second, "after its time")
 			}
-			found, _, err = Vault{Store: v.Store, Key: key}.CheckChanges(t.Context(), m, ChangesAsk{}, nil)
+			found, _, err = Vault{Store: v.Store, Key: v.Key}.CheckChanges(t.Context(), m, ChangesAsk{}, nil)
 			require.NoError(t, err)
 			require.True(t, found.Right(), "%+v", found)
 		})

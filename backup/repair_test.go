@@ -14,7 +14,6 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/objectstore"
 	"github.com/flotilla-etcd/flotilla/objectstore/objectstoretest"
-	"github.com/flotilla-etcd/flotilla/pki"
 )
 
 // spoil alters an object of a store for good.
@@ -164,17 +163,7 @@ func TestNoRepair(t *testing.T) {
 func TestRepairOfLocked(t *testing.T) {
 	for what, start := range map[string]func(testing.TB) *objectstoretest.Server{"versions": objectstoretest.StartVersioned, "no versions": objectstoretest.Start} {
 		t.Run(what, func(t *testing.T) {
-			server := start(t)
-			server.Setenv(t)
-			server.LockableBucket(t, "locked")
-			server.Bucket(t, "open")
-			key, err := pki.GenerateFleetKey()
-			require.NoError(t, err)
-			v := backup.Vault{Key: key}
-			v.Store, err = objectstore.Open(t.Context(), server.Location("locked"), objectstore.Options{})
-			require.NoError(t, err)
-			v.Second, err = objectstore.Open(t.Context(), server.Location("open"), objectstore.Options{})
-			require.NoError(t, err)
+			server, v := backup.LockedPair(t, start)
 			is := about("a")
 			is.Lock = &objectstore.Lock{Mode: objectstore.Governance, Until: time.Now().Add(8 * time.Second).UTC().Truncate(time.Second)}
 			m, err := v.Save(t.Context(), is, bytes.NewReader(makeSnapshot(t).bytes), t.TempDir(), nil)

@@ -11,8 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
 	"github.com/flotilla-etcd/flotilla/integration/harness"
@@ -98,19 +96,7 @@ func TestCopyIsPutBackByHand(t *testing.T) {
 	require.Zero(t, answer.Code, "%s %s", answer.Out, answer.Err)
 
 	require.NoError(t, e.Stands(t.Context(), spec.Name))
-	a, err := e.Connect(t.Context(), spec.Name)
-	require.NoError(t, err)
-	defer a.Close()
-	there, err := a.Get(t.Context(), "k/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
-	require.NoError(t, err)
-	keys := map[string]bool{}
-	for _, kv := range there.Kvs {
-		keys[string(kv.Key)] = true
-	}
-	require.NotEmpty(t, acknowledged)
-	for _, key := range acknowledged {
-		require.True(t, keys[key], "%s was acknowledged and is gone", key)
-	}
+	hasAll(t, e, spec.Name, acknowledged)
 	e.Decommission(spec.Name, fleet.Options{})
 	e.ExpectNothingLeft()
 }

@@ -68,7 +68,16 @@ func TestQuorumIsLost(t *testing.T) {
 	require.Zero(t, answer.Code, answer.Err)
 
 	require.NoError(t, e.Stands(t.Context(), spec.Name))
-	a, err := e.Connect(t.Context(), spec.Name)
+	hasAll(t, e, spec.Name, acknowledged)
+	copyIsKept(t, e, spec.Name, survivor, int64(len(acknowledged)))
+	e.Decommission(spec.Name, fleet.Options{})
+	e.ExpectNothingLeft()
+}
+
+// hasAll expects that a cluster has every key whose write it acknowledged.
+func hasAll(t *testing.T, e *harness.Env, cluster string, acknowledged []string) {
+	t.Helper()
+	a, err := e.Connect(t.Context(), cluster)
 	require.NoError(t, err)
 	defer a.Close()
 	there, err := a.Get(t.Context(), "k/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
@@ -81,9 +90,6 @@ func TestQuorumIsLost(t *testing.T) {
 	for _, key := range acknowledged {
 		require.True(t, keys[key], "%s was acknowledged and is gone", key)
 	}
-	copyIsKept(t, e, spec.Name, survivor, int64(len(acknowledged)))
-	e.Decommission(spec.Name, fleet.Options{})
-	e.ExpectNothingLeft()
 }
 
 // copyIsKept expects a copy of the survivor's disk as it was before the recovery: a disk
