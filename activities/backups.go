@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,12 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/flotilla-etcd/flotilla/backup"
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/fleet"
-	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // Backups stores copies of running clusters, lists and checks them.
@@ -239,135 +235,6 @@ func (b *Backups) workspace(operation string) (string, error) {
 		return "", err
 	}
 	return os.MkdirTemp(b.Scratch, prefix)
-}
-
-// CheckBackup reads a backup to its last byte, in each store that is to have it: every digest
-// is compared, and the seal opened. Where it is asked for, what differs in one of two stores
-// is replaced by what the other has before. Likewise the changes that were recorded behind it.
-// fleet.Lost when anything of the backup differs; fleet.NotFound when there is none. What is
-// wrong with the changes is in the reply.
-func (b *Backups) CheckBackup(ctx context.Context, r fleet.BackupRequest) (fleet.Backup, error) {
-	return reply(b.checkAll(ctx, r))
-}
-
-func (b *Backups) checkAll(ctx context.Context, r fleet.BackupRequest) (is fleet.Backup, err error) {
-	switch {
-	case b.Second != nil:
-		is, err = b.checkBoth(ctx, r)
-	case r.Repair:
-		err = fleet.Errorf(fleet.Invalid, "backup "+r.ID+" of "+r.Cluster, "the workers have no second store that it could be repaired from").
-			WithRemedy("give them the store that has a copy as --second-store")
-	default:
-		is, err = b.check(ctx, r, b.vault())
-	}
-	if err != nil {
-		return is, err
-	}
-	return is, b.checkChanges(ctx, r, &is)
-}
-
-// checkChanges reads the changes behind a backup that is whole.
-func (b *Backups) checkChanges(ctx context.Context, r fleet.BackupRequest, is *fleet.Backup) error {
-	m, err := b.both().Find(ctx, r.Cluster, r.UID, is.ID)
-	if err != nil {
-		return err
-	}
-	ask := backup.ChangesAsk{Repair: r.Repair, By: r.By, Keep: time.Duration(r.KeepChanges)}
-	var found fleet.ChangesCheck
-	var repaired []fleet.BackupRepair
-	var gauge progressGauge
-	err = busyWith(ctx, "changes behind "+m.String(), gauge.steps, gauge.counting("reading changes"), func() (err error) {
-		found, repaired, err = b.both().CheckChanges(ctx, m, ask, gauge.tell)
-		return err
-	})
-	b.logRepairs(m, repaired)
-	is.Repaired = append(is.Repaired, repaired...)
-	if found.Segments > 0 {
-		is.Changes = &found
-	}
-	return err
-}
-
-func (b *Backups) logRepairs(m backup.Manifest, done []fleet.BackupRepair) {
-	for _, d := range done {
-		b.Log.Warn("repaired from the other store", zap.String("cluster", m.Cluster), zap.String("backup", m.ID),
-			zap.String("in", d.Store), zap.Strings("objects", d.Objects), zap.Int("more", d.More), zap.String("why", d.Why))
-	}
-}
-
-func (b *Backups) checkBoth(ctx context.Context, r fleet.BackupRequest) (fleet.Backup, error) {
-	is, err := b.check(ctx, r, b.both()) // it falls back: which one is meant, and that it can be had
-	if err != nil {
-		return is, err
-	}
-	r.ID = is.ID
-	if r.Repair {
-		var gauge progressGauge
-		err := busyWith(ctx, "backup "+r.ID, gauge.steps, func(int64) (int, string) { return gauge.read(is.StoredSize) }, func() error {
-			done, err := b.both().Repair(ctx, r.Cluster, r.UID, r.ID, r.By, gauge.tell)
-			b.logRepairs(backup.Manifest{Cluster: r.Cluster, ID: r.ID}, done)
-			is.Repaired = append(is.Repaired, done...)
-			return err
-		})
-		if err != nil {
-			return is, err
-		}
-	}
-	is.Where = fleet.InBoth
-	for _, in := range []struct {
-		which string
-		store objectstore.Store
-	}{{"first", b.Store}, {"second", b.Second}} {
-		_, err := b.check(ctx, r, backup.Vault{Store: in.store, Key: b.Key})
-		switch {
-		case err == nil:
-		case fleet.Is(err, fleet.NotFound) && in.which == "second": // it is copied within a minute, or lists say so
-			is.Where = fleet.InFirst
-		default:
-			kind := fleet.KindOf(err)
-			if kind == fleet.NotFound {
-				kind = fleet.Lost
-			}
-			return is, fleet.Errorf(kind, "the "+in.which+" store, "+in.store.String(), "%w", err).
-				WithRemedy("it can be restored from the other store, which is whole; flotilla verify %s %s --repair replaces it here by that", r.Cluster, r.ID)
-		}
-	}
-	return is, nil
-}
-
-func (b *Backups) check(ctx context.Context, r fleet.BackupRequest, from backup.Vault) (fleet.Backup, error) {
-	entries, err := within(ctx, listWithin, "listing those of "+r.Cluster, func(ctx context.Context) ([]backup.Entry, error) {
-		return from.List(ctx, r.Cluster, r.UID)
-	})
-	if err != nil {
-		return fleet.Backup{}, err
-	}
-	at := slices.IndexFunc(entries, func(e backup.Entry) bool { return e.ID == r.ID })
-	switch {
-	case r.ID == "":
-		at = len(entries) - 1
-	case at < 0: // the beginning of one, or its operation
-		at = slices.IndexFunc(entries, func(e backup.Entry) bool { return e.Manifest.Operation == r.ID || strings.HasPrefix(e.ID, r.ID) })
-	}
-	if at < 0 {
-		return fleet.Backup{}, fleet.Errorf(fleet.NotFound, "backup "+r.ID+" of "+r.Cluster, "there is none").
-			WithRemedy("flotilla backups %s shows what there is", r.Cluster)
-	}
-	entry := entries[at]
-	if entry.Err != nil {
-		return fleet.Backup{}, entry.Err
-	}
-	var gauge progressGauge
-	err = busyWith(ctx, entry.Manifest.String(), gauge.steps, func(int64) (int, string) { return gauge.read(entry.Manifest.Size) }, func() error {
-		data, err := from.Open(ctx, entry.Manifest, gauge.tell)
-		if err != nil {
-			return err
-		}
-		defer data.Close()
-		_, err = io.Copy(io.Discard, data)
-		return err
-	})
-	return tell(entry), err
 }
 
 // ListBackups lists the backups of clusters.
