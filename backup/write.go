@@ -50,8 +50,8 @@ func (v Vault) Save(ctx context.Context, about Manifest, stream io.Reader, scrat
 	return Manifest{}, err
 }
 
-// store sends the stream on its way: a copy into scratch, and compressed, by several at
-// once, and sealed into the store. What the store has is read back, and the copy looked into, as soon as each of
+// store sends the stream on its way: a copy into scratch, and compressed and sealed into
+// the store. What the store has is read back, and the copy looked into, as soon as each of
 // them is whole.
 func (v Vault) store(ctx context.Context, m Manifest, stream io.Reader, scratch string, tell Tell) (Manifest, error) {
 	m.Format, m.Recipient = formatVersion, v.Key.Recipient()
@@ -65,10 +65,6 @@ func (v Vault) store(ctx context.Context, m Manifest, stream io.Reader, scratch 
 	defer file.Close()
 	source, name := sealed.NewSumReader(whole{stream}, tell.of("storing")), m.String()
 	var facts etcdadmin.SnapshotFacts
-	z, err := compressor(compressing)
-	if err != nil {
-		return m, err
-	}
 	between := newFrames()
 	out, in := io.Pipe()
 	all, ctx := errgroup.WithContext(ctx)
@@ -88,12 +84,6 @@ func (v Vault) store(ctx context.Context, m Manifest, stream io.Reader, scratch 
 		_ = os.Remove(file.Name()) // here, because of a large one it takes its time
 		return err
 	})
-	for range compressing {
-		all.Go(func() error {
-			between.compress(ctx, z)
-			return nil
-		})
-	}
 	all.Go(func() error {
 		in.CloseWithError(v.seal(ctx, in, between)) // Put tells of an error
 		return nil
@@ -116,16 +106,16 @@ func (v Vault) store(ctx context.Context, m Manifest, stream io.Reader, scratch 
 	return m, nil
 }
 
-// seal writes the sealed form of what was read and compressed.
+// seal writes the compressed and sealed form of what was read.
 func (v Vault) seal(ctx context.Context, into io.Writer, read frames) error {
-	age, err := v.Key.Seal(into)
+	s, err := v.sealer(into)
 	if err == nil {
-		err = read.drain(ctx, age)
+		err = read.drain(ctx, s)
 	}
 	if err != nil {
 		return err
 	}
-	return age.Close()
+	return s.Close()
 }
 
 // ReadBack reads what is stored of a backup and compares it with the manifest's digests:
