@@ -1,8 +1,6 @@
 package backup
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -27,15 +25,7 @@ func TestRepairOfLockedChanges(t *testing.T) {
 			_, err = (&Copier{Vault: v, Cluster: "orders", UID: "u1"}).Changes(t.Context(), nil)
 			require.NoError(t, err)
 			for _, s := range []Segment{locked, open} { // the disk under the bucket loses a bit of each
-				file := filepath.Join(server.Root, "locked", filepath.FromSlash(s.Objects[0].Key))
-				data, err := os.ReadFile(file)
-				require.NoError(t, err)
-				data[len(data)/2] ^= 1
-				f, err := os.OpenFile(file, os.O_WRONLY, 0)
-				require.NoError(t, err)
-				_, err = f.WriteAt(data, 0)
-				require.NoError(t, err)
-				require.NoError(t, f.Close())
+				AlterBit(t, server, "locked", s.Objects[0].Key)
 			}
 
 			m := Manifest{Cluster: "orders", UID: "u1", ID: "a", History: "2f", Revision: 1}

@@ -3,6 +3,8 @@ package backup
 import (
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,4 +54,18 @@ func LockedPair(t *testing.T, start func(testing.TB) *objectstoretest.Server) (*
 	v.Second, err = objectstore.Open(t.Context(), server.Location("open"), objectstore.Options{})
 	require.NoError(t, err)
 	return server, v
+}
+
+// AlterBit has the disk under a bucket lose one bit of an object.
+func AlterBit(t *testing.T, server *objectstoretest.Server, bucket, key string) {
+	t.Helper()
+	file := filepath.Join(server.Root, bucket, filepath.FromSlash(key))
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	data[len(data)/2] ^= 1
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = f.WriteAt(data, 0)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
 }

@@ -3,7 +3,6 @@ package backup_test
 import (
 	"bytes"
 	"io"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -172,15 +171,7 @@ func TestRepairOfLocked(t *testing.T) {
 			require.NoError(t, err)
 
 			// The disk under the bucket loses a bit.
-			file := filepath.Join(server.Root, "locked", filepath.FromSlash(m.Objects[0].Key))
-			data, err := os.ReadFile(file)
-			require.NoError(t, err)
-			data[len(data)/2] ^= 1
-			f, err := os.OpenFile(file, os.O_WRONLY, 0)
-			require.NoError(t, err)
-			_, err = f.WriteAt(data, 0)
-			require.NoError(t, err)
-			require.NoError(t, f.Close())
+			backup.AlterBit(t, server, "locked", m.Objects[0].Key)
 			require.Equal(t, fleet.Lost, fleet.KindOf(v.ReadBack(t.Context(), m, nil)))
 
 			_, err = v.Repair(t.Context(), "orders", "u1", "a", "ada", nil)
