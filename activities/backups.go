@@ -196,11 +196,6 @@ func (b *Backups) sources(ctx context.Context, client *etcdadmin.Client, revisio
 
 // saveFrom stores a snapshot of one member, and says how long that took.
 func (b *Backups) saveFrom(ctx context.Context, client *etcdadmin.Client, source fleet.ObservedMember, about backup.Manifest) (m backup.Manifest, took string, err error) {
-	dir, err := b.workspace(about.Operation)
-	if err != nil {
-		return m, "", fleet.Errorf(fleet.Unavailable, "scratch directory of the worker", "%w", err)
-	}
-	defer os.RemoveAll(dir)
 	beat(ctx, -1, "asking "+source.Name+" for a snapshot")
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -211,7 +206,7 @@ func (b *Backups) saveFrom(ctx context.Context, client *etcdadmin.Client, source
 	defer stream.Close()
 	var gauge progressGauge
 	err = busyWith(ctx, "backup from "+source.Name, gauge.steps, func(int64) (int, string) { return gauge.said(source) }, func() (err error) {
-		m, err = b.vault().Save(ctx, about, stream, dir, gauge.tell)
+		m, err = b.vault().Save(ctx, about, stream, b.Scratch, gauge.tell)
 		return err
 	})
 	if err == nil && gauge.steps() > 0 { // else another attempt had made it
@@ -220,8 +215,8 @@ func (b *Backups) saveFrom(ctx context.Context, client *etcdadmin.Client, source
 	return m, took, err
 }
 
-// workspace makes a directory for an attempt, and deletes those of attempts that died
-// here: what is in them is not sealed.
+// workspace makes a directory for an attempt to open a backup, and deletes those of attempts
+// that died here: what is in them is not sealed.
 func (b *Backups) workspace(operation string) (string, error) {
 	prefix := "backup-" + operation + "-"
 	left, err := filepath.Glob(filepath.Join(b.Scratch, "backup-*"))

@@ -113,7 +113,7 @@ func damaged(resource, format string, args ...any) error {
 // buffers (objectstore.MaxBuffered, 16 MiB), what is read ahead of the compressor (2 MiB),
 // and what that works on. Reading takes no more. Beside it, looking at what a snapshot
 // holds takes keyspace.MaxMemory (24 MiB) at most, less where it has fewer than 400,000
-// keys, and a bit for each revision up to the last compaction.
+// keys, its largest value, and a bit for each revision up to the last compaction.
 const (
 	MaxMemory = 32 << 20
 	// pieces is what is copied at once.

@@ -25,12 +25,13 @@ type Keys struct {
 
 // OpenKeys fetches a backup into a scratch directory and opens it as etcd does. All of it
 // was compared with its digests by then. exact says that what the backup does not have is
-// to be deleted. Memory: as etcdadmin.ReadSnapshot. It must be closed. Errors: as of Fetch;
+// to be deleted. Memory: as etcdadmin.OpenStore. It must be closed. Errors: as of Fetch;
 // fleet.Invalid when etcd cannot read it.
 func (v Vault) OpenKeys(ctx context.Context, m Manifest, prefixes []string, exact bool, scratch string, tell Tell) (*Keys, error) {
 	dir, err := os.MkdirTemp(scratch, ".keys-*")
 	if err != nil {
-		return nil, noScratch(err)
+		return nil, fleet.Errorf(fleet.Unavailable, "scratch directory of the worker", "%w", err).
+			WithRemedy("let it have room for the whole database")
 	}
 	k := &Keys{dir: dir, prefixes: fleet.Prefixes(prefixes), exact: exact}
 	file := filepath.Join(dir, "db")

@@ -66,7 +66,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// Nor does what looking into the copy takes: neither with values, of which etcd has up to
+// Nor does what looking into it takes: neither with values, of which etcd has up to
 // 10,000 in memory when it opens a store, nor with keys, all of which are in its index.
 func TestLookIsBounded(t *testing.T) {
 	for what, c := range map[string]struct{ keys, value int }{

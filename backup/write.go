@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,8 +26,8 @@ func (t Tell) of(doing string) func(int64) {
 
 // Save stores a snapshot as a member streams it, and gives the manifest that makes it
 // count. about says what it is of: Cluster, UID, ID, History, Taken, Member, Etcd and
-// who asked; the rest is found out. scratch is a directory with room for the whole
-// database, in which a copy is opened as etcd does, to know what it holds.
+// who asked; the rest is found out. scratch is a directory with room for some 40 bytes of
+// each revision, where what the database holds is noted while it comes by.
 //
 // It may be run again with the same ID, also while another attempt runs: one of them
 // makes the backup, and the others give that one. Errors: as of the stream and the
@@ -50,38 +49,32 @@ func (v Vault) Save(ctx context.Context, about Manifest, stream io.Reader, scrat
 	return Manifest{}, err
 }
 
-// store sends the stream on its way: a copy into scratch, and compressed and sealed into
-// the store. What the store has is read back, and the copy looked into, as soon as each of
-// them is whole.
+// store sends the stream on its way: looked at, and compressed and sealed into the store.
+// What the store has is read back as soon as it is whole.
 func (v Vault) store(ctx context.Context, m Manifest, stream io.Reader, scratch string, tell Tell) (Manifest, error) {
 	m.Format, m.Recipient = formatVersion, v.Key.Recipient()
 	object := Object{Key: m.freshKey()}
 	m.Objects = []Object{object}
-	file, err := os.CreateTemp(scratch, "backup-*.db")
+	look, err := etcdadmin.ScanSnapshot(scratch)
 	if err != nil {
-		return m, noScratch(err)
+		return m, err
 	}
-	defer os.Remove(file.Name())
-	defer file.Close()
+	defer func() { _ = look.Close() }() // what it noted is nothing any more
 	source, name := sealed.NewSumReader(whole{stream}, tell.of("storing")), m.String()
 	var facts etcdadmin.SnapshotFacts
 	between := newFrames()
 	out, in := io.Pipe()
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error {
-		err := between.fill(ctx, io.TeeReader(source, &scratchFile{file}))
+		err := between.fill(ctx, io.TeeReader(source, look))
 		switch {
 		case errors.Is(err, sealed.ErrSum):
 			return fleet.Errorf(fleet.Unavailable, "snapshot from member "+m.Member, "what it sent is not whole: %w", err)
 		case err != nil:
 			return err
 		}
-		if err := errors.Join(file.Truncate(source.Size()), file.Close()); err != nil {
-			return noScratch(err)
-		}
 		tell.of("looking into it")(source.Size())
-		facts, err = etcdadmin.ReadSnapshot(ctx, file.Name())
-		_ = os.Remove(file.Name()) // here, because of a large one it takes its time
+		facts, err = look.Facts(ctx)
 		return err
 	})
 	all.Go(func() error {
@@ -188,20 +181,4 @@ func (v Vault) dropObjects(ctx context.Context, objects []Object) {
 	for _, o := range objects {
 		_ = v.Store.Delete(ctx, o.Key)
 	}
-}
-
-// scratchFile tells a disk of ours that is full from a stream that breaks.
-type scratchFile struct{ f *os.File }
-
-func (s *scratchFile) Write(p []byte) (int, error) {
-	n, err := s.f.Write(p)
-	if err != nil {
-		err = noScratch(err)
-	}
-	return n, err
-}
-
-func noScratch(err error) error {
-	return fleet.Errorf(fleet.Unavailable, "scratch directory of the worker", "%w", err).
-		WithRemedy("let it have room for the whole database")
 }

@@ -2,58 +2,63 @@ package etcdadmin
 
 import (
 	"context"
-	"fmt"
-	"path/filepath"
-	"runtime/debug"
+	"errors"
+	"io/fs"
 
-	bolt "go.etcd.io/bbolt"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/flotilla-etcd/flotilla/etcdadmin/keyspace"
+	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
-// ReadSnapshot says what the database of a snapshot holds, by the rules by which a member
-// opens it, and reads every page of it that is in use. The file is the database alone,
-// without the checksum behind it. Memory: keyspace.MaxMemory, whatever the size. Errors:
-// fleet.Invalid when etcd could not read it.
-func ReadSnapshot(ctx context.Context, path string) (facts SnapshotFacts, err error) {
-	resource := "snapshot " + filepath.Base(path)
-	// As in restore: what does not hang together is found by panics and faults.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			facts, err = SnapshotFacts{}, damaged(resource, fmt.Sprintf("etcd cannot read it: %v", r))
-		}
-	}()
-	facts, err = factsIn(ctx, path)
-	switch {
-	case ctx.Err() != nil:
-		return SnapshotFacts{}, explain(resource, ctx.Err())
-	case err != nil:
-		return SnapshotFacts{}, damaged(resource, err.Error())
+// SnapshotScanner finds out what a snapshot holds while it comes by, by the rules by which a
+// member opens it, and reads every page of it that is in use.
+type SnapshotScanner struct{ scan *keyspace.Scanner }
+
+// ScanSnapshot begins to look at a snapshot. scratch is a directory with room for some 40
+// bytes of each revision, which are gone when the process is. Memory: keyspace.MaxMemory,
+// whatever the size. Errors: as of scratch.
+func ScanSnapshot(scratch string) (*SnapshotScanner, error) {
+	scan, err := keyspace.NewScanner(scratch)
+	if err != nil {
+		return nil, explainScratch(err)
 	}
-	return facts, nil
+	return &SnapshotScanner{scan}, nil
 }
 
-func factsIn(ctx context.Context, path string) (SnapshotFacts, error) {
-	db, err := bolt.Open(path, 0, &bolt.Options{ReadOnly: true})
+// Write takes the next bytes of the snapshot; the checksum behind the database is passed over.
+// Errors: as of scratch. What is wrong with the snapshot is told by Facts.
+func (s *SnapshotScanner) Write(p []byte) (int, error) {
+	n, err := s.scan.Write(p)
 	if err != nil {
-		return SnapshotFacts{}, err
+		err = explainScratch(err)
 	}
-	defer func() { _ = db.Close() }() // it was only read
-	if err := db.View(func(tx *bolt.Tx) error {
-		return tx.ForEach(func(name []byte, b *bolt.Bucket) error {
-			if string(name) == keyspace.Bucket {
-				return nil // is read below
-			}
-			return b.ForEach(func(_, _ []byte) error { return ctx.Err() })
-		})
-	}); err != nil {
-		return SnapshotFacts{}, err
+	return n, err
+}
+
+// Facts says what the snapshot holds, when all of it was written. Errors: fleet.Invalid when
+// etcd could not read it; as of scratch.
+func (s *SnapshotScanner) Facts(ctx context.Context) (SnapshotFacts, error) {
+	f, err := s.scan.Facts(ctx)
+	var disk *fs.PathError
+	switch {
+	case ctx.Err() != nil:
+		return SnapshotFacts{}, explain("snapshot", ctx.Err())
+	case errors.As(err, &disk):
+		return SnapshotFacts{}, explainScratch(err)
+	case err != nil:
+		return SnapshotFacts{}, damaged("snapshot", err.Error())
 	}
-	f, err := keyspace.Read(ctx, db)
-	return SnapshotFacts{Revision: f.Revision, Compacted: f.Compacted, Keys: f.Keys, Hash: f.Hash}, err
+	return SnapshotFacts{Revision: f.Revision, Compacted: f.Compacted, Keys: f.Keys, Hash: f.Hash}, nil
+}
+
+// Close lets go of scratch.
+func (s *SnapshotScanner) Close() error { return s.scan.Close() }
+
+func explainScratch(err error) error {
+	return fleet.Errorf(fleet.Unavailable, "scratch directory of the worker", "%w", err).
+		WithRemedy("let it have more room, or give the worker another one by --scratch")
 }
 
 // panicking is a logger for etcd's own code, which ends the process by it when it

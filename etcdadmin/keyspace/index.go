@@ -1,13 +1,8 @@
 package keyspace
 
-import (
-	"fmt"
-	"hash/maphash"
-)
-
-// MaxMemory is what reading a store takes at most, beside a bit for each revision up to the
-// last compaction (1 MiB for eight million): the table of keys, and the one that is made in
-// its place when that is full.
+// MaxMemory is what reading a store takes at most, beside its largest value and a bit for each
+// revision up to the last compaction (1 MiB for eight million): the table of keys, and the one
+// that is made in its place when that is full.
 const MaxMemory = 2 * maxSlots * slotSize
 
 const (
@@ -21,10 +16,7 @@ const (
 // are more keys than the table has room for, it goes through the store several times, for a
 // part of the keys each, by their hash.
 func (s *store) index() error {
-	t := &table{
-		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-		slots: make([]slot, min(fewSlots, s.slots)), most: s.slots,
-	}
+	t := &table{slots: make([]slot, min(fewSlots, s.slots)), most: s.slots}
 	for {
 		if err := s.indexPart(t); err != nil {
 			return err
@@ -39,20 +31,16 @@ func (s *store) index() error {
 }
 
 func (s *store) indexPart(t *table) error {
-	err := s.each(func(n int, at revision, _, value []byte) error {
-		s.last = at.main
-		key, err := KeyOf(value)
-		if err != nil {
-			return fmt.Errorf("revision %d: %w", at.main, err)
-		}
+	err := s.each(func(n int, e entry) error {
+		s.last = e.at.main
 		is := behind
 		switch {
-		case at.tombstone:
+		case e.at.tombstone:
 			is = gone
-		case at.main <= s.compacted:
+		case e.at.main <= s.compacted:
 			is = lives(n)
 		}
-		t.put(key, is)
+		t.put(e.key, is)
 		return nil
 	})
 	if err == nil {
@@ -72,8 +60,7 @@ func (s *store) add(t *table) {
 			s.alive++
 		}
 	}
-	none := t.hash(nil)
-	if is := t.find(none).is; t.only.has(none[0]) && is != unknown && is != gone {
+	if is := t.find(s.none).is; t.only.has(s.none[0]) && is != unknown && is != gone {
 		s.unnamed = true
 	}
 }
@@ -90,7 +77,7 @@ const (
 
 func lives(n int) life { return life(n) + 1 }
 
-// slot has a key by two hashes of it under seeds of their own, 128 bits: that two keys of a
+// slot has a key by two hashes of it under seeds of each scan's own, 128 bits: that two keys of a
 // store have the same is less likely than that a disk gives back something else unseen.
 type slot struct {
 	hash [2]uint64
@@ -105,7 +92,6 @@ func (p part) has(hash uint64) bool { return hash&p.mask == p.bits }
 // table has what became of each key of a part. When it is full, it goes on with half of
 // that part; the other halves are others.
 type table struct {
-	seeds  [2]maphash.Seed
 	only   part
 	others []part
 	slots  []slot
@@ -114,12 +100,7 @@ type table struct {
 	most   int // slots
 }
 
-func (t *table) hash(key []byte) [2]uint64 {
-	return [2]uint64{maphash.Bytes(t.seeds[0], key), maphash.Bytes(t.seeds[1], key)}
-}
-
-func (t *table) put(key []byte, is life) {
-	hash := t.hash(key)
+func (t *table) put(hash [2]uint64, is life) {
 	if !t.only.has(hash[0]) {
 		return
 	}
@@ -127,7 +108,7 @@ func (t *table) put(key []byte, is life) {
 	if at.is == unknown {
 		if float64(t.used) >= loadLimit*float64(len(t.slots)) {
 			t.makeRoom()
-			t.put(key, is)
+			t.put(hash, is)
 			return
 		}
 		t.used++

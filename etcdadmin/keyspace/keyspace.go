@@ -1,11 +1,11 @@
-// Package keyspace reads what a store of etcd holds, from its file, on which no member runs:
-// revision, number of keys, and the hash that HashKV of a member answers. It reads the file
-// in place and changes nothing.
+// Package keyspace finds out what a store of etcd holds from its file: revision, number of
+// keys, and the hash that HashKV of a member answers. It reads the file once, from its
+// beginning to its end, as a member sends it.
 //
 // It does what etcd does when it opens a store, without etcd's index of all keys and without
-// copies of their values, so that what it needs does not grow with the store: MaxMemory, and
-// a bit for each revision up to the last compaction. Its rules are those of
-// server/storage/mvcc of etcd 3.5, 3.6 and 3.7 (kvstore.go, key_index.go, hash.go), and its
+// its values, so that what it needs does not grow with the store: MaxMemory, and a bit for
+// each revision up to the last compaction. Its rules are those of server/storage/mvcc of
+// etcd 3.5, 3.6 and 3.7 (kvstore.go, key_index.go, hash.go) and of bbolt's pages, and its
 // tests compare it with etcd's own code.
 package keyspace
 
@@ -15,9 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"runtime/debug"
 
-	bolt "go.etcd.io/bbolt"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -35,50 +33,20 @@ type Facts struct {
 	Hash uint32
 }
 
-// Bucket is the bucket that Read reads.
-const Bucket = "key"
+const (
+	keyBucket  = "key"
+	metaBucket = "meta"
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// Read gives what a store holds. It reads every page of the key space. Errors: the
-// context's; any other says what is wrong with the store.
-func Read(ctx context.Context, db *bolt.DB) (Facts, error) { return read(ctx, db, maxSlots) }
-
-func read(ctx context.Context, db *bolt.DB, slots int) (f Facts, err error) {
-	// bbolt panics at a file that does not hang together, and reading a mapped page that is
-	// not there is a fault that ends the process.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			f, err = Facts{}, fmt.Errorf("it does not hang together: %v", r)
-		}
-	}()
-	err = db.View(func(tx *bolt.Tx) error {
-		s := store{ctx: ctx, keys: tx.Bucket([]byte(Bucket)), slots: slots}
-		meta := tx.Bucket([]byte("meta"))
-		if s.keys == nil || meta == nil {
-			return errors.New("it has no key space")
-		}
-		for _, name := range []string{"finishedCompactRev", "scheduledCompactRev"} {
-			if at := meta.Get([]byte(name)); at != nil {
-				r, err := parseRevision(at)
-				if err != nil {
-					return err
-				}
-				s.compacted = max(s.compacted, r.main)
-			}
-		}
-		f, err = s.read()
-		return err
-	})
-	return f, err
-}
 
 // store is a key space that is being read, at least twice: what a compaction leaves of the
 // revisions before it follows from those behind.
 type store struct {
 	ctx       context.Context
-	keys      *bolt.Bucket
+	pages     *pages
+	keys      tree
+	none      [2]uint64 // is the hash of a key without a name
 	compacted int64
 	slots     int // of the table, at most; a power of two
 
@@ -96,11 +64,11 @@ func (s *store) read() (Facts, error) {
 	if s.unnamed {
 		f.Keys--
 	}
-	f.Hash = crc32.Checksum([]byte(Bucket), castagnoli)
-	err := s.each(func(n int, at revision, stored, value []byte) error {
-		if !s.deleted(n, at) {
-			f.Hash = crc32.Update(f.Hash, castagnoli, stored)
-			f.Hash = crc32.Update(f.Hash, castagnoli, value)
+	f.Hash = crc32.Checksum([]byte(keyBucket), castagnoli)
+	sums := newCombiner()
+	err := s.each(func(n int, e entry) error {
+		if !s.deleted(n, e.at) {
+			f.Hash = sums.add(f.Hash, e.sum, e.size)
 		}
 		return nil
 	})
@@ -117,32 +85,22 @@ func (s *store) deleted(n int, at revision) bool {
 }
 
 // each goes through all revisions in their order; n counts from zero.
-func (s *store) each(do func(n int, at revision, stored, value []byte) error) error {
+func (s *store) each(do func(n int, e entry) error) error {
 	const often = 1 << 10 // is how often the context is looked at
 	n, before := 0, revision{main: -1}
-	for c, stored, value := first(s.keys); stored != nil; stored, value = c.Next() {
-		if n%often == 0 && s.ctx.Err() != nil {
+	return s.pages.entries(s.keys, func(e entry) error {
+		switch {
+		case n%often == 0 && s.ctx.Err() != nil:
 			return s.ctx.Err()
+		case !before.less(e.at):
+			return fmt.Errorf("revision %d follows on %d", e.at.main, before.main)
 		}
-		at, err := parseRevision(stored)
-		if err != nil {
+		if err := do(n, e); err != nil {
 			return err
 		}
-		if !before.less(at) {
-			return fmt.Errorf("revision %d follows on %d", at.main, before.main)
-		}
-		if err := do(n, at, stored, value); err != nil {
-			return err
-		}
-		n, before = n+1, at
-	}
-	return nil
-}
-
-func first(b *bolt.Bucket) (c *bolt.Cursor, key, value []byte) {
-	c = b.Cursor()
-	key, value = c.First()
-	return c, key, value
+		n, before = n+1, e.at
+		return nil
+	})
 }
 
 // revision is the key of the key space's bucket.

@@ -2,8 +2,13 @@ package keyspace_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -54,11 +59,26 @@ func (e *etcd) facts() keyspace.Facts {
 	return keyspace.Facts{Revision: revision, Compacted: max(0, hash.CompactRevision), Keys: all.Count, Hash: hash.Hash}
 }
 
-func read(t require.TestingT, path string, slots int) keyspace.Facts {
-	db, err := bolt.Open(path, 0, &bolt.Options{ReadOnly: true})
+// read scans a file, in pieces of so many bytes.
+func read(t require.TestingT, path string, piece, slots int) (keyspace.Facts, error) {
+	file, err := os.ReadFile(path)
 	require.NoError(t, err)
-	defer db.Close()
-	f, err := keyspace.ReadWithin(context.Background(), db, slots)
+	return scan(context.Background(), t, file, piece, slots)
+}
+
+func scan(ctx context.Context, t require.TestingT, file []byte, piece, slots int) (keyspace.Facts, error) {
+	s, err := keyspace.NewScannerWithin(os.TempDir(), slots)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	for piece := range slices.Chunk(slices.Concat(file, make([]byte, sha256.Size)), piece) { // as a member sends it
+		_, err := s.Write(piece)
+		require.NoError(t, err)
+	}
+	return s.Facts(ctx)
+}
+
+func mustRead(t require.TestingT, path string, piece, slots int) keyspace.Facts {
+	f, err := read(t, path, piece, slots)
 	require.NoError(t, err)
 	return f
 }
@@ -119,12 +139,13 @@ func TestReadAsEtcd(t *testing.T) {
 		e.close()
 
 		// Before etcd opens it, which ends the compaction.
-		got := read(t, e.path, 1<<10)
-		require.Equal(t, got, read(t, e.path, 4), "in parts")
+		piece := rapid.SampledFrom([]int{1, 100, 4 << 10, 32<<10 + 1, 1 << 20}).Draw(t, "piece")
+		got := mustRead(t, e.path, piece, 1<<10)
+		require.Equal(t, got, mustRead(t, e.path, piece, 4), "in parts")
 		e = open(t, e.path)
 		require.Equal(t, e.facts(), got)
 		e.close()
-		require.Equal(t, got, read(t, e.path, 1<<10), "and after it")
+		require.Equal(t, got, mustRead(t, e.path, piece, 1<<10), "and after it")
 	})
 }
 
@@ -149,9 +170,9 @@ func TestReadRefuses(t *testing.T) {
 		"a compaction at no one": {meta: true, key: true, compacted: []byte("x"), says: "no revision"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db, err := bolt.Open(filepath.Join(t.TempDir(), "db"), 0o600, nil)
+			path := filepath.Join(t.TempDir(), "db")
+			db, err := bolt.Open(path, 0o600, nil)
 			require.NoError(t, err)
-			defer db.Close()
 			require.NoError(t, db.Update(func(tx *bolt.Tx) error {
 				if c.meta {
 					meta, err := tx.CreateBucket([]byte("meta"))
@@ -169,20 +190,107 @@ func TestReadRefuses(t *testing.T) {
 				}
 				return nil
 			}))
-			_, err = keyspace.Read(t.Context(), db)
+			require.NoError(t, db.Close())
+			_, err = read(t, path, 4<<10, 1<<10)
 			require.ErrorContains(t, err, c.says)
 		})
 	}
 	t.Run("cancelled", func(t *testing.T) {
-		e := open(t, filepath.Join(t.TempDir(), "db"))
-		e.kv.Put([]byte("k"), []byte("v"), 0)
-		e.close()
-		db, err := bolt.Open(e.path, 0, &bolt.Options{ReadOnly: true})
-		require.NoError(t, err)
-		defer db.Close()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err = keyspace.Read(ctx, db)
+		_, err := scan(ctx, t, churned(t, 10), 4<<10, 1<<10)
 		require.ErrorIs(t, err, context.Canceled)
 	})
+	t.Run("no scratch", func(t *testing.T) {
+		_, err := keyspace.NewScanner(filepath.Join(t.TempDir(), "none"))
+		require.ErrorIs(t, err, fs.ErrNotExist)
+	})
+	t.Run("no scratch any more", func(t *testing.T) {
+		file := churned(t, 60)
+		s, err := keyspace.NewScanner(t.TempDir())
+		require.NoError(t, err)
+		require.NoError(t, s.LoseScratch())
+		_, err = s.Write(file)
+		if err == nil { // it was noted in memory
+			_, err = s.Facts(t.Context())
+		}
+		var disk *fs.PathError
+		require.ErrorAs(t, err, &disk)
+	})
+}
+
+// churned is a store whose pages, of values of all sizes, were written, freed and used again.
+func churned(t *testing.T, keys int) []byte {
+	e := open(t, filepath.Join(t.TempDir(), "db"))
+	draw := rand.New(rand.NewPCG(1, uint64(keys)))
+	value := make([]byte, 40<<10)
+	for n := range 4 * keys {
+		e.kv.Put(fmt.Appendf(nil, "key %05d", draw.IntN(keys)), value[:draw.IntN(1+draw.IntN(len(value)))], 0)
+		if n%keys == keys-1 {
+			done, err := e.kv.Compact(traceutil.TODO(), e.kv.Rev()-int64(keys)/2)
+			require.NoError(t, err)
+			<-done
+			e.kv.Commit()
+		}
+	}
+	facts := e.facts()
+	e.close()
+	file, err := os.ReadFile(e.path)
+	require.NoError(t, err)
+	got, err := scan(t.Context(), t, file, 32<<10, 1<<10)
+	require.NoError(t, err)
+	require.Equal(t, facts, got)
+	return file
+}
+
+// Many pages, in use and free, in branches, and each over several; whatever a member sends at once.
+func TestReadManyPages(t *testing.T) {
+	file := churned(t, 1500)
+	want, err := scan(t.Context(), t, file, 1<<20, 1<<10)
+	require.NoError(t, err)
+	for _, piece := range []int{511, 4 << 10, 5000, 64 << 10, len(file) + sha256.Size} {
+		got, err := scan(t.Context(), t, file, piece, 1<<10)
+		require.NoError(t, err)
+		require.Equal(t, want, got, "%d at once", piece)
+	}
+}
+
+// A file that is cut off, or has another page in the place of one, or noise in it, is refused, or has
+// another hash, or else holds just what it held: that was free. Nothing panics or goes on for ever.
+func TestReadDamaged(t *testing.T) {
+	const page = 4 << 10
+	file := churned(t, 60)
+	want, err := scan(t.Context(), t, file, 32<<10, 1<<10)
+	require.NoError(t, err)
+	refused := 0
+	check := func(t *rapid.T, damaged []byte) {
+		got, err := scan(context.Background(), t, damaged, 32<<10, 1<<10)
+		switch {
+		case err != nil:
+			refused++
+		case got.Hash == want.Hash:
+			require.Equal(t, want, got)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		damaged, pages := slices.Clone(file), len(file)/page
+		at := page * rapid.IntRange(2, pages-1).Draw(t, "page")
+		switch rapid.IntRange(0, 3).Draw(t, "damage") {
+		case 0:
+			check(t, damaged[:rapid.IntRange(0, len(file)-1).Draw(t, "length")])
+		case 1: // all of another page, under its own number
+			from := page * rapid.IntRange(2, pages-1).Draw(t, "other")
+			copy(damaged[at+8:at+page], file[from+8:])
+			check(t, damaged)
+		case 2: // its header or its first elements
+			damaged[at+rapid.IntRange(0, 100).Draw(t, "byte")] ^= byte(rapid.IntRange(1, 255).Draw(t, "bits"))
+			check(t, damaged)
+		case 3: // what its elements lead to
+			for i := range damaged[at+8 : at+100] {
+				damaged[at+8+i] = 0xff
+			}
+			check(t, damaged)
+		}
+	})
+	require.NotZero(t, refused)
 }
