@@ -110,10 +110,11 @@ func damaged(resource, format string, args ...any) error {
 }
 
 // Bounds of memory. A backup of any size is written within MaxMemory: what the store
-// buffers (objectstore.MaxBuffered, 16 MiB), what is read ahead of the compressor (2 MiB),
-// and what that works on. Reading takes no more. Beside it, looking at what a snapshot
-// holds takes keyspace.MaxMemory (24 MiB) at most, less where it has fewer than 400,000
-// keys, its largest value, and a bit for each revision up to the last compaction.
+// buffers (objectstore.MaxBuffered, 16 MiB), what is read ahead of the seal (2 MiB, and as
+// much compressed), and what compresses it. Reading takes no more. Beside it, looking at
+// what a snapshot holds takes keyspace.MaxMemory (24 MiB) at most, less where it has fewer
+// than 400,000 keys, its largest value, and a bit for each revision up to the last
+// compaction.
 const (
 	MaxMemory = 32 << 20
 	// pieces is what is copied at once.

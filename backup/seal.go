@@ -26,14 +26,19 @@ func (v Vault) sealer(into io.Writer) (*sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The fastest level: a backup shares its cores with others. Without a checksum of
-	// zstd's: there is that of age behind it, and that of the database before.
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(frame),
-		zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+	z, err := compressor(1)
 	if err != nil {
 		return nil, err
 	}
 	return &sealer{into: age, z: z}, nil
+}
+
+// compressor gives one that so many may use at once.
+func compressor(users int) (*zstd.Encoder, error) {
+	// The fastest level: a backup shares its cores with others. Without a checksum of
+	// zstd's: there is that of age behind it, and that of the database before.
+	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(frame),
+		zstd.WithEncoderConcurrency(users), zstd.WithEncoderCRC(false))
 }
 
 // Write makes a frame of as much as there is, up to the size of one.
@@ -50,17 +55,32 @@ func (s *sealer) Write(p []byte) (done int, err error) {
 // Close ends the seal: without it, what was written cannot be opened to its end.
 func (s *sealer) Close() error { return s.into.Close() }
 
-// frames are buffers between who reads a stream and who seals it, so that both can work
-// at once. One that is filled is given back empty.
-type frames struct{ filled, empty chan []byte }
+// frames are on their way from who reads a stream to who seals it, so that reading,
+// compressing and sealing are done at once. One that is sealed is filled again.
+type frames struct {
+	empty, filled chan *chunk
+	// inOrder has those that are filled, as they came, compressed or not yet.
+	inOrder chan *chunk
+}
 
-// ahead is how many frames are read that are not compressed yet.
-const ahead = 32
+// chunk of a stream, and the frame that is made of it.
+type chunk struct {
+	plain, compressed []byte
+	done              chan struct{} // has one when it is compressed
+}
+
+const (
+	// ahead is how many chunks are read that are not sealed yet.
+	ahead = 32
+	// compressing is how many are compressed at once. It is what takes longest: one alone,
+	// whose core others use too, would have all the others wait for it.
+	compressing = 2
+)
 
 func newFrames() frames {
-	f := frames{make(chan []byte, ahead), make(chan []byte, ahead)}
+	f := frames{make(chan *chunk, ahead), make(chan *chunk, ahead), make(chan *chunk, ahead)}
 	for range ahead {
-		f.empty <- make([]byte, frame)
+		f.empty <- &chunk{plain: make([]byte, frame), done: make(chan struct{}, 1)}
 	}
 	return f
 }
@@ -68,17 +88,18 @@ func newFrames() frames {
 // fill reads all of r. Its end is passed on only if there was no error.
 func (f frames) fill(ctx context.Context, r io.Reader) error {
 	for {
-		var b []byte
-		select {
-		case b = <-f.empty:
-		case <-ctx.Done():
-			return ctx.Err()
+		p, err := next(ctx, f.empty)
+		if err != nil {
+			return err
 		}
-		n, err := whole{r}.Read(b[:frame])
+		n, err := whole{r}.Read(p.plain[:frame])
 		if n > 0 {
-			f.filled <- b[:n] // there is room for all there are
+			p.plain = p.plain[:n]
+			f.inOrder <- p // there is room for all there are
+			f.filled <- p
 		}
 		if err == io.EOF { //nolint:errorlint // io.Reader's contract: one that is wrapped is no end
+			close(f.inOrder)
 			close(f.filled)
 			return nil
 		}
@@ -88,22 +109,43 @@ func (f frames) fill(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// drain writes all that was read, unless ctx ends first.
+// compress makes frames of what was read, unless ctx ends first.
+func (f frames) compress(ctx context.Context, z *zstd.Encoder) {
+	for {
+		p, _ := next(ctx, f.filled)
+		if p == nil {
+			return
+		}
+		p.compressed = z.EncodeAll(p.plain, p.compressed[:0])
+		p.done <- struct{}{}
+	}
+}
+
+// drain writes the frames of all that was read, unless ctx ends first.
 func (f frames) drain(ctx context.Context, into io.Writer) error {
 	for {
-		select {
-		case b, more := <-f.filled:
-			if !more {
-				return nil
-			}
-			if _, err := into.Write(b); err != nil {
-				return err
-			}
-			f.empty <- b
-		case <-ctx.Done():
-			return ctx.Err()
+		p, err := next(ctx, f.inOrder)
+		if p == nil {
+			return err
 		}
+		if _, err := next(ctx, p.done); err != nil {
+			return err
+		}
+		if _, err := into.Write(p.compressed); err != nil {
+			return err
+		}
+		f.empty <- p
 	}
+}
+
+// next gives what comes next, and nothing at the end.
+func next[T any](ctx context.Context, from <-chan T) (t T, err error) {
+	select {
+	case t = <-from:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	return t, err
 }
 
 // whole reads as much as there is room for, so that what follows works on few large

@@ -49,8 +49,8 @@ func (v Vault) Save(ctx context.Context, about Manifest, stream io.Reader, scrat
 	return Manifest{}, err
 }
 
-// store sends the stream on its way: looked at, and compressed and sealed into the store.
-// What the store has is read back as soon as it is whole.
+// store sends the stream on its way: looked at, and compressed, by several at once, and
+// sealed into the store. What the store has is read back as soon as it is whole.
 func (v Vault) store(ctx context.Context, m Manifest, stream io.Reader, scratch string, tell Tell) (Manifest, error) {
 	m.Format, m.Recipient = formatVersion, v.Key.Recipient()
 	object := Object{Key: m.freshKey()}
@@ -62,6 +62,10 @@ func (v Vault) store(ctx context.Context, m Manifest, stream io.Reader, scratch 
 	defer func() { _ = look.Close() }() // what it noted is nothing any more
 	source, name := sealed.NewSumReader(whole{stream}, tell.of("storing")), m.String()
 	var facts etcdadmin.SnapshotFacts
+	z, err := compressor(compressing)
+	if err != nil {
+		return m, err
+	}
 	between := newFrames()
 	out, in := io.Pipe()
 	all, ctx := errgroup.WithContext(ctx)
@@ -77,6 +81,12 @@ func (v Vault) store(ctx context.Context, m Manifest, stream io.Reader, scratch 
 		facts, err = look.Facts(ctx)
 		return err
 	})
+	for range compressing {
+		all.Go(func() error {
+			between.compress(ctx, z)
+			return nil
+		})
+	}
 	all.Go(func() error {
 		in.CloseWithError(v.seal(ctx, in, between)) // Put tells of an error
 		return nil
@@ -99,16 +109,16 @@ func (v Vault) store(ctx context.Context, m Manifest, stream io.Reader, scratch 
 	return m, nil
 }
 
-// seal writes the compressed and sealed form of what was read.
+// seal writes the sealed form of what was read and compressed.
 func (v Vault) seal(ctx context.Context, into io.Writer, read frames) error {
-	s, err := v.sealer(into)
+	age, err := v.Key.Seal(into)
 	if err == nil {
-		err = read.drain(ctx, s)
+		err = read.drain(ctx, age)
 	}
 	if err != nil {
 		return err
 	}
-	return s.Close()
+	return age.Close()
 }
 
 // ReadBack reads what is stored of a backup and compares it with the manifest's digests:
