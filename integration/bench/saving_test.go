@@ -84,7 +84,7 @@ func (s *stand) newSaving(megabytes int) *saving {
 	x.dir, err = os.MkdirTemp(s.e.Dir, "by-hand-")
 	require.NoError(t, err)
 	s.e.Create(savingSpec(x.c.managed.cluster, 3))
-	filler := judge.Filler{Bytes: int64(megabytes) << 20, ValueBytes: mostValue, Parallel: 32, Objects: true}
+	filler := judge.Filler{Bytes: int64(megabytes) << 20, ValueBytes: judge.ObjectBytes, Parallel: 32, Objects: true}
 	began := time.Now()
 	client, err := x.c.managed.dial(t.Context())
 	require.NoError(t, err)

@@ -84,7 +84,7 @@ func (s *stand) newTaking(megabytes int) *taking {
 	var err error
 	x.client, err = s.e.Connect(t.Context(), x.cluster, dialsAgainSoon)
 	require.NoError(t, err)
-	filler := judge.Filler{Bytes: int64(megabytes) << 20, ValueBytes: mostValue, Parallel: 32, Objects: true}
+	filler := judge.Filler{Bytes: int64(megabytes) << 20, ValueBytes: judge.ObjectBytes, Parallel: 32, Objects: true}
 	require.NoError(t, judge.Fill(t.Context(), x.client.Client, filler))
 	progress("filled to %d MB after %s", megabytes, short(time.Since(s.began)))
 	hosts, err := s.e.HostsOf(t.Context(), x.cluster)

@@ -23,8 +23,9 @@ type Filler struct {
 	Prefix string
 	// Seed of the values.
 	Seed uint64
-	// Objects has values like those of Kubernetes, JSON with names and identifiers of their
+	// Objects has values like those of Kubernetes, pods with names and identifiers of their
 	// own, which a compressor makes several times smaller. It makes the others no smaller.
+	// What is longer than ValueBytes is cut off.
 	Objects bool
 }
 
@@ -59,11 +60,9 @@ func (f Filler) value(n int64) []byte {
 		_, _ = noise.Read(value) // it cannot fail
 		return value
 	}
+	draw := rand.New(noise)
 	for value = value[:0]; len(value) < int(f.ValueBytes); {
-		a, b := noise.Uint64(), noise.Uint64()
-		value = fmt.Appendf(value, `{"kind":"Pod","metadata":{"name":"web-%08x","namespace":"team-%02x","uid":"%016x%016x","labels":{"app":"web","tier":"front"}},`+
-			`"spec":{"nodeName":"node-%04x","containers":[{"name":"main","image":"registry.example/web:1.%d"}]},"status":{"phase":"Running","podIP":"10.0.%d.%d"}}`+"\n",
-			uint32(a), uint8(b), a, b, uint16(b>>8), uint8(a)%16, uint8(b>>24), uint8(b>>32))
+		value = append(value, object(draw)...)
 	}
 	return value[:f.ValueBytes]
 }

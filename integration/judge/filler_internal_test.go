@@ -29,6 +29,6 @@ func TestFillerValues(t *testing.T) {
 			continue
 		}
 		require.Greater(t, ratio, 2.0)
-		require.Less(t, ratio, 10.0)
+		require.Less(t, ratio, 20.0)
 	}
 }
