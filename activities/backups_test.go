@@ -103,3 +103,38 @@ func TestCheckOfABackupBeats(t *testing.T) {
 	require.Equal(t, 100, checked.Keys)
 	require.Zero(t, slow.waits, "all pieces came")
 }
+
+// That there is no such backup is the answer: who asked would else wait for as long as the
+// reading of a large one may take.
+func TestCheckOfNoBackupAnswersAtOnce(t *testing.T) {
+	r := region(t)
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	env.RegisterActivity((&Backups{r}).CheckBackup)
+	check := func(named string) (b fleet.Backup, err error) {
+		value, err := env.ExecuteActivity((&Backups{r}).CheckBackup, fleet.BackupRequest{Cluster: "orders", UID: "uid", ID: named})
+		if err == nil {
+			err = value.Get(&b)
+		}
+		return b, err
+	}
+	_, err := check("")
+	require.Equal(t, "not found, final", kindAndFinality(t, err))
+	require.ErrorContains(t, err, "flotilla backup orders takes one")
+
+	for _, id := range []string{"20260314t021500z-1", "20260314t021500z-2"} {
+		_, err := r.vault().Save(t.Context(), backup.Manifest{
+			Cluster: "orders", UID: "uid", ID: id, Operation: "of" + id, History: "1f", Taken: time.Now().UTC(), Member: "orders-1", Etcd: "3.7.3", AskedBy: "a test",
+		}, bytes.NewReader(snapshotOf(t)), t.TempDir(), nil)
+		require.NoError(t, err)
+	}
+	for named, want := range map[string]string{"": "20260314t021500z-2", "of20260314t021500z-1": "20260314t021500z-1", "20260314t021500z-2": "20260314t021500z-2"} {
+		b, err := check(named)
+		require.NoError(t, err)
+		require.Equal(t, want, b.ID)
+	}
+	for named, want := range map[string]string{"2027": "not found, final", "2026": "invalid, final"} {
+		_, err := check(named)
+		require.Equal(t, want, kindAndFinality(t, err), named)
+	}
+}

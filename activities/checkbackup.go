@@ -3,8 +3,6 @@ package activities
 import (
 	"context"
 	"io"
-	"slices"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,7 +18,7 @@ import (
 // fleet.Lost when anything of the backup differs; fleet.NotFound when there is none. What is
 // wrong with the changes is in the reply.
 func (b *Backups) CheckBackup(ctx context.Context, r fleet.BackupRequest) (fleet.Backup, error) {
-	return reply(b.checkAll(ctx, r))
+	return answer(b.checkAll(ctx, r))
 }
 
 func (b *Backups) checkAll(ctx context.Context, r fleet.BackupRequest) (is fleet.Backup, err error) {
@@ -115,18 +113,10 @@ func (b *Backups) check(ctx context.Context, r fleet.BackupRequest, from backup.
 	if err != nil {
 		return fleet.Backup{}, err
 	}
-	at := slices.IndexFunc(entries, func(e backup.Entry) bool { return e.ID == r.ID })
-	switch {
-	case r.ID == "":
-		at = len(entries) - 1
-	case at < 0: // the beginning of one, or its operation
-		at = slices.IndexFunc(entries, func(e backup.Entry) bool { return e.Manifest.Operation == r.ID || strings.HasPrefix(e.ID, r.ID) })
+	entry, err := entryNamed(r.Cluster, entries, r.ID)
+	if err != nil {
+		return fleet.Backup{}, err
 	}
-	if at < 0 {
-		return fleet.Backup{}, fleet.Errorf(fleet.NotFound, "backup "+r.ID+" of "+r.Cluster, "there is none").
-			WithRemedy("flotilla backups %s shows what there is", r.Cluster)
-	}
-	entry := entries[at]
 	if entry.Err != nil {
 		return fleet.Backup{}, entry.Err
 	}
@@ -141,4 +131,24 @@ func (b *Backups) check(ctx context.Context, r fleet.BackupRequest, from backup.
 		return err
 	})
 	return tell(entry), err
+}
+
+// entryNamed gives the backup that is meant; the newest where none is named.
+func entryNamed(cluster string, entries []backup.Entry, named string) (backup.Entry, error) {
+	switch {
+	case named != "":
+		told := make([]fleet.Backup, len(entries))
+		for i, e := range entries {
+			told[i] = fleet.Backup{ID: e.ID, Operation: e.Manifest.Operation}
+		}
+		at, err := fleet.BackupNamed(cluster, told, named)
+		if err != nil {
+			return backup.Entry{}, err
+		}
+		return entries[at], nil
+	case len(entries) == 0:
+		return backup.Entry{}, fleet.Errorf(fleet.NotFound, "backups of "+cluster, "there is none").
+			WithRemedy("flotilla backup %s takes one", cluster)
+	}
+	return entries[len(entries)-1], nil
 }

@@ -45,6 +45,19 @@ func decide(err error) error {
 // reply gives an activity's results with its error decided.
 func reply[T any](value T, err error) (T, error) { return value, decide(err) }
 
+// answer is reply for what a person waits to be told: that something is not there is the
+// answer, and another try would say the same.
+func answer[T any](value T, err error) (T, error) {
+	err = decide(err)
+	var said *temporal.ApplicationError
+	if errors.As(err, &said) && said.Type() == string(fleet.NotFound) {
+		err = temporal.NewApplicationErrorWithOptions(said.Message(), said.Type(), temporal.ApplicationErrorOptions{
+			NonRetryable: true, Category: said.Category(),
+		})
+	}
+	return value, err
+}
+
 // note gives a step's reply with its error decided.
 func note(text string, err error) (fleet.StepReply, error) {
 	return reply(fleet.StepReply{Note: text}, err)

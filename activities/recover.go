@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -109,13 +108,15 @@ func (r Region) storedOf(ctx context.Context, op fleet.Operation) (*fleet.Stored
 		return nil, err
 	}
 	if named := op.Options.FromBackup; named != "" && named != fleet.NewestBackup {
-		for _, e := range slices.Backward(entries) {
-			if strings.HasPrefix(e.ID, named) && e.Err == nil {
-				return &fleet.Stored{Backup: tell(e), History: e.Manifest.History}, nil
-			}
+		counting := slices.DeleteFunc(entries, func(e backup.Entry) bool { return e.Err != nil })
+		e, err := entryNamed(op.Cluster, counting, named)
+		if fleet.Is(err, fleet.NotFound) {
+			return nil, fleet.Errorf(fleet.Invalid, "backup "+named+" of "+op.Cluster, "there is none that counts").
+				WithRemedy("flotilla backups %s shows what there is", op.Cluster)
+		} else if err != nil {
+			return nil, err
 		}
-		return nil, fleet.Errorf(fleet.Invalid, "backup "+named+" of "+op.Cluster, "there is none that counts").
-			WithRemedy("flotilla backups %s shows what there is", op.Cluster)
+		return &fleet.Stored{Backup: tell(e), History: e.Manifest.History}, nil
 	}
 	segments, err := r.both().Segments(ctx, op.Cluster, op.UID)
 	if err != nil {

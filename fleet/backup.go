@@ -1,6 +1,9 @@
 package fleet
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Backup is a copy of a cluster's data in the object store, as lists and operations
 // tell of it. Package backup has its manifest, which is what makes it count.
@@ -160,6 +163,29 @@ func (r BackupsReply) Seen(s Summary) BackupsSeen {
 		seen.Rehearsed = &last
 	}
 	return seen
+}
+
+// BackupNamed gives the index of the backup that an ID names, an operation's ID, or the beginning
+// of one ID alone. Errors: NotFound when there is none, Invalid when several begin so.
+func BackupNamed(cluster string, found []Backup, named string) (int, error) {
+	at := -1
+	for i, b := range found {
+		switch {
+		case b.ID == named || b.Operation == named:
+			return i, nil
+		case !strings.HasPrefix(b.ID, named):
+		case at >= 0:
+			return -1, Errorf(Invalid, "backup "+named+" of "+cluster, "several begin so: %s and %s", found[at].ID, b.ID).
+				WithRemedy("give more of the ID: flotilla backups %s shows them", cluster)
+		default:
+			at = i
+		}
+	}
+	if at < 0 {
+		return -1, Errorf(NotFound, "backup "+named+" of "+cluster, "there is none").
+			WithRemedy("flotilla backups %s shows what there is", cluster)
+	}
+	return at, nil
 }
 
 // BackupRequest names one backup.

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/workflows"
 )
 
 // recoverQuorum brings back a cluster that has lost its quorum.
@@ -42,7 +45,8 @@ It asks for the name of the cluster on a terminal; elsewhere it wants --yes.`,
 			cmd.Flags().BoolVar(&options.ToStandby, "to-standby", false, "make the standby's place the cluster's home, by the workers of that region")
 			cmd.Flags().BoolVar(&options.AcceptLoss, "accept-loss", false, "go on without approval of what may be lost")
 		},
-		wish: func(*cobra.Command, []string) (wish, error) { return wish{options: options}, nil },
+		wish:    func(*cobra.Command, []string) (wish, error) { return wish{options: options}, nil },
+		resolve: resolveRecovery,
 		warning: func(w wish) string {
 			if w.options.AcceptLoss {
 				return "recovering it stops what is left of it, and may lose what it is recovered from does not have, without asking again"
@@ -50,4 +54,24 @@ It asks for the name of the cluster on a terminal; elsewhere it wants --yes.`,
 			return "recovering it stops what is left of it; before anything is lost, it asks again"
 		},
 	}
+}
+
+// resolveRecovery has the whole ID of a backup that is named by its beginning, so that a
+// newer one cannot be taken for it later. While backups cannot be listed, the operation
+// looks for itself.
+func resolveRecovery(ctx context.Context, _ *app, client plane, view workflows.ClusterView, asked *wish) (*forecast, error) {
+	named := asked.options.FromBackup
+	if named == "" || named == fleet.NewestBackup {
+		return nil, nil
+	}
+	name, place := view.Summary.Name, view.Spec.Place()
+	found, err := client.Backups(ctx, workflows.BackupsRequest{
+		Provider: place.Provider, Region: place.Region, Clusters: []fleet.BackupsOf{{Cluster: name, UID: view.Summary.UID}},
+	})
+	if err != nil {
+		return nil, ctx.Err()
+	}
+	b, err := chooseBackup(name, found.Backups, named)
+	asked.options.FromBackup = b.ID
+	return nil, err
 }

@@ -236,22 +236,24 @@ func leadsTo(cluster string, found []fleet.Backup, at fleet.PointInTime) (fleet.
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// chooseBackup gives the newest backup that counts, or the one whose ID or operation is
-// named, or whose ID begins so.
+// chooseBackup gives the newest backup that counts, or the one that is named.
 func chooseBackup(cluster string, found []fleet.Backup, id string) (fleet.Backup, error) {
-	var best *fleet.Backup
-	for i, b := range found {
-		if id == "" && b.Damaged == "" && b.Base == "" || id != "" && (strings.HasPrefix(b.ID, id) || b.Operation == id) {
-			best = &found[i]
+	if id == "" {
+		for _, b := range slices.Backward(found) {
+			if b.Damaged == "" && b.Base == "" {
+				return b, nil
+			}
 		}
-	}
-	switch {
-	case best == nil:
-		return fleet.Backup{}, fleet.Errorf(fleet.NotFound, "backup "+cmp.Or(id, "that counts")+" of "+cluster, "there is none").
+		return fleet.Backup{}, fleet.Errorf(fleet.NotFound, "backup that counts of "+cluster, "there is none").
 			WithRemedy("flotilla backups %s shows what there is", cluster)
-	case best.Damaged != "":
-		return fleet.Backup{}, fleet.Errorf(fleet.Lost, "backup "+best.ID+" of "+cluster, "it does not count: %s", best.Damaged).
+	}
+	at, err := fleet.BackupNamed(cluster, found, id)
+	if err != nil {
+		return fleet.Backup{}, err
+	}
+	if b := found[at]; b.Damaged != "" {
+		return fleet.Backup{}, fleet.Errorf(fleet.Lost, "backup "+b.ID+" of "+cluster, "it does not count: %s", b.Damaged).
 			WithRemedy("restore another one: flotilla backups %s", cluster)
 	}
-	return *best, nil
+	return found[at], nil
 }

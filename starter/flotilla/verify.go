@@ -57,7 +57,7 @@ missing.`,
 			return err
 		}
 		if at.UID == "" {
-			return usageError(cmd, errors.New("a cluster that is forgotten needs --uid; flotilla backups shows it"))
+			return usageError(cmd, errors.New("a cluster that is forgotten needs --uid; flotilla backups with the same flags shows it"))
 		}
 		at.ID, at.Repair = strings.Join(args[1:], ""), repair
 		b, err := client.VerifyBackup(cmd.Context(), at)
