@@ -41,14 +41,8 @@ func (c *Client) Operations(ctx context.Context, cluster string, limit int) ([]O
 			}
 			entries = append(entries, entry)
 		}
-		beside := "WorkflowType=" + quote(string(fleet.BackupCluster)) + " AND " + workflows.AttrCluster.GetName() + "=" + quote(cluster)
-		found := len(entries) + limit
-		err = c.scan(ctx, beside, func(execution *workflow.WorkflowExecutionInfo) (bool, error) {
-			if entry, ok := c.entry(execution); ok {
-				entries = append(entries, entry)
-			}
-			return len(entries) < found, nil
-		})
+		beside, err := c.Beside(ctx, cluster, limit)
+		entries = append(entries, beside...)
 		slices.SortStableFunc(entries, func(a, b OperationEntry) int { return b.Started.Compare(a.Started) })
 		return entries[:min(limit, len(entries))], err
 	}
@@ -59,6 +53,20 @@ func (c *Client) Operations(ctx context.Context, cluster string, limit int) ([]O
 		return len(entries) < limit, nil
 	})
 	slices.SortStableFunc(entries, func(a, b OperationEntry) int { return b.Started.Compare(a.Started) })
+	return entries, err
+}
+
+// Beside lists the latest operations that ran beside those of a cluster's own workflow,
+// newest first and at most limit.
+func (c *Client) Beside(ctx context.Context, cluster string, limit int) ([]OperationEntry, error) {
+	var entries []OperationEntry
+	query := "WorkflowType=" + quote(string(fleet.BackupCluster)) + " AND " + workflows.AttrCluster.GetName() + "=" + quote(cluster)
+	err := c.scan(ctx, query, func(execution *workflow.WorkflowExecutionInfo) (bool, error) {
+		if entry, ok := c.entry(execution); ok {
+			entries = append(entries, entry)
+		}
+		return len(entries) < limit, nil
+	})
 	return entries, err
 }
 

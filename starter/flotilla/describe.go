@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -48,7 +49,12 @@ func (a *app) describeCommand() *cobra.Command {
 		var looks sync.WaitGroup
 		looks.Go(func() { all.Backups = a.lookAtBackups(cmd.Context(), client, view) })
 		looks.Go(func() { all.DiskSnapshots = a.lookAtCopies(cmd.Context(), client, view) })
+		var unlisted error
+		looks.Go(func() { all.Beside, unlisted = client.Beside(cmd.Context(), args[0], besideShown) })
 		looks.Wait()
+		if unlisted != nil { // the rest is worth showing without
+			a.say("%s", a.err.Paint(terminal.Yellow, "its backups are not among the operations: "+unlisted.Error()))
+		}
 		if err := a.print(*output, all, func() string { return describeText(a.out, all, a.clock()) }); err != nil {
 			return err
 		}
@@ -64,15 +70,22 @@ func (a *app) describeCommand() *cobra.Command {
 type described struct {
 	workflows.ClusterView
 	Progress *fleet.Progress `json:"progress,omitempty"`
-	// Backups is nil where the spec asks for none.
+	// Backups is nil where the spec asks for none, and there are none.
 	Backups *backupsGlance `json:"backups,omitempty"`
+	// Beside are the latest operations that ran beside those of the cluster's own workflow:
+	// backups.
+	Beside []starter.OperationEntry `json:"beside,omitempty"`
 	// DiskSnapshots is nil of a cluster that is gone.
 	DiskSnapshots *copiesGlance `json:"diskSnapshots,omitempty"`
 }
 
+// besideShown is how many backups describe lists among the operations: a schedule makes many.
+const besideShown = 5
+
 // backupsGlance is what describe says of backups.
 type backupsGlance struct {
-	// Newest is when the newest that counts was taken.
+	// Count is how many count, and Newest when the newest of them was taken.
+	Count    int                   `json:"count"`
 	Newest   time.Time             `json:"newest,omitzero"`
 	Findings []fleet.BackupFinding `json:"findings,omitempty"`
 	// Error says why they could not be looked at.
@@ -83,7 +96,7 @@ type backupsGlance struct {
 const glancePatience = 10 * time.Second
 
 func (a *app) lookAtBackups(ctx context.Context, client plane, view workflows.ClusterView) *backupsGlance {
-	if view.Summary.Phase != fleet.PhaseRunning || view.Spec.Backup.Every == 0 {
+	if view.Summary.Phase == fleet.PhaseGone {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, glancePatience)
@@ -97,9 +110,15 @@ func (a *app) lookAtBackups(ctx context.Context, client plane, view workflows.Cl
 	}
 	glance := &backupsGlance{Findings: findingsOf(found, []fleet.Summary{summaryOf(view)}, a.clock().Now)}
 	for _, b := range found.Backups {
-		if b.Damaged == "" && b.Base == "" && b.Taken.After(glance.Newest) {
+		if b.Damaged != "" || b.Base != "" {
+			continue
+		}
+		if glance.Count++; b.Taken.After(glance.Newest) {
 			glance.Newest = b.Taken
 		}
+	}
+	if len(found.Backups) == 0 && view.Spec.Backup.Every == 0 {
+		return nil
 	}
 	return glance
 }
@@ -112,9 +131,9 @@ func backupsTexts(o terminal.Output, g *backupsGlance, clock terminal.Clock) (te
 	case g.Error != "":
 		return []string{o.Paint(terminal.Yellow, "cannot be listed now: "+firstLine(g.Error))}
 	case g.Newest.IsZero():
-		texts = append(texts, "none yet")
+		texts = append(texts, "none yet that counts")
 	default:
-		texts = append(texts, "newest taken "+clock.Ago(g.Newest))
+		texts = append(texts, fmt.Sprintf("%d, the newest taken %s", g.Count, clock.Ago(g.Newest)))
 	}
 	for _, f := range g.Findings {
 		texts = append(texts, o.Paint(terminal.Red, f.Text), "  "+f.Remedy)
@@ -190,7 +209,7 @@ func describeText(o terminal.Output, v described, clock terminal.Clock) string {
 	if v.FinalSnapshot != nil {
 		row("snapshot", "%s", snapshotText(*v.FinalSnapshot))
 	}
-	if len(v.Operations) > 0 {
+	if len(v.Operations)+len(v.Beside) > 0 {
 		entries := make([]starter.OperationEntry, len(v.Operations))
 		for i, record := range v.Operations {
 			entries[i] = starter.OperationEntry{Cluster: s.Name, OperationRecord: record}
@@ -198,6 +217,8 @@ func describeText(o terminal.Output, v described, clock terminal.Clock) string {
 				entries[i].Waiting, entries[i].Marks = v.Progress.Waiting, v.Progress.Marks
 			}
 		}
+		entries = append(entries, v.Beside...)
+		slices.SortStableFunc(entries, func(x, y starter.OperationEntry) int { return y.Started.Compare(x.Started) })
 		b.WriteString("\n" + operationsText(o, entries, clock))
 	}
 	return b.String()

@@ -35,6 +35,8 @@ type fake struct {
 
 	checks []fleet.Check
 	strays starter.Strays
+	// beside are operations that ran beside the cluster's own.
+	beside []starter.OperationEntry
 	// copies are those of disks, and noCopies why there are none to be seen.
 	copies   workflows.InventoryReply
 	noCopies error
@@ -74,6 +76,10 @@ func (f *fake) Describe(_ context.Context, cluster string) (workflows.ClusterVie
 
 func (f *fake) Clusters(context.Context, starter.Filter) (starter.List, error) { return f.lists, nil }
 
+func (f *fake) Beside(context.Context, string, int) ([]starter.OperationEntry, error) {
+	return f.beside, nil
+}
+
 func (f *fake) FindOperation(_ context.Context, name string) (starter.Ref, error) {
 	ref, ok := starter.Running(f.views[name])
 	if !ok {
@@ -84,7 +90,7 @@ func (f *fake) FindOperation(_ context.Context, name string) (starter.Ref, error
 
 func (f *fake) Backups(context.Context, workflows.BackupsRequest) (workflows.BackupsReply, error) {
 	return workflows.BackupsReply{Backups: []fleet.Backup{
-		{ID: "b1", Cluster: "orders", UID: "u1", Etcd: "3.7.3", Revision: 100, Reach: &fleet.Reach{Revision: 150}}, {ID: "b2", Cluster: "orders", UID: "u1", Etcd: "3.7.3"},
+		{ID: "b1", Cluster: "orders", UID: "u1", Taken: begun0, Etcd: "3.7.3", Revision: 100, Reach: &fleet.Reach{Revision: 150}}, {ID: "b2", Cluster: "orders", UID: "u1", Taken: begun0, Etcd: "3.7.3"},
 		{ID: "b3", Cluster: "orders", UID: "u1", Damaged: "it is cut short"},
 	}}, nil
 }

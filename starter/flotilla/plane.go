@@ -15,6 +15,7 @@ type plane interface {
 	Describe(ctx context.Context, cluster string) (workflows.ClusterView, error)
 	Clusters(ctx context.Context, filter starter.Filter) (starter.List, error)
 	Operations(ctx context.Context, cluster string, limit int) ([]starter.OperationEntry, error)
+	Beside(ctx context.Context, cluster string, limit int) ([]starter.OperationEntry, error)
 	FindOperation(ctx context.Context, name string) (starter.Ref, error)
 	Backups(ctx context.Context, request workflows.BackupsRequest) (workflows.BackupsReply, error)
 	RehearseBackup(ctx context.Context, request fleet.RehearseRequest) (fleet.Backup, error)
