@@ -46,6 +46,13 @@ works when none is left. Such a backup is there to be restored, and is kept for 
 			}
 			return wish{options: fleet.Options{At: at}}, nil
 		},
+		resolve: func(ctx context.Context, _ *app, client plane, view workflows.ClusterView, asked *wish) (*forecast, error) {
+			if asked.options.At == nil {
+				return nil, nil
+			}
+			_, err := backupOf(ctx, client, view.Spec.Place(), fleet.BackupsOf{Cluster: view.Summary.Name, UID: view.Summary.UID}, &wish{at: asked.options.At})
+			return nil, err
+		},
 		check: func(view workflows.ClusterView) (string, error) {
 			if view.Summary.Phase == fleet.PhaseStopped && moment == "" && revision == 0 {
 				return "", fleet.Errorf(fleet.Blocked, view.Summary.Name, "is stopped: no member can give a snapshot").
@@ -121,6 +128,8 @@ type backupList struct {
 	Gaps    []fleet.Gap    `json:"gaps,omitempty"`
 	// Findings are what is wrong with them, by the specs of the clusters.
 	Findings []fleet.BackupFinding `json:"findings,omitempty"`
+	// anyUID says that all clusters are meant that ever had the name.
+	anyUID bool
 }
 
 func (a *app) backupsCommand() *cobra.Command {
@@ -136,8 +145,9 @@ cluster can be had as it was at any in between. Gaps between changes are listed 
 and so is what is wrong by the cluster's spec: a backup or a rehearsal that is overdue or
 failed, changes that are not recorded.
 
-Where the workers have a second store, STORES says which of the two has each.`,
-		Example: "  flotilla backups orders\n  flotilla backups orders -o json", Args: oneArgument("the name of a cluster"),
+Where the workers have a second store, STORES says which of the two has each. Of a cluster
+that is forgotten, all that ever had the name are listed, each with its UID.`,
+		Example: "  flotilla backups orders\n  flotilla backups orders -o json\n  flotilla backups orders-old --provider local --region local-1", Args: oneArgument("the name of a cluster"),
 		ValidArgsFunction: a.completeCluster,
 	}
 	w.flags(cmd)
@@ -158,12 +168,20 @@ Where the workers have a second store, STORES says which of the two has each.`,
 		if err != nil {
 			return err
 		}
-		list := backupList{Backups: found.Backups, Gaps: found.Gaps}
+		list := backupList{Backups: found.Backups, Gaps: found.Gaps, anyUID: at.UID == ""}
 		// One that is forgotten has no spec, and a name that was used again has another's.
-		if view, err := client.Describe(cmd.Context(), at.Cluster); err == nil && (at.UID == "" || at.UID == view.Summary.UID) {
+		view, err := client.Describe(cmd.Context(), at.Cluster)
+		if err == nil && (at.UID == "" || at.UID == view.Summary.UID) {
 			list.Findings = findingsOf(found, []fleet.Summary{summaryOf(view)}, a.clock().Now)
 		}
-		return a.printBackups(*output, list, "no backup of "+args[0]+" yet; flotilla backup "+args[0]+" takes one")
+		none := "no backup of " + args[0] + " yet; flotilla backup " + args[0] + " takes one"
+		if err != nil || at.UID != "" && at.UID != view.Summary.UID {
+			none = fmt.Sprintf("the object store of %s/%s has no backup of %s", at.Provider, at.Region, args[0])
+			if at.UID != "" {
+				none += " with UID " + at.UID
+			}
+		}
+		return a.printBackups(*output, list, none)
 	}
 	return cmd
 }
@@ -276,11 +294,13 @@ func (a *app) printBackups(output format, found backupList, none string) error {
 		return nil
 	}
 	return a.print(output, found, func() string {
-		return backupsText(a.out, found.Backups, a.clock()) + repairsText(a.out, found.Backups, a.clock()) + gapsText(a.out, found.Gaps, a.clock()) + findingsText(a.out, found.Findings)
+		return backupsText(a.out, found.Backups, found.anyUID, a.clock()) + repairsText(a.out, found.Backups, a.clock()) + gapsText(a.out, found.Gaps, a.clock()) + findingsText(a.out, found.Findings)
 	})
 }
 
-func backupsText(o terminal.Output, backups []fleet.Backup, clock terminal.Clock) string {
+// backupsText is the table of backups; with the UID of each where a name may have been used
+// several times.
+func backupsText(o terminal.Output, backups []fleet.Backup, uids bool, clock terminal.Clock) string {
 	two := slices.ContainsFunc(backups, func(b fleet.Backup) bool { return b.Where != "" })
 	locks := slices.ContainsFunc(backups, func(b fleet.Backup) bool { return !b.LockedUntil.IsZero() })
 	rows := make([][]string, len(backups))
@@ -304,6 +324,9 @@ func backupsText(o terminal.Output, backups []fleet.Backup, clock terminal.Clock
 		if two {
 			rows[i] = append(rows[i], whereText(o, b.Where))
 		}
+		if uids {
+			rows[i] = append(rows[i], b.UID)
+		}
 	}
 	columns := []string{"CLUSTER", "BACKUP", "TAKEN", "REVISION", "UP TO", "KEYS", "SIZE", "STORED", "BY", "REHEARSED"}
 	if locks {
@@ -311,6 +334,9 @@ func backupsText(o terminal.Output, backups []fleet.Backup, clock terminal.Clock
 	}
 	if two {
 		columns = append(columns, "STORES")
+	}
+	if uids {
+		columns = append(columns, "UID")
 	}
 	return terminal.Table(columns, rows)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/starter"
 	"github.com/flotilla-etcd/flotilla/starter/terminal"
 	"github.com/flotilla-etcd/flotilla/workflows"
 )
@@ -36,20 +37,50 @@ func TestBackupFindingsAreShown(t *testing.T) {
 	require.Contains(t, text, "orders: the last rehearsal failed 1h0m0s ago: its hash at revision 12 is another one")
 
 	clock := terminal.Clock{Now: now}
-	require.NotContains(t, backupsText(plain, found.Backups, clock), "STORES", "there is one store")
+	require.NotContains(t, backupsText(plain, found.Backups, false, clock), "STORES", "there is one store")
 	found.Backups[0].Where, found.Backups[1].Where = fleet.InBoth, fleet.InSecond
-	table := backupsText(plain, found.Backups, clock)
+	table := backupsText(plain, found.Backups, false, clock)
 	require.Contains(t, table, "STORES")
 	require.Contains(t, table, "both")
 	require.Contains(t, table, "second only")
+	require.NotContains(t, table, "u1")
+	require.Contains(t, backupsText(plain, found.Backups, true, clock), "u1", "the name may have been used before")
 	found.Away = map[string]fleet.StoresAway{"u1": {Second: "object store s3://far/: no answer"}}
 	away := findingsOf(found, []fleet.Summary{cluster}, now)
 	require.Contains(t, findingsText(plain, away), "the second store cannot be asked: object store s3://far/: no answer")
 	require.Empty(t, backupsTexts(plain, nil, clock))
 	texts := backupsTexts(plain, &backupsGlance{Newest: now.Add(-11 * time.Hour), Findings: findings[:1]}, clock)
 	require.Len(t, texts, 3)
-	require.Contains(t, texts[0], "newest taken")
+	require.Contains(t, texts[0], "the newest taken")
 	require.Equal(t, findings[0].Text, texts[1])
 	require.Contains(t, texts[2], findings[0].Remedy)
 	require.Contains(t, backupsTexts(plain, &backupsGlance{Error: "no worker serves local test"}, clock)[0], "no worker serves local test")
+}
+
+// One that nothing leads to is refused before anything is begun, as a restore of it is.
+func TestBackupOfAPointInTime(t *testing.T) {
+	f := running()
+	require.Equal(t, exitDone, do(t, f, false, "", "backup", "orders", "--revision", "120").code)
+	require.Len(t, f.changed, 1)
+	require.Equal(t, &fleet.PointInTime{Revision: 120}, f.changed[0].request.Options.At)
+
+	f = running()
+	got := do(t, f, false, "", "backup", "orders", "--revision", "151")
+	require.Equal(t, exitFailed, got.code, got.err)
+	require.Contains(t, got.err, "revision 151 of orders: no backup and the changes recorded behind it lead there: ")
+	require.Empty(t, f.changed)
+}
+
+// Backups are shown of a cluster whose spec asks for none, and those that run or ran among its
+// operations.
+func TestDescribeShowsBackups(t *testing.T) {
+	f := running()
+	f.beside = []starter.OperationEntry{{Cluster: "orders", OperationRecord: workflows.OperationRecord{
+		ID: "b4c0", Kind: fleet.BackupCluster, State: fleet.OperationRunning, Started: begun0, By: "ada",
+	}}}
+	got := do(t, f, false, "", "describe", "orders")
+	require.Equal(t, exitDone, got.code, got.err)
+	require.Regexp(t, `backups +2, the newest taken`, got.out)
+	require.Regexp(t, `b4c0 +BackupCluster +orders +running .* ada`, got.out)
+	require.Contains(t, do(t, f, false, "", "describe", "orders", "-o", "json").out, `"beside"`)
 }

@@ -103,7 +103,7 @@ func TestNothingIsDestroyedUnasked(t *testing.T) {
 	for _, verb := range []string{"decommission", "stop"} {
 		code, _, stderr := try(t, "orders\n", verb, "orders", "--address", "127.0.0.1:1")
 		assert.Equal(t, exitRefused, code, "%s without a terminal: %s", verb, stderr)
-		assert.Contains(t, stderr, "flotilla plan "+verb+" orders shows")
+		assert.Contains(t, stderr, "--dry-run instead it shows")
 	}
 	a := &app{err: terminal.Plain(&bytes.Buffer{})}
 	for typed, want := range map[string]int{"orders\n": exitDone, "order\n": exitRefused, "\n": exitRefused, "": exitRefused, "y\n": exitRefused} {

@@ -53,7 +53,12 @@ only with --unknown, since that is how everything looks where Temporal has lost 
 	flags.BoolVar(&s.unknown, "unknown", false, "also remove what names a cluster that is not known")
 	flags.BoolVar(&s.yes, "yes", false, "do not ask")
 	output := outputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.sweep(cmd.Context(), s, *output) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if s.olderThan < 0 {
+			return usageError(cmd, fmt.Errorf("--older-than %s is negative", s.olderThan))
+		}
+		return a.sweep(cmd.Context(), s, *output)
+	}
 	return cmd
 }
 

@@ -77,5 +77,6 @@ func TestSweep(t *testing.T) {
 	assert.Empty(t, f.swept)
 	assert.Contains(t, got.err, "--unknown removes them too")
 	assert.Contains(t, sweep(&fake{}, false, "").err, "nothing belongs to no cluster")
+	assert.Equal(t, exitInput, sweep(&fake{}, false, "", "--older-than", "-1h").code)
 	assert.Equal(t, exitInput, do(t, nil, false, "", "sweep").code)
 }

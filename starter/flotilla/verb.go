@@ -162,7 +162,7 @@ func (a *app) changeCommand(v *verb) *cobra.Command {
 		ctx, name := cmd.Context(), args[0]
 		if v.warning != nil && !yes && !dryRun && !a.person {
 			return fleet.Errorf(fleet.Blocked, name, "%s, and there is no terminal to ask at", v.warning(asked)).
-				WithRemedy("say --yes; flotilla plan %s %s shows what would happen", cmd.Name(), name)
+				WithRemedy("say --yes; with --dry-run instead it shows what would happen")
 		}
 		client, err := a.reach(ctx)
 		if err != nil {
@@ -257,7 +257,8 @@ func (a *app) prepare(ctx context.Context, client plane, v *verb, name string, a
 	if view.Summary.Phase == fleet.PhaseGone {
 		return nil, fleet.Errorf(fleet.NotFound, name, "is decommissioned: there is nothing left to change")
 	}
-	if err := known(view, asked.options.Members); err != nil {
+	o := asked.options
+	if err := known(view, slices.Concat(o.Members, o.Without, []string{o.Survivor})); err != nil {
 		return nil, err
 	}
 	if asked.leave {

@@ -323,3 +323,28 @@ func TestStopAndDecommissionWantTheName(t *testing.T) {
 	assert.Equal(t, exitFailed, do(t, f, false, "", "scale", "orders", "--voters", "5").code)
 	assert.Empty(t, f.changed)
 }
+
+// A mistyped member would else be given up in silence, once it is bought.
+func TestRecoveryWithoutAMemberThatNeverWas(t *testing.T) {
+	for _, args := range []string{"recover orders --without orders-2,orders-9 --yes", "recover orders --survivor orders-9 --yes",
+		"restore orders --in-place --without orders-9 --yes"} {
+		f := running()
+		got := do(t, f, false, "", strings.Fields(args)...)
+		require.Equal(t, exitInput, got.code, args)
+		require.Contains(t, got.err, "has no member orders-9")
+		require.Empty(t, f.changed)
+	}
+}
+
+// A beginning is made the whole ID before a recovery is begun: a newer backup may begin so too.
+func TestRecoveryFromANamedBackup(t *testing.T) {
+	f := running()
+	got := do(t, f, false, "", "recover", "orders", "--from-backup=b1", "--yes")
+	require.Equal(t, exitDone, got.code, got.err)
+	require.Equal(t, "b1", f.changed[0].request.Options.FromBackup)
+	for named, want := range map[string]string{"b": "several begin so: b1 and b2", "b9": "there is none", "b3": "it does not count: it is cut short"} {
+		f := running()
+		require.Contains(t, do(t, f, false, "", "recover", "orders", "--from-backup="+named, "--yes").err, want)
+		require.Empty(t, f.changed)
+	}
+}

@@ -15,6 +15,10 @@ func words(s fleet.Step, operation fleet.Operation) string {
 	switch {
 	case !ok:
 		return "" // of a worker that knows more than this program
+	case s.Kind == fleet.RestoreMember && operation.Kind == fleet.CreateCluster:
+		return "make its data from the backup"
+	case s.Kind == fleet.SaveBackup && (s.At != nil || operation.Options.At != nil):
+		return "make one of that moment, of a backup and the changes behind it"
 	case s.Kind == fleet.RestartMember && operation.Kind == fleet.UpscaleCluster:
 		return "restart it with the new quota"
 	case s.Kind == fleet.RestartMember && operation.Kind != fleet.UpgradeCluster:
