@@ -2,9 +2,7 @@ package activities
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,6 +17,7 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
 	"github.com/flotilla-etcd/flotilla/iaas/local"
+	"github.com/flotilla-etcd/flotilla/integration/binaries"
 	"github.com/flotilla-etcd/flotilla/plan"
 )
 
@@ -27,25 +26,17 @@ import (
 
 // flotillaNode builds the program that runs on hosts, once.
 var flotillaNode = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "flotilla-activities-")
-	if err != nil {
-		return "", err
-	}
-	builtIn = dir
-	cmd := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, "flotilla-node"), "../node/flotilla-node")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return filepath.Join(dir, "flotilla-node"), nil
+	dir, done, err := binaries.Build("./node/flotilla-node")
+	removeBuilt = done
+	return filepath.Join(dir, "flotilla-node"), err
 })
 
-var builtIn string
+var removeBuilt func()
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if builtIn != "" {
-		_ = os.RemoveAll(builtIn)
+	if removeBuilt != nil {
+		removeBuilt()
 	}
 	os.Exit(code)
 }

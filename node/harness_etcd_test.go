@@ -22,6 +22,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/integration/binaries"
 	"github.com/flotilla-etcd/flotilla/pki"
 )
 
@@ -31,25 +32,17 @@ import (
 
 // flotillaNode gives the built program.
 var flotillaNode = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "flotilla-node-")
-	if err != nil {
-		return "", err
-	}
-	builtIn = dir
-	cmd := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, "flotilla-node"), "./flotilla-node")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return dir, nil
+	dir, done, err := binaries.Build("./node/flotilla-node")
+	removeBuilt = done
+	return dir, err
 })
 
-var builtIn string
+var removeBuilt func()
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if builtIn != "" {
-		_ = os.RemoveAll(builtIn)
+	if removeBuilt != nil {
+		removeBuilt()
 	}
 	os.Exit(code)
 }

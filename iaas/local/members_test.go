@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -19,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/integration/binaries"
 	"github.com/flotilla-etcd/flotilla/node"
 	"github.com/flotilla-etcd/flotilla/pki"
 )
@@ -34,11 +34,9 @@ type realHosts struct {
 
 func newRealHosts(t *testing.T) *realHosts {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "flotilla-node")
-	build := exec.Command("go", "build", "-trimpath", "-o", binary, "../../node/flotilla-node")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	built, done, err := binaries.Build("./node/flotilla-node")
+	require.NoError(t, err)
+	t.Cleanup(done)
 	ca, err := pki.NewAuthority("orders", "u1", time.Now())
 	require.NoError(t, err)
 	text, err := os.ReadFile("../../bin/releases.yaml")
@@ -54,7 +52,7 @@ func newRealHosts(t *testing.T) *realHosts {
 	artifact := newest.Artifacts[node.Platform()]
 	require.NotEmpty(t, artifact.URL, "etcd %s for %s: run make build", newest.Version, node.Platform())
 	return &realHosts{
-		Provider: newProvider(t, func(c *Config) { c.NodeBinary, c.Env = binary, nil }),
+		Provider: newProvider(t, func(c *Config) { c.NodeBinary, c.Env = filepath.Join(built, "flotilla-node"), nil }),
 		t:        t, ca: ca,
 		release: node.InstallRequest{Version: newest.Version, URL: artifact.URL, SHA256: artifact.SHA256},
 	}

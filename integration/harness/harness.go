@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -20,6 +19,7 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/iaas"
 	"github.com/flotilla-etcd/flotilla/iaas/local"
+	"github.com/flotilla-etcd/flotilla/integration/binaries"
 	"github.com/flotilla-etcd/flotilla/pki"
 	"github.com/flotilla-etcd/flotilla/starter"
 )
@@ -213,19 +213,8 @@ func Spec(name string, voters int, version string) fleet.Spec {
 	}.WithDefaults()
 }
 
-// Root is the root of the project: where the go.mod above the test's own directory is.
-func Root() string {
-	dir, err := os.Getwd()
-	if err != nil {
-		panic(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil || dir == filepath.Dir(dir) {
-			return dir
-		}
-		dir = filepath.Dir(dir)
-	}
-}
+// Root is the root of the project.
+func Root() string { return binaries.Root() }
 
 // Binary is the path of one of our programs, which Build has built.
 func Binary(name string) string { return filepath.Join(built, name) }
@@ -235,19 +224,10 @@ var built string
 // Build builds our programs as they are now, for all tests of a package. Call it
 // from TestMain; the returned function deletes them.
 func Build() (func(), error) {
-	dir, err := os.MkdirTemp("", "flotilla-it-bin-")
-	if err != nil {
-		return nil, err
-	}
-	built = dir
-	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "./node/flotilla-node", "./workers/flotilla-worker",
+	dir, done, err := binaries.Build("./node/flotilla-node", "./workers/flotilla-worker",
 		"./starter/flotilla", "./integration/breakworker", "./integration/breaknode")
-	build.Dir = Root()
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building our programs: %w\n%s", err, out)
-	}
-	return func() { _ = os.RemoveAll(dir) }, nil
+	built = dir
+	return done, err
 }
 
 // Tool is the path of a program that runs beside ours, as `make build` left it.
