@@ -209,9 +209,9 @@ func otherFiles(t *testing.T, dir string) map[string]string {
 		if e.IsDir() {
 			return nil
 		}
-		content, err := os.ReadFile(path)
-		all[name] += fmt.Sprint(len(content), " ", strings.TrimRight(string(content), "\x00"))
-		return err
+		content, size := used(t, path)
+		all[name] += fmt.Sprint(size, " ", string(content))
+		return nil
 	}))
 	return all
 }
