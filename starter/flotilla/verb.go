@@ -171,7 +171,8 @@ func (a *app) changeCommand(v *verb) *cobra.Command {
 		defer client.Close()
 		asked.preview = dryRun || !yes
 		f, err := a.prepare(ctx, client, v, name, asked)
-		if f != nil && err != nil && yes && !dryRun && ctx.Err() == nil {
+		unseen := f != nil && err != nil && yes && !dryRun && ctx.Err() == nil
+		if unseen {
 			err = nil // only the preview is missing; the operation looks for itself
 		}
 		if err != nil || f == nil {
@@ -183,7 +184,7 @@ func (a *app) changeCommand(v *verb) *cobra.Command {
 		if err := f.refused(); err != nil {
 			return err
 		}
-		if f.nothing() {
+		if !unseen && f.nothing() {
 			return a.print(*output, f.shown(a.now()), func() string { return planText(a.out, *f, a.now()) })
 		}
 		if v.warning == nil || !yes {

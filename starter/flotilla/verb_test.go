@@ -348,3 +348,13 @@ func TestRecoveryFromANamedBackup(t *testing.T) {
 		require.Empty(t, f.changed)
 	}
 }
+
+// Who says --yes and gets no preview has not been told that there is nothing to do.
+func TestNothingSeenIsNotNothingToDo(t *testing.T) {
+	f := running()
+	f.reply.Waves, f.blind = nil, fleet.Errorf(fleet.Unavailable, "plan of orders", "no answer")
+	got := do(t, f, false, "", "restore", "orders", "--in-place", "--backup", "b2", "--yes")
+	require.Equal(t, exitDone, got.code, got.err)
+	require.NotContains(t, got.out+got.err, "nothing to do")
+	require.Len(t, f.changed, 1)
+}
