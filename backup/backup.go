@@ -43,6 +43,8 @@ type Vault struct {
 	Key   *pki.FleetKey
 	// Second is nil where there is none.
 	Second objectstore.Store
+	// Absence remembers that Store does not answer, where there is a second one; nil does not.
+	Absence *objectstore.Absence
 	// FellBack is told what was read from Second, and why; nil tells nobody.
 	FellBack func(what string, why error)
 }
@@ -56,9 +58,18 @@ func (v Vault) fell(what string) func(why error) {
 	}
 }
 
+// first is the first store for who reads: where the second has the same, it is not waited for
+// long.
+func (v Vault) first() objectstore.Store {
+	if v.Second == nil {
+		return v.Store
+	}
+	return v.Absence.Reading(v.Store)
+}
+
 // either reads something from the first store, or else from the second.
 func either[T any](ctx context.Context, v Vault, what string, read func(from objectstore.Store) (T, error)) (T, error) {
-	value, err := read(v.Store)
+	value, err := read(v.first())
 	if err == nil || v.Second == nil || ctx.Err() != nil {
 		return value, err
 	}

@@ -15,6 +15,13 @@ import (
 // objects, before what the other has is taken.
 const listPatience = 40 * time.Second
 
+// Once one of them has its list, the other may take so much longer: one that is far is slower
+// by a factor, and one that is dead never answers.
+const (
+	listGrace  = 5 * time.Second
+	listSlower = 5
+)
+
 // Away is why a store could not be asked; nil when it could.
 type Away struct{ Store, Second error }
 
@@ -34,14 +41,8 @@ func (v Vault) look(ctx context.Context, prefix string) (looked, error) {
 		objects, err := v.Store.List(ctx, prefix)
 		return looked{objects: objects, first: sizesOf(objects), away: Away{Store: err}}, err
 	}
-	var found looked
-	var first, second []objectstore.Object
-	within, cancel := context.WithTimeout(ctx, listPatience)
-	defer cancel()
-	var both sync.WaitGroup
-	both.Go(func() { first, found.away.Store = v.Store.List(within, prefix) })
-	both.Go(func() { second, found.away.Second = v.Second.List(within, prefix) })
-	both.Wait()
+	first, second, away := v.listBoth(ctx, prefix)
+	found := looked{away: away}
 	if err := ctx.Err(); err != nil {
 		return found, err
 	}
@@ -60,6 +61,33 @@ func (v Vault) look(ctx context.Context, prefix string) (looked, error) {
 	}
 	slices.SortFunc(found.objects, func(a, b objectstore.Object) int { return cmp.Compare(a.Key, b.Key) })
 	return found, nil
+}
+
+// listBoth lists both stores side by side. Once one has answered, the other is not waited for
+// much longer; a first one that is known not to answer is not asked.
+func (v Vault) listBoth(ctx context.Context, prefix string) (first, second []objectstore.Object, away Away) {
+	timed, cancel := context.WithTimeout(ctx, listPatience)
+	defer cancel()
+	began := time.Now()
+	var both sync.WaitGroup
+	var waiting sync.Once
+	list := func(from objectstore.Store, objects *[]objectstore.Object, failed *error) {
+		*objects, *failed = from.List(timed, prefix)
+		if *failed == nil {
+			waiting.Do(func() { time.AfterFunc(listGrace+time.Since(began)*listSlower, cancel) })
+		} else if timed.Err() != nil && ctx.Err() == nil {
+			*failed = fleet.Errorf(fleet.Unavailable, "object store "+from.String(), "it did not list its objects within %s", time.Since(began).Round(time.Second/10))
+		}
+	}
+	if away.Store = v.Absence.Why(); away.Store == nil {
+		both.Go(func() { list(v.Store, &first, &away.Store) })
+	}
+	both.Go(func() { list(v.Second, &second, &away.Second) })
+	both.Wait()
+	if ctx.Err() == nil {
+		v.Absence.Note(away.Store)
+	}
+	return first, second, away
 }
 
 func sizesOf(objects []objectstore.Object) map[string]fleet.Bytes {
@@ -115,5 +143,5 @@ func readListed[T any](ctx context.Context, l looked, v Vault, key string, read 
 		}
 		return value, err
 	}
-	return read(v.Store)
+	return read(v.first())
 }

@@ -25,7 +25,7 @@ func (v Vault) Open(ctx context.Context, m Manifest, tell Tell) (io.ReadCloser, 
 	if v.Second == nil {
 		return sealed.Open(ctx, m.snapshot(), from(v.Store), v.Key, tell.of("reading"))
 	}
-	return sealed.OpenEither(ctx, m.snapshot(), from(v.Store), from(v.Second), v.Key, tell.of("reading"), v.fell(m.String()))
+	return sealed.OpenEither(ctx, m.snapshot(), from(v.first()), from(v.Second), v.Key, tell.of("reading"), v.fell(m.String()))
 }
 
 func (m Manifest) snapshot() sealed.Snapshot {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -274,3 +275,9 @@ func binDirectory() (string, error) {
 	}
 	return "", fmt.Errorf("the tests of S3 run inside the repository, and this is outside; or name its bin directory by FLOTILLA_BIN")
 }
+
+// Pause has the server answer nothing any more, and keep its connections, until Continue.
+func (s *Server) Pause() error { return s.process.Process.Signal(syscall.SIGSTOP) }
+
+// Continue has it answer again.
+func (s *Server) Continue() error { return s.process.Process.Signal(syscall.SIGCONT) }
