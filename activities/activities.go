@@ -33,6 +33,8 @@ type Region struct {
 	// Second is another store, best in another region, into which backups are copied and from
 	// which they are read when Store cannot give them. Nil: there is none.
 	Second objectstore.Store
+	// Absence remembers that Store does not answer, for who can read from Second instead.
+	Absence *objectstore.Absence
 	// Lock is how long backups are locked in the store; the zero one locks none.
 	Lock objectstore.LockRule
 	// Key seals what must not be read by whoever can read the store.

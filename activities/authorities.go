@@ -201,7 +201,10 @@ func (a *Authorities) sign(ctx context.Context, r fleet.CertificateRequest, vali
 		if err != nil {
 			return fleet.CertificateReply{}, err
 		}
-		if err := a.recordClient(ctx, r.Cluster, r.UID, signer, now, validity); err != nil {
+		err = a.inFirst(ctx, "record of a client's certificate of "+r.Cluster, func(ctx context.Context) error {
+			return a.recordClient(ctx, r.Cluster, r.UID, signer, now, validity)
+		})
+		if err != nil {
 			return fleet.CertificateReply{}, err
 		}
 		if authority, err = a.authority(ctx, r.Cluster, r.UID); err != nil {

@@ -99,7 +99,7 @@ func must(t *testing.T, f step) string {
 func (a *Authorities) observed(t *testing.T) fleet.Observation {
 	t.Helper()
 	var obs fleet.Observation
-	require.NoError(t, a.stored(t.Context(), rotate.Operation, &obs))
+	require.NoError(t, a.stored(t.Context(), rotate.Operation, false, &obs))
 	return obs
 }
 
@@ -508,13 +508,13 @@ func TestAuthorityThatCannotBeOpened(t *testing.T) {
 			a := &Authorities{region(t)}
 			require.NoError(t, a.Store.Put(t.Context(), authorityKey("orders", "uid", 0), strings.NewReader(sealed), int64(len(sealed))))
 			var obs fleet.Observation
-			require.Error(t, a.stored(t.Context(), rotate.Operation, &obs))
+			require.Error(t, a.stored(t.Context(), rotate.Operation, false, &obs))
 			down := operation()
 			down.Kind = fleet.DecommissionCluster
-			require.NoError(t, a.stored(t.Context(), down, &obs))
+			require.NoError(t, a.stored(t.Context(), down, false, &obs))
 			require.True(t, obs.Authority && obs.Secrets)
 			must(t, a.DestroyAuthority)
-			require.NoError(t, a.stored(t.Context(), down, &obs))
+			require.NoError(t, a.stored(t.Context(), down, false, &obs))
 			require.False(t, obs.Authority || obs.Secrets)
 		})
 	}

@@ -105,13 +105,16 @@ const copyWithin = 10 * time.Second
 // kept looks up what the stores have of a cluster's authority: versions and others are the
 // first store's, and the authority that of the second where the first does not give one.
 func (r Region) kept(ctx context.Context, cluster, uid string) (kept, error) {
-	k, err := r.first().kept(ctx, cluster, uid)
+	k, err := keptIn{r.toRead(), r.Key}.kept(ctx, cluster, uid)
 	if r.Second == nil || k.authority != nil || ctx.Err() != nil {
 		return k, err
 	}
 	copied, also := within(ctx, copyWithin, "asking the second store", func(ctx context.Context) (kept, error) {
 		return keptIn{r.Second, r.Key}.kept(ctx, cluster, uid)
 	})
+	if also == nil && copied.authority == nil && passing(err) {
+		return k, r.needsFirst("certificate authority of "+cluster, "the second store has none, and one is made in the first alone", err)
+	}
 	if also != nil || copied.authority == nil {
 		return k, err // a cluster that is being made has none anywhere
 	}
@@ -156,7 +159,9 @@ func (r Region) storeAuthority(ctx context.Context, op fleet.Operation, version 
 	if err != nil {
 		return err
 	}
-	return r.Store.PutIfAbsent(ctx, authorityKey(op.Cluster, op.UID, version), sealed)
+	return r.inFirst(ctx, "certificate authority of "+op.Cluster, func(ctx context.Context) error {
+		return r.Store.PutIfAbsent(ctx, authorityKey(op.Cluster, op.UID, version), sealed)
+	})
 }
 
 // authority opens a cluster's authority.

@@ -33,7 +33,10 @@ func (r Region) vault() backup.Vault { return backup.Vault{Store: r.Store, Key: 
 // ownBackup gives the backup that an operation is to take, once it counts.
 func (r Region) ownBackup(ctx context.Context, op fleet.Operation) (*fleet.Backup, error) {
 	id := backup.NewID(op.Asked, op.ID)
-	m, err := r.vault().Manifest(ctx, op.Cluster, op.UID, id)
+	m, err := backup.Vault{Store: r.toRead(), Key: r.Key}.Manifest(ctx, op.Cluster, op.UID, id)
+	if op.Options.At != nil && r.Second != nil && passing(err) { // it may be made there meanwhile
+		m, err = backup.Vault{Store: r.Second, Key: r.Key}.Manifest(ctx, op.Cluster, op.UID, id)
+	}
 	switch {
 	case fleet.Is(err, fleet.NotFound):
 		return nil, nil
@@ -258,12 +261,6 @@ func (b *Backups) list(ctx context.Context, r fleet.BackupsRequest) (all fleet.B
 			if err != nil {
 				return all, err
 			}
-			if b.Second != nil && away != (backup.Away{}) {
-				if all.Away == nil {
-					all.Away = map[string]fleet.StoresAway{}
-				}
-				all.Away[uid] = fleet.StoresAway{First: textOf(away.Store), Second: textOf(away.Second)}
-			}
 			for _, e := range entries {
 				last, known := all.Rehearsed[uid]
 				if told := tell(e).Rehearsal; told != nil && (!known || told.When.After(last.When)) {
@@ -281,6 +278,15 @@ func (b *Backups) list(ctx context.Context, r fleet.BackupsRequest) (all fleet.B
 				return b.both().Segments(ctx, of.Cluster, uid)
 			}); err != nil {
 				return all, err
+			}
+			if away.Store == nil {
+				away.Store = b.away() // since the backups were listed
+			}
+			if b.Second != nil && away != (backup.Away{}) {
+				if all.Away == nil {
+					all.Away = map[string]fleet.StoresAway{}
+				}
+				all.Away[uid] = fleet.StoresAway{First: textOf(away.Store), Second: textOf(away.Second)}
 			}
 			for _, e := range entries {
 				told := tell(e)

@@ -48,7 +48,7 @@ func (b *Backups) checkChanges(ctx context.Context, r fleet.BackupRequest, is *f
 	var repaired []fleet.BackupRepair
 	var gauge progressGauge
 	err = busyWith(ctx, "changes behind "+m.String(), gauge.steps, gauge.counting("reading changes"), func() (err error) {
-		found, repaired, err = b.both().CheckChanges(ctx, m, ask, gauge.tell)
+		found, repaired, err = b.answering(is.Unasked).CheckChanges(ctx, m, ask, gauge.tell)
 		return err
 	})
 	b.logRepairs(m, repaired)
@@ -57,6 +57,17 @@ func (b *Backups) checkChanges(ctx context.Context, r fleet.BackupRequest, is *f
 		is.Changes = &found
 	}
 	return err
+}
+
+// answering gives the vault of the stores that answer.
+func (b *Backups) answering(away *fleet.StoresAway) backup.Vault {
+	switch {
+	case away == nil:
+		return b.both()
+	case away.First != "":
+		return backup.Vault{Store: b.Second, Key: b.Key}
+	}
+	return b.vault()
 }
 
 func (b *Backups) logRepairs(m backup.Manifest, done []fleet.BackupRepair) {
@@ -89,9 +100,24 @@ func (b *Backups) checkBoth(ctx context.Context, r fleet.BackupRequest) (fleet.B
 		which string
 		store objectstore.Store
 	}{{"first", b.Store}, {"second", b.Second}} {
-		_, err := b.check(ctx, r, backup.Vault{Store: in.store, Key: b.Key})
+		var err error
+		if in.which == "first" {
+			err = b.away() // it was asked a moment ago
+		}
+		if err == nil {
+			_, err = b.check(ctx, r, backup.Vault{Store: in.store, Key: b.Key})
+		}
 		switch {
 		case err == nil:
+		case passing(err) && ctx.Err() == nil && r.Repair:
+			return is, fleet.Errorf(fleet.Blocked, "the "+in.which+" store, "+in.store.String(), "it cannot be asked, which proves nothing of what it has: %w", err).
+				WithRemedy("repair it when it answers; restores take what the other store has")
+		case passing(err) && ctx.Err() == nil:
+			is.Unasked, is.Where = &fleet.StoresAway{First: err.Error()}, ""
+			if in.which == "second" {
+				is.Unasked = &fleet.StoresAway{Second: err.Error()}
+			}
+			return is, nil // the other one gave what was read above
 		case fleet.Is(err, fleet.NotFound) && in.which == "second": // it is copied within a minute, or lists say so
 			is.Where = fleet.InFirst
 		default:

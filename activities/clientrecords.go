@@ -34,7 +34,7 @@ func recordsPrefix(cluster, uid, fingerprint string) string {
 
 // clientsUntil gives the latest time of an authority's records; zero when there are none.
 func (r Region) clientsUntil(ctx context.Context, cluster, uid, fingerprint string) (time.Time, error) {
-	records, err := r.Store.List(ctx, recordsPrefix(cluster, uid, fingerprint))
+	records, err := r.toRead().List(ctx, recordsPrefix(cluster, uid, fingerprint))
 	return latest(records), err
 }
 

@@ -265,7 +265,7 @@ func (all *copiers) end(ctx context.Context) {
 // both is the vault of who reads: what the first store cannot give comes from the second.
 func (r Region) both() backup.Vault {
 	v := r.vault()
-	v.Second = r.Second
+	v.Second, v.Absence = r.Second, r.Absence
 	return v
 }
 

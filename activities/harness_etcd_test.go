@@ -220,7 +220,7 @@ func (s *stand) step(kind fleet.StepKind, name string) fleet.Step {
 func (s *stand) observed() (obs fleet.Observation) {
 	s.t.Helper()
 	_, err := as(s.t, func(ctx context.Context) (err error) {
-		obs, err = s.patient().observeOnce(ctx, s.op, fleet.Unanswered{})
+		obs, err = s.patient().observeOnce(ctx, s.op, fleet.Unanswered{}, false)
 		return err
 	})
 	require.NoError(s.t, err)

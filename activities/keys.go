@@ -16,7 +16,10 @@ func (b *Backups) VerifyBackup(ctx context.Context, r fleet.StepRequest) (fleet.
 	of := r.Operation.Options.Restore
 	var told fellBack
 	m, err := b.check(ctx, fleet.BackupRequest{Cluster: of.Cluster, UID: of.UID, ID: of.ID}, b.bothTelling(&told))
-	if fleet.Is(err, fleet.NotFound) {
+	switch away := b.away(); {
+	case fleet.Is(err, fleet.NotFound) && away != nil: // it was listed, so it was not copied yet
+		err = b.needsFirst("backup "+of.ID+" of "+of.Cluster, "the second store does not have it, and the first may", away)
+	case fleet.Is(err, fleet.NotFound):
 		err = missing(*of, err)
 	}
 	return note(fmt.Sprintf("whole: %d keys at revision %d, %s", m.Keys, m.Revision, m.Size.Human())+told.said(), err)

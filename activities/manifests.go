@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // maxManifest bounds what is read as a manifest; it is under 1 KiB.
@@ -62,7 +63,8 @@ func (s *Snapshots) record(ctx context.Context, snapshot fleet.Snapshot) error {
 
 // finalSnapshot gives the newest final snapshot that has a manifest.
 func (r Region) finalSnapshot(ctx context.Context, cluster, uid string) (*fleet.Snapshot, error) {
-	objects, err := r.Store.List(ctx, finalPrefix(cluster, uid))
+	from := r.toRead()
+	objects, err := from.List(ctx, finalPrefix(cluster, uid))
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +73,7 @@ func (r Region) finalSnapshot(ctx context.Context, cluster, uid string) (*fleet.
 		if path.Ext(o.Key) != ".json" {
 			continue
 		}
-		snapshot, err := r.manifest(ctx, o.Key)
+		snapshot, err := finalIn(ctx, from, o.Key)
 		if err != nil {
 			return nil, err
 		}
@@ -82,8 +84,8 @@ func (r Region) finalSnapshot(ctx context.Context, cluster, uid string) (*fleet.
 	return newest, nil
 }
 
-func (r Region) manifest(ctx context.Context, key string) (*fleet.Snapshot, error) {
-	object, err := r.Store.Get(ctx, key)
+func finalIn(ctx context.Context, from objectstore.Store, key string) (*fleet.Snapshot, error) {
+	object, err := from.Get(ctx, key)
 	if err != nil {
 		return nil, err
 	}

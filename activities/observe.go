@@ -27,7 +27,7 @@ func (r Region) observe(ctx context.Context, op fleet.Operation, memory fleet.Me
 	if op.Kind == fleet.RecoverQuorum {
 		return r.observeRecovery(ctx, op, memory, deadAfter)
 	}
-	obs, err := r.observeOnce(ctx, op, fleet.Unanswered{})
+	obs, err := r.observeOnce(ctx, op, fleet.Unanswered{}, memory.Ran)
 	if err == nil && plan.ComparesDisks(plan.Input{Operation: op, Observation: obs, Memory: memory}) {
 		r.compareDisks(ctx, &obs)
 	}
@@ -42,7 +42,7 @@ func (r Region) observe(ctx context.Context, op fleet.Operation, memory fleet.Me
 	if err != nil {
 		return obs, err
 	}
-	if obs, err = r.observeOnce(ctx, op, fleet.Unanswered{}); err != nil {
+	if obs, err = r.observeOnce(ctx, op, fleet.Unanswered{}, memory.Ran); err != nil {
 		return obs, err
 	}
 	for _, e := range evidence {
@@ -54,8 +54,9 @@ func (r Region) observe(ctx context.Context, op fleet.Operation, memory fleet.Me
 	return obs, nil
 }
 
-// observeOnce looks once; before is for how long no quorum answered at the looks before this one.
-func (r Region) observeOnce(ctx context.Context, op fleet.Operation, before fleet.Unanswered) (fleet.Observation, error) {
+// observeOnce looks once; before is for how long no quorum answered at the looks before this one,
+// and ran says that the operation has stopped a member of the cluster, which ran until then.
+func (r Region) observeOnce(ctx context.Context, op fleet.Operation, before fleet.Unanswered, ran bool) (fleet.Observation, error) {
 	obs, err := r.resources(ctx, op)
 	obs.Unanswered = before
 	if err == nil && op.Options.Adopt != nil {
@@ -71,7 +72,7 @@ func (r Region) observeOnce(ctx context.Context, op fleet.Operation, before flee
 		obs.Unanswered = <-read
 	}
 	if _, err := within(ctx, answerWithin, "reading the object store", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, r.stored(ctx, op, &obs)
+		return struct{}{}, r.stored(ctx, op, ran, &obs)
 	}); err != nil {
 		return obs, err
 	}
@@ -137,7 +138,7 @@ func (r Region) ask(ctx context.Context, obs *fleet.Observation) {
 }
 
 // stored looks up what the object store has of a cluster.
-func (r Region) stored(ctx context.Context, op fleet.Operation, obs *fleet.Observation) error {
+func (r Region) stored(ctx context.Context, op fleet.Operation, ran bool, obs *fleet.Observation) error {
 	k, err := r.kept(ctx, op.Cluster, op.UID)
 	// One that nobody can open any more is no reason not to take the cluster down.
 	hopeless := op.Kind == fleet.DecommissionCluster && len(k.versions) > 0 && (fleet.Is(err, fleet.Lost) || fleet.Is(err, fleet.Denied))
@@ -147,17 +148,23 @@ func (r Region) stored(ctx context.Context, op fleet.Operation, obs *fleet.Obser
 	obs.Authority = k.authority != nil || hopeless
 	obs.Secrets = len(k.versions)+len(k.others) > 0
 	if k.authority != nil {
-		if obs.Trust, err = r.trust(ctx, op, k.authority); err != nil {
-			return err
+		if obs.Trust, err = r.trust(ctx, op, k.authority); err != nil && (r.Second == nil || !passing(err)) {
+			return err // an authority is dropped by who asks the first store once more
 		}
 	}
 	switch op.Kind {
 	case fleet.DecommissionCluster, fleet.StopCluster, fleet.StartCluster, fleet.RecoverQuorum, fleet.RestoreCluster:
 		obs.FinalSnapshot, err = r.finalSnapshot(ctx, op.Cluster, op.UID)
+		if r.Second != nil && passing(err) {
+			return r.withoutFinal(op, *obs, ran, err)
+		}
 		return ignore(err, fleet.NotFound)
 	case fleet.BackupCluster:
 		if obs.Backup, err = r.ownBackup(ctx, op); err != nil || obs.Backup == nil {
 			return err
+		}
+		if op.Options.At != nil && r.away() != nil {
+			return nil // the next backup removes what no rule keeps
 		}
 		expired, err := r.expired(ctx, op)
 		if err != nil {

@@ -46,6 +46,10 @@ func (b *Backups) saveAt(ctx context.Context, op fleet.Operation, id string) (st
 			about.Taken = later.UTC()
 		}
 	}
+	into, elsewhere := b.vaultToMake(ctx, op, id)
+	if elsewhere != "" {
+		about.Lock = nil // the second store locks what is copied into it, if it can
+	}
 	stream, err := os.Open(file)
 	if err != nil {
 		return "", fleet.Errorf(fleet.Unavailable, "scratch directory of the worker", "%w", err)
@@ -53,7 +57,7 @@ func (b *Backups) saveAt(ctx context.Context, op fleet.Operation, id string) (st
 	defer stream.Close()
 	var m backup.Manifest
 	err = busyWith(ctx, "backup", gauge.steps, func(int64) (int, string) { return gauge.read(done.Size) }, func() (err error) {
-		m, err = b.vault().Save(ctx, about, stream, dir, gauge.tell)
+		m, err = into.Save(ctx, about, stream, dir, gauge.tell)
 		return err
 	})
 	if err != nil {
@@ -66,7 +70,24 @@ func (b *Backups) saveAt(ctx context.Context, op fleet.Operation, id string) (st
 	if done.Guessed > 0 {
 		text += fmt.Sprintf("; %d leases were gone too soon to know for how long they were granted, and have a minute", done.Guessed)
 	}
-	return text + told.said(), nil
+	return text + elsewhere + told.said(), nil
+}
+
+// vaultToMake gives where a backup is stored that is made of what is stored already: in the
+// second store, and why, while the first does not answer. It is read from there then, and goes
+// as any of its kind. One that an attempt has begun in the first may count there as well: both
+// are of the same revision.
+func (b *Backups) vaultToMake(ctx context.Context, op fleet.Operation, id string) (backup.Vault, string) {
+	if b.Second == nil {
+		return b.vault(), ""
+	}
+	_, err := within(ctx, answerWithin, "looking for the backup", func(ctx context.Context) (backup.Manifest, error) {
+		return backup.Vault{Store: b.toRead(), Key: b.Key}.Manifest(ctx, op.Cluster, op.UID, id)
+	})
+	if !passing(err) {
+		return b.vault(), ""
+	}
+	return backup.Vault{Store: b.Second, Key: b.Key}, "; stored in the SECOND store alone, because the first does not answer"
 }
 
 // noWay says of what leads nowhere that another try does not either: what is recorded

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -29,7 +30,7 @@ const (
 // observeRecovery looks on, as long as a verdict of dead takes, while something runs that
 // may be a quorum. When nothing does, it looks at what the disks hold.
 func (r Region) observeRecovery(ctx context.Context, op fleet.Operation, memory fleet.Memory, deadAfter time.Duration) (fleet.Observation, error) {
-	obs, err := r.awaitQuorum(ctx, op, deadAfter)
+	obs, err := r.awaitQuorum(ctx, op, memory.Ran, deadAfter)
 	if err != nil || !plan.NeedsDisks(plan.Input{Operation: op, Observation: obs, Memory: memory}) {
 		return obs, err
 	}
@@ -44,10 +45,10 @@ func (r Region) observeRecovery(ctx context.Context, op fleet.Operation, memory 
 
 // awaitQuorum looks until a quorum answers, or none has for as long as a verdict of dead
 // takes, or nothing runs that may be one.
-func (r Region) awaitQuorum(ctx context.Context, op fleet.Operation, deadAfter time.Duration) (obs fleet.Observation, err error) {
+func (r Region) awaitQuorum(ctx context.Context, op fleet.Operation, ran bool, deadAfter time.Duration) (obs fleet.Observation, err error) {
 	for {
 		began := time.Now()
-		if obs, err = r.observeOnce(ctx, op, obs.Unanswered); err != nil {
+		if obs, err = r.observeOnce(ctx, op, obs.Unanswered, ran); err != nil {
 			return obs, err
 		}
 		if !obs.Authority { // nobody can ask; whether one serves is said by its host
@@ -103,17 +104,20 @@ func (r Region) readBeside(ctx context.Context, op fleet.Operation, obs fleet.Ob
 // storedOf gives what the object store has to recover a cluster from; nil when it has
 // nothing. One that was named and is not there is fleet.Invalid.
 func (r Region) storedOf(ctx context.Context, op fleet.Operation) (*fleet.Stored, error) {
-	entries, err := r.both().List(ctx, op.Cluster, op.UID)
+	entries, away, err := r.both().ListBoth(ctx, op.Cluster, op.UID)
 	if err != nil {
 		return nil, err
 	}
 	if named := op.Options.FromBackup; named != "" && named != fleet.NewestBackup {
 		counting := slices.DeleteFunc(entries, func(e backup.Entry) bool { return e.Err != nil })
 		e, err := entryNamed(op.Cluster, counting, named)
-		if fleet.Is(err, fleet.NotFound) {
+		switch {
+		case fleet.Is(err, fleet.NotFound) && r.Second != nil && away.Store != nil:
+			return nil, r.needsFirst("backup "+named+" of "+op.Cluster, "the second store does not have it, and the first may", away.Store)
+		case fleet.Is(err, fleet.NotFound):
 			return nil, fleet.Errorf(fleet.Invalid, "backup "+named+" of "+op.Cluster, "there is none that counts").
 				WithRemedy("flotilla backups %s shows what there is", op.Cluster)
-		} else if err != nil {
+		case err != nil:
 			return nil, err
 		}
 		return &fleet.Stored{Backup: tell(e), History: e.Manifest.History}, nil
@@ -123,10 +127,16 @@ func (r Region) storedOf(ctx context.Context, op fleet.Operation) (*fleet.Stored
 		return nil, err
 	}
 	newest, reach, found := backup.Furthest(entries, segments)
+	if !found && op.Options.FromBackup != "" && r.Second != nil && away.Store != nil {
+		return nil, r.needsFirst("backups of "+op.Cluster, "the second store has none that counts, and the first may", away.Store)
+	}
 	if !found {
 		return nil, nil
 	}
 	stored := &fleet.Stored{Backup: tell(newest), History: newest.Manifest.History}
+	if r.Second != nil {
+		stored.Away = cmp.Or(textOf(away.Store), textOf(r.away())) // which may have happened in between
+	}
 	if len(reach.Segments) > 0 {
 		stored.Backup.Reach = &fleet.Reach{Revision: reach.Revision, Until: reach.Until}
 	}

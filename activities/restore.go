@@ -56,6 +56,10 @@ func (h *Hosts) restore(ctx context.Context, op fleet.Operation, step fleet.Step
 	if request.From, err = h.lend(ctx, host, step.Member, m); err != nil {
 		return fleet.StepReply{}, err
 	}
+	away := h.away()
+	if away != nil { // the host need not find that out by itself
+		request.From.SecondFirst()
+	}
 	result, err := callWithin[node.RestoreResult](ctx, h.Provider, host, node.VerbRestore, request, restoreWithin)
 	if err != nil {
 		return fleet.StepReply{}, err
@@ -65,7 +69,10 @@ func (h *Hosts) restore(ctx context.Context, op fleet.Operation, step fleet.Step
 	if result.Kept != "" {
 		text += "; what it had is kept on its disk"
 	}
-	if result.Second != "" {
+	switch {
+	case away != nil && result.Second == "":
+		text += "; read from the SECOND store: " + away.Error()
+	case away == nil && result.Second != "":
 		text += "; read from the SECOND store: " + result.Second
 	}
 	return fleet.StepReply{Note: text, Revision: m.Revision}, nil

@@ -45,6 +45,9 @@ type Backup struct {
 	Reach *Reach `json:"reach,omitempty"`
 	// Repaired is what was replaced in one of two stores by what the other has, oldest first.
 	Repaired []BackupRepair `json:"repaired,omitempty"`
+	// Unasked says which of two stores could not be asked, so that what it has is not known:
+	// newer backups may be there. Nil where both answered, or there is one.
+	Unasked *StoresAway `json:"unasked,omitempty"`
 	// Changes is what reading the changes behind it showed; nil when they were not read, or
 	// none are recorded.
 	Changes *ChangesCheck `json:"changes,omitempty"`

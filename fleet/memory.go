@@ -22,6 +22,9 @@ type Memory struct {
 	Highest int `json:"highest,omitempty"`
 	// Verified says that the backup that is to be restored was read to its end.
 	Verified bool `json:"verified,omitempty"`
+	// Ran says that a member ran until the operation stopped it: no final snapshot was the
+	// last word on the cluster's data.
+	Ran bool `json:"ran,omitempty"`
 	// Keys is what was compared and put back of single keys; nil before.
 	Keys *KeyRestore `json:"keys,omitempty"`
 }
@@ -43,6 +46,8 @@ func (m *Memory) Done(s Step, seen Observation) {
 	switch s.Kind {
 	case VerifyBackup:
 		m.Verified = true
+	case StopMember:
+		m.Ran = true
 	case CompareKeys:
 		m.Keys = &KeyRestore{Unread: true}
 	case RestoreKeys:

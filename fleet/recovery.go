@@ -23,6 +23,8 @@ type Stored struct {
 	// History is the ID that etcd gave the cluster, in hex. Revisions can be compared only
 	// within one: a restore begins another.
 	History string `json:"history"`
+	// Away says why the first of two stores could not be asked, which may have newer ones.
+	Away string `json:"away,omitempty"`
 }
 
 // Revision is the last one that can be had.
@@ -75,6 +77,8 @@ type Source struct {
 	Over Duration `json:"over,omitempty"`
 	// Sure says that nothing that was acknowledged can be missing.
 	Sure bool `json:"sure,omitempty"`
+	// Unasked says that a store which may have more could not be asked.
+	Unasked bool `json:"unasked,omitempty"`
 	// Words say it for a person.
 	Words string `json:"words"`
 }
@@ -101,8 +105,12 @@ const (
 	LossAny LossAnswer = "any"
 )
 
-// Accepts says whether a recovery may go on from a source without asking a person.
+// Accepts says whether a recovery may go on from a source without asking a person. No policy
+// answers while nobody can tell whether a store has more.
 func (p Policy) Accepts(s Source) bool {
+	if s.Unasked {
+		return false
+	}
 	switch cmp.Or(p.AcceptLoss, LossAsk) {
 	case LossAny:
 		return true

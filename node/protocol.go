@@ -189,6 +189,15 @@ type RestoreObject struct {
 	SHA256 string      `json:"sha256"`
 }
 
+// SecondFirst has the host begin with where the objects are too.
+func (f *RestoreFrom) SecondFirst() {
+	for i := range f.Objects {
+		if o := &f.Objects[i]; o.Second != "" {
+			o.URL, o.Second = o.Second, o.URL
+		}
+	}
+}
+
 // SnapshotFacts is what a snapshot holds, as the manifest of a backup says it.
 type SnapshotFacts struct {
 	Size     fleet.Bytes `json:"size"` // of the database, without the checksum behind it

@@ -98,6 +98,10 @@ func (r roster) fromStored() fleet.Decision {
 		return wait("%s, and a standby may be there that has more than any backup; wait until it answers, or give up what is there: flotilla recover %s --from-backup",
 			r.unreachedWords(), op.Cluster)
 	}
+	if stored.Away != "" && op.Options.AcceptLoss && (op.Options.FromBackup == "" || op.Options.FromBackup == fleet.NewestBackup) {
+		return blocked(fleet.Unavailable, "the first store cannot be asked, and may have NEWER backups and changes than the second, which lead to revision %d: %s; "+
+			"ask again without --accept-loss and approve of that, or name one: flotilla recover %s --from-backup=%s", stored.Revision(), stored.Away, op.Cluster, stored.Backup.ID)
+	}
 	if err := fleet.RestoreOf(stored.Backup).Check(op.Spec); err != nil {
 		return blocked(fleet.Blocked, "%s; then submit the operation again", err)
 	}

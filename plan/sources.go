@@ -131,6 +131,9 @@ func (r roster) storedSource(stored fleet.Stored) fleet.Source {
 	}
 	s.Words = fmt.Sprintf("%s is made anew from %s, up to revision %d of %s",
 		r.in.Operation.Cluster, what, s.Revision, s.Until.UTC().Format(time.DateTime+" MST"))
+	if s.Unasked = stored.Away != ""; s.Unasked {
+		s.Words += " in the SECOND store; the first cannot be asked, and may have NEWER backups and changes (" + stored.Away + ")"
+	}
 	return s
 }
 

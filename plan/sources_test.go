@@ -30,3 +30,29 @@ func TestWhatABackupLacksIsSaid(t *testing.T) {
 		})
 	}
 }
+
+// While the first store cannot be asked, nobody takes what the second has for all that there is
+// without a person's word.
+func TestNobodyAnswersForAStoreThatIsAway(t *testing.T) {
+	in := Input{Operation: fleet.Operation{Kind: fleet.RecoverQuorum, Cluster: "orders", Options: fleet.Options{FromBackup: fleet.NewestBackup}}}
+	in.Operation.Spec = fleet.Spec{Name: "orders", Voters: 1, Zones: []string{"a"}, Etcd: fleet.EtcdSpec{Version: "3.7.3"},
+		Machine: fleet.MachineSpec{Disk: fleet.DiskSpec{Size: 20 * fleet.GiB}}}.WithDefaults()
+	in.Observation.Stored = &fleet.Stored{Away: "no answer", Backup: fleet.Backup{ID: "b1", Cluster: "orders", UID: "u", Etcd: "3.7.3", Revision: 7, Reach: &fleet.Reach{Revision: 9}}}
+	r := newRoster(in)
+	s := r.storedSource(*in.Observation.Stored)
+	require.Contains(t, s.Words, "may have NEWER backups and changes (no answer)")
+	lax := fleet.Policy{AcceptLoss: fleet.LossAny}
+	require.False(t, lax.Accepts(s))
+	require.Equal(t, fleet.VerdictAct, r.fromStored().Verdict, "a person is asked before")
+
+	r.in.Operation.Options.AcceptLoss = true
+	d := r.fromStored()
+	require.Equal(t, fleet.VerdictBlocked, d.Verdict)
+	require.Contains(t, d.Reason, "--from-backup=b1")
+	r.in.Operation.Options.FromBackup = "b1"
+	require.Equal(t, fleet.VerdictAct, r.fromStored().Verdict)
+
+	r.in.Operation.Options.FromBackup, r.in.Observation.Stored.Away = "", ""
+	require.Equal(t, fleet.VerdictAct, r.fromStored().Verdict)
+	require.True(t, lax.Accepts(r.storedSource(*r.in.Observation.Stored)))
+}

@@ -256,8 +256,12 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger, m *metrics)
 	if err != nil {
 		return activities.Region{}, err
 	}
-	if _, err := store.List(ctx, "clusters/none/"); err != nil {
-		return activities.Region{}, err // better now than in the middle of something
+	absence := &objectstore.Absence{}
+	if _, err := absence.Reading(store).List(ctx, "clusters/none/"); err != nil {
+		if c.SecondStore == "" || !fleet.Is(err, fleet.Unavailable) {
+			return activities.Region{}, err // better now than in the middle of something
+		}
+		log.Warn("the object store does not answer; what is read is read from the second store meanwhile", zap.Error(err))
 	}
 	provider, err := openProvider(ctx, c, store, log)
 	if err != nil {
@@ -280,6 +284,7 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger, m *metrics)
 	if region.Second, err = openSecond(ctx, c, store); err != nil {
 		return activities.Region{}, err
 	}
+	region.Absence = absence
 	if region.Protection, err = m.watchProtection(); err != nil {
 		return activities.Region{}, err
 	}

@@ -124,5 +124,8 @@ func (o *operation) notRecovered() string {
 	case !from.Sure && from.Kind != fleet.SourceBackup:
 		text += "; voters that are gone may have acknowledged writes that nobody else had, in their last moments"
 	}
+	if from.Unasked {
+		text += "; the first store could not be asked, and may have NEWER backups and changes"
+	}
 	return text
 }

@@ -105,8 +105,12 @@ func beginning(ctx context.Context, client plane, spec sourced, from, uid string
 	if err != nil {
 		return nil, err
 	}
-	b, err := backupOf(ctx, client, spec.Place(), of, &wish{backup: id})
-	if err != nil {
+	asked := wish{backup: id}
+	b, err := backupOf(ctx, client, spec.Place(), of, &asked)
+	switch {
+	case asked.away != "":
+		return nil, needsFirst(spec.Name, asked.away)
+	case err != nil:
 		return nil, err
 	}
 	restore := fleet.RestoreOf(b)

@@ -23,7 +23,8 @@ type fake struct {
 	views map[string]workflows.ClusterView
 	lists starter.List
 	reply workflows.PlanReply
-	blind error // why nothing can be planned
+	blind error                       // why nothing can be planned
+	away  map[string]fleet.StoresAway // why a store could not be asked for backups
 	// progress is what watching shows, one after the other, before it ends with result
 	// and err. While an operation waits at the end of it, only ctx ends the watching.
 	progress []fleet.Progress
@@ -92,7 +93,7 @@ func (f *fake) Backups(context.Context, workflows.BackupsRequest) (workflows.Bac
 	return workflows.BackupsReply{Backups: []fleet.Backup{
 		{ID: "b1", Cluster: "orders", UID: "u1", Taken: begun0, Etcd: "3.7.3", Revision: 100, Reach: &fleet.Reach{Revision: 150}}, {ID: "b2", Cluster: "orders", UID: "u1", Taken: begun0, Etcd: "3.7.3"},
 		{ID: "b3", Cluster: "orders", UID: "u1", Damaged: "it is cut short"},
-	}}, nil
+	}, Away: f.away}, nil
 }
 
 func (f *fake) Endpoints(_ context.Context, cluster string) ([]fleet.Endpoint, error) {

@@ -37,11 +37,14 @@ Without --backup it is the newest backup that counts. The exit code is 0 when al
 		if err != nil {
 			return err
 		}
-		if id != "" {
-			chosen, err := backupOf(cmd.Context(), client, view.Spec.Place(), fleet.BackupsOf{Cluster: args[0], UID: view.Summary.UID}, &wish{backup: id})
-			if err != nil {
-				return err
-			}
+		asked := wish{backup: id}
+		chosen, err := backupOf(cmd.Context(), client, view.Spec.Place(), fleet.BackupsOf{Cluster: args[0], UID: view.Summary.UID}, &asked)
+		switch {
+		case asked.away != "":
+			return needsFirst("rehearsal of "+args[0], asked.away)
+		case id != "" && err != nil:
+			return err
+		case id != "":
 			id = chosen.ID
 		}
 		b, err := client.RehearseBackup(cmd.Context(), fleet.RehearseRequest{Spec: view.Spec, UID: view.Summary.UID, Backup: id})

@@ -77,3 +77,28 @@ machine: {type: small, disk: {size: 20GiB, category: ssd}}}`), 0o600))
 	require.Contains(t, got.err, "it is cut short")
 	require.Equal(t, exitInput, do(t, running(), false, "", "create", "-f", file, "--uid", "u1").code)
 }
+
+// While the first store cannot be asked, the newest backup that is known is not taken for the
+// newest that there is, and nothing is begun that needs that store.
+func TestRestoreWhileTheFirstStoreIsAway(t *testing.T) {
+	for _, c := range []struct {
+		said string
+		args []string
+	}{
+		{"may have NEWER ones than b2", []string{"restore", "orders", "--in-place"}},
+		{"may have NEWER ones than b2", []string{"restore", "orders", "--prefix", "/a/"}},
+		{"a new cluster needs the first store", []string{"restore", "orders", "--backup", "b2", "--to", "copy"}},
+		{"may have what leads there", []string{"restore", "orders", "--revision", "151", "--in-place"}},
+	} {
+		f := running()
+		f.away = map[string]fleet.StoresAway{"u1": {First: "no answer"}}
+		got := do(t, f, false, "", append(c.args, "--yes")...)
+		require.NotEqual(t, exitDone, got.code, c.args)
+		require.Contains(t, got.err, c.said)
+		require.Empty(t, f.changed)
+	}
+	f := running()
+	f.away = map[string]fleet.StoresAway{"u1": {First: "no answer"}}
+	require.Equal(t, exitDone, do(t, f, false, "", "restore", "orders", "--in-place", "--backup", "b2", "--yes").code)
+	require.Len(t, f.changed, 1)
+}

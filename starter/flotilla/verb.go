@@ -71,6 +71,8 @@ type wish struct {
 	// would do as exactly as can be told, which may take a while.
 	kind    fleet.OperationKind
 	preview bool
+	// away is why the first of two stores could not be asked for backups.
+	away string
 	// leave says that the present leader is to lead no more.
 	leave bool
 }

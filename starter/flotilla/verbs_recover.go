@@ -30,6 +30,9 @@ the workers of the standby's region do it, whatever of the other one does not an
 the standby's place becomes the cluster's home, where it grows. It has no standby then:
 flotilla apply of its document brings it home again.
 
+While the first of two object stores cannot be asked, a recovery from the newest backup of
+the second always waits for approval; --accept-loss is for one that is named then.
+
 It asks for the name of the cluster on a terminal; elsewhere it wants --yes.`,
 		example: `  flotilla recover orders
   flotilla recover orders --without orders-2,orders-3

@@ -44,6 +44,9 @@ write after that comparison stays theirs. No member is disturbed.
 --time or --revision restores a point in time: a backup of it is made first, as flotilla
 backup does with the same flags, of an earlier one and the changes recorded since.
 
+While the first of two object stores cannot be asked, the backup must be named, by --backup,
+--time or --revision: the second store may not have the newest one. --to waits for the first.
+
 As a whole, the revision goes on a thousand million higher, and everything below is marked
 as compacted: clients that watch from before are told, and list anew. Keys that are put
 back are written as any client writes them.
@@ -145,6 +148,8 @@ func resolveRestore(ctx context.Context, a *app, client plane, view workflows.Cl
 		return nil, asked.options.Restore.CheckPrefixes()
 	case asked.to == "":
 		return nil, nil
+	case asked.away != "":
+		return nil, needsFirst(asked.to, asked.away)
 	}
 	spec := view.Spec.Clone()
 	spec.Name = asked.to
@@ -201,14 +206,46 @@ func backupOf(ctx context.Context, client plane, at fleet.Place, of fleet.Backup
 		return fleet.Backup{}, fleet.Errorf(fleet.Invalid, of.Cluster, "the name was used several times (uid %s)", strings.Join(uids, ", ")).
 			WithRemedy("say which one is meant: --uid; flotilla backups %s --provider %s --region %s lists them", of.Cluster, at.Provider, at.Region)
 	}
+	asked.away = ""
+	for _, away := range found.Away {
+		asked.away = cmp.Or(asked.away, away.First)
+	}
 	if asked.at == nil {
-		return chooseBackup(of.Cluster, found.Backups, asked.backup)
+		b, err := chooseBackup(of.Cluster, found.Backups, asked.backup)
+		switch {
+		case asked.away != "" && asked.backup == "":
+			err = notTheNewest(of.Cluster, b, asked.away)
+		case asked.away != "" && fleet.Is(err, fleet.NotFound):
+			err = fleet.Errorf(fleet.Unavailable, "", "%w; the first store cannot be asked, and may have it: %s", err, asked.away)
+		}
+		return b, err
 	}
 	b, err := leadsTo(of.Cluster, found.Backups, *asked.at)
+	if err != nil && asked.away != "" {
+		err = fleet.Errorf(fleet.Unavailable, "", "%w; the first store cannot be asked, and may have what leads there: %s", err, asked.away)
+	}
 	if err == nil && asked.at.Revision == b.Revision && b.Revision != 0 {
 		asked.at = nil
 	}
 	return b, err
+}
+
+// notTheNewest refuses to take a backup for the newest while a store that may have newer ones
+// cannot be asked.
+func notTheNewest(cluster string, known fleet.Backup, away string) error {
+	if known.ID == "" {
+		return fleet.Errorf(fleet.Unavailable, "backups of "+cluster, "the second store has none that counts, and the first cannot be asked: %s", away).
+			WithRemedy("wait for the first store")
+	}
+	return fleet.Errorf(fleet.Unavailable, "newest backup of "+cluster, "the first store may have NEWER ones than %s, taken %s, which is the newest in the second; it cannot be asked: %s",
+		known.ID, stamp(known.Taken), away).
+		WithRemedy("wait for the first store; or choose one yourself, by --backup %s, or with what was recorded since, by --time: flotilla backups %s lists what the second store has", known.ID, cluster)
+}
+
+// needsFirst refuses what makes a new cluster while the first of two stores cannot be asked.
+func needsFirst(cluster, away string) error {
+	return fleet.Errorf(fleet.Unavailable, cluster, "a new cluster needs the first store, where its authority is made and its hosts get their programs; it cannot be asked: %s", away).
+		WithRemedy("wait for the first store; or restore in place, which the second store suffices for; or, if the first is gone for good, start workers with --object-store set to the second one (docs/backup.md)")
 }
 
 // leadsTo gives the newest backup from which a point in time can be had.

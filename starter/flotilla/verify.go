@@ -31,10 +31,10 @@ which of them can be restored no more. The oldest backup's are all there are.
 Where there is a second store, what each of the two has of it is read. With --repair, what
 is missing or damaged in one of them is replaced by what the other has, after that was
 compared with the digests; what is right is never written over. That is shown, and recorded
-beside the backup.
+beside the backup. A store that cannot be asked is named, and what the other has is read.
 
 The exit code is 0 when all is right, or was repaired, and 1 when anything is damaged or
-missing.`,
+missing, or one of two stores cannot be asked.`,
 		Example: "  flotilla verify orders\n  flotilla verify orders 20260314t0215\n  flotilla verify orders 20260314t0215 --repair", ValidArgsFunction: a.completeCluster,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 || len(args) == 2 {
@@ -67,6 +67,9 @@ missing.`,
 		if err := a.print(*output, b, func() string { return verifiedText(a.out, b, a.clock()) }); err != nil {
 			return err
 		}
+		if b.Unasked != nil {
+			return &exitError{code: exitFailed, err: errors.New("one of the two stores cannot be asked"), said: true}
+		}
 		if b.Changes != nil && !b.Changes.Right() {
 			return &exitError{code: exitFailed, err: errors.New("the changes behind the backup are not right"), said: true}
 		}
@@ -80,7 +83,19 @@ func verifiedText(o terminal.Output, b fleet.Backup, clock terminal.Clock) strin
 	return repairsText(o, []fleet.Backup{b}, clock) +
 		fmt.Sprintf("%s is whole: revision %d, %s, %s, taken %s from %s by %s\n", b.ID, b.Revision,
 			terminal.Count(b.Keys, "key"), b.Size.Human(), clock.Ago(b.Taken), b.Member, cmp.Or(b.AskedBy, "nobody named")) +
-		notCopiedText(b) + changesText(o, b, clock)
+		notCopiedText(b) + changesText(o, b, clock) + unaskedText(o, b)
+}
+
+// unaskedText says that one of two stores was not read.
+func unaskedText(o terminal.Output, b fleet.Backup) string {
+	switch u := b.Unasked; {
+	case u == nil:
+		return ""
+	case u.First != "":
+		return fmt.Sprintf("%s, so only the second one was read, and NEWER backups and changes may be in the first: %s\n", o.Paint(terminal.Red, "the first store cannot be asked"), u.First)
+	default:
+		return fmt.Sprintf("%s, so only the first one was read: %s\n", o.Paint(terminal.Red, "the second store cannot be asked"), u.Second)
+	}
 }
 
 // changesText says how the changes behind a backup are, and what to do where they are not right.
