@@ -1,6 +1,8 @@
 package workflows
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -46,15 +48,34 @@ func RehearseBackup(ctx workflow.Context, request fleet.RehearseRequest) (fleet.
 		switch s.Step.Kind {
 		case fleet.RestoreMember:
 			result.Began = s.Started
-		case fleet.AwaitHealthy:
-			result.Took = fleet.Duration(s.Ended.Sub(result.Began))
+		case fleet.StartMember, fleet.AwaitHealthy: // the second is left out where the look after the first sees that it serves
+			result.Took = max(result.Took, fleet.Duration(s.Ended.Sub(result.Began)))
 		}
 	}
 	if failed == nil || result.Failed != "" {
 		b.Rehearsal = &fleet.Rehearsal{}
 		failed = workflow.ExecuteActivity(ctx, fleet.ActivityCompareRehearsal, result).Get(ctx, b.Rehearsal)
 	}
-	return b, firstOf(failed, release(ctx, scratch))
+	return b, unreleased(failed, release(ctx, scratch))
+}
+
+// unreleased is the error of a rehearsal and of releasing what was bought for it: neither
+// hides the other, since somebody has to see to what is still paid for.
+func unreleased(failed, left error) error {
+	if failed == nil || left == nil {
+		return cmp.Or(failed, left)
+	}
+	text := sentence(failed) + "; and " + sentence(left)
+	return temporal.NewApplicationErrorWithOptions(text, string(fleet.Unavailable), temporal.ApplicationErrorOptions{NonRetryable: true, Cause: failed})
+}
+
+// sentence is what an activity or a child says of its failure, without Temporal's own words.
+func sentence(err error) string {
+	var said *temporal.ApplicationError
+	if errors.As(err, &said) {
+		return said.Message()
+	}
+	return err.Error()
 }
 
 // toRehearse gives the backup that is meant.
@@ -87,7 +108,9 @@ func release(ctx workflow.Context, scratch fleet.Operation) error {
 	before := scratch.Spec
 	scratch.Before = &before
 	if err := workflow.ExecuteChildWorkflow(childOf(ctx, scratch), string(scratch.Kind), scratch).Get(ctx, nil); err != nil {
-		return fmt.Errorf("what was bought for %s is not released: %w", scratch.Cluster, err)
+		return temporal.NewApplicationErrorWithOptions(
+			fmt.Sprintf("what was bought for %s is not released: %s; flotilla sweep finds it", scratch.Cluster, sentence(err)), string(fleet.Unavailable),
+			temporal.ApplicationErrorOptions{NonRetryable: true, Cause: err})
 	}
 	return nil
 }
@@ -100,13 +123,4 @@ func childOf(ctx workflow.Context, op fleet.Operation) workflow.Context {
 		TypedSearchAttributes: temporal.NewSearchAttributes(AttrCluster.ValueSet(op.Cluster)),
 		StaticSummary:         string(op.Kind) + " " + op.Cluster,
 	})
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -23,6 +23,10 @@ func TestRehearsalReleases(t *testing.T) {
 		{Step: fleet.Step{Kind: fleet.RestoreMember}, State: fleet.StepDone, Started: began},
 		{Step: fleet.Step{Kind: fleet.AwaitHealthy}, State: fleet.StepDone, Ended: began.Add(90 * time.Second)},
 	}}}
+	atOnce := workflows.OperationResult{Progress: fleet.Progress{Operation: "r1", Steps: []fleet.StepProgress{
+		{Step: fleet.Step{Kind: fleet.RestoreMember}, State: fleet.StepDone, Started: began},
+		{Step: fleet.Step{Kind: fleet.StartMember}, State: fleet.StepDone, Ended: began.Add(4 * time.Second)},
+	}}}
 	damaged := workflows.OperationResult{Progress: fleet.Progress{Operation: "r1", Steps: []fleet.StepProgress{
 		{Step: fleet.Step{Kind: fleet.RestoreMember}, State: fleet.StepFailed, Error: "it is damaged", Started: began},
 	}}}
@@ -33,9 +37,12 @@ func TestRehearsalReleases(t *testing.T) {
 		create   func(ctx workflow.Context) (workflows.OperationResult, error)
 		cancel   bool
 		compared *fleet.RehearsalRequest
+		kept     bool // what was bought cannot be released
 		fails    bool
 	}{
 		"all is right": {create: func(workflow.Context) (workflows.OperationResult, error) { return made, nil }, compared: &fleet.RehearsalRequest{Took: fleet.Duration(90 * time.Second)}},
+		"it serves as soon as it is started": {create: func(workflow.Context) (workflows.OperationResult, error) { return atOnce, nil },
+			compared: &fleet.RehearsalRequest{Took: fleet.Duration(4 * time.Second)}},
 		"a damaged backup": {create: func(workflow.Context) (workflows.OperationResult, error) {
 			return workflows.OperationResult{}, failed(damaged)
 		}, compared: &fleet.RehearsalRequest{Failed: "it is damaged"}},
@@ -45,6 +52,9 @@ func TestRehearsalReleases(t *testing.T) {
 		"called off meanwhile": {create: func(ctx workflow.Context) (workflows.OperationResult, error) {
 			return made, workflow.Sleep(ctx, time.Hour)
 		}, cancel: true, fails: true},
+		"no host to be had, and one not to be released": {create: func(workflow.Context) (workflows.OperationResult, error) {
+			return workflows.OperationResult{}, failed(workflows.OperationResult{})
+		}, kept: true, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var suite testsuite.WorkflowTestSuite
@@ -60,6 +70,9 @@ func TestRehearsalReleases(t *testing.T) {
 				released++
 				require.Equal(t, "rehearsal-r1", op.Cluster)
 				require.True(t, op.Options.SkipFinalSnapshot)
+				if test.kept {
+					return workflows.OperationResult{}, temporal.NewNonRetryableApplicationError("the cloud is away", string(fleet.Unavailable), nil)
+				}
 				return workflows.OperationResult{}, nil
 			}, workflow.RegisterOptions{Name: string(fleet.DecommissionCluster)})
 			env.RegisterActivityWithOptions(func(context.Context, fleet.BackupsRequest) (fleet.BackupsReply, error) {
@@ -76,6 +89,9 @@ func TestRehearsalReleases(t *testing.T) {
 			env.ExecuteWorkflow(workflows.RehearseType, fleet.RehearseRequest{ID: "r1", UID: "u1", Spec: fleet.Spec{Name: "orders", Provider: "local", Region: "local-1"}})
 			require.Equal(t, test.fails, env.GetWorkflowError() != nil, "%v", env.GetWorkflowError())
 			require.Equal(t, 1, released)
+			if test.kept {
+				require.ErrorContains(t, env.GetWorkflowError(), "it failed; and what was bought for rehearsal-r1 is not released: the cloud is away; flotilla sweep finds it")
+			}
 			require.Equal(t, test.compared == nil, compared == nil)
 			if compared != nil {
 				require.Equal(t, test.compared.Took, compared.Took)
