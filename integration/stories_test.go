@@ -340,10 +340,10 @@ func saved(s story) {
 	require.Len(s.t, found.Backups, 1)
 	_, err = client.VerifyBackup(ctx, workflows.BackupRequest{
 		Provider: view.Spec.Provider, Region: view.Spec.Region, Cluster: s.cluster, UID: view.Summary.UID,
-	})
+	}, nil)
 	require.NoError(s.t, err)
 
-	rehearsed, err := client.RehearseBackup(ctx, fleet.RehearseRequest{Spec: view.Spec, UID: view.Summary.UID})
+	rehearsed, err := client.RehearseBackup(ctx, fleet.RehearseRequest{Spec: view.Spec, UID: view.Summary.UID}, nil)
 	require.NoError(s.t, err)
 	require.NotNil(s.t, rehearsed.Rehearsal)
 	require.True(s.t, rehearsed.Rehearsal.OK, rehearsed.Rehearsal.Why)
@@ -423,7 +423,7 @@ func mended(s story) {
 	restore := fleet.RestoreOf(found.Backups[0])
 	restore.Prefixes = []string{"shop/"}
 	operation := fleet.Operation{Kind: fleet.RestorePrefixes, Cluster: s.cluster, Options: fleet.Options{Restore: restore}}
-	keys, err := client.CompareKeys(ctx, operation)
+	keys, err := client.CompareKeys(ctx, operation, nil)
 	require.NoError(s.t, err)
 	require.Equal(s.t, 1, keys.Change)
 	r := s.begun(s.e.BeginChange(s.cluster, harness.Change{Kind: operation.Kind, Options: operation.Options}))

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -88,28 +90,28 @@ func (c *Client) Backups(ctx context.Context, request workflows.BackupsRequest) 
 
 // VerifyBackup has a backup read to its last byte. It gives what the backup is, with an
 // error of kind fleet.Lost when it is damaged and fleet.NotFound when there is none. A
-// cancelled ctx ends the reading.
-func (c *Client) VerifyBackup(ctx context.Context, request workflows.BackupRequest) (fleet.Backup, error) {
+// cancelled ctx ends the reading. How it stands is told meanwhile, unless tell is nil.
+func (c *Client) VerifyBackup(ctx context.Context, request workflows.BackupRequest, tell func(string)) (fleet.Backup, error) {
 	if request.Repair {
 		request.By = c.by
 	}
-	return c.awaitBackup(ctx, "backup of "+request.Cluster, "verify/"+request.Cluster+"/"+NewRequestID()[:8], workflows.VerifyBackupType, request,
-		region{request.Provider, request.Region}, verifyPatience)
+	return awaitResult[fleet.Backup](ctx, c, "backup of "+request.Cluster, "verify/"+request.Cluster+"/"+NewRequestID()[:8], workflows.VerifyBackupType, request,
+		region{request.Provider, request.Region}, verifyPatience, tell)
 }
 
 // RehearseBackup has a backup restored for real on a host that is bought for it, and
 // compared with its manifest. It gives what the backup is and what became of that. A
-// cancelled ctx ends it, and releases the host.
-func (c *Client) RehearseBackup(ctx context.Context, request fleet.RehearseRequest) (fleet.Backup, error) {
+// cancelled ctx ends it, and releases the host. tell is as of VerifyBackup.
+func (c *Client) RehearseBackup(ctx context.Context, request fleet.RehearseRequest, tell func(string)) (fleet.Backup, error) {
 	request.ID, request.By = NewRequestID()[:8], c.by
-	return c.awaitBackup(ctx, "rehearsal of "+request.Spec.Name, workflows.RehearsalID(request.Spec.Name, request.ID), workflows.RehearseType, request,
-		region{request.Spec.Provider, request.Spec.Region}, 0) // one that is ended by a timeout would release nothing
+	return awaitResult[fleet.Backup](ctx, c, "rehearsal of "+request.Spec.Name, workflows.RehearsalID(request.Spec.Name, request.ID), workflows.RehearseType, request,
+		region{request.Spec.Provider, request.Spec.Region}, 0, tell) // one that is ended by a timeout would release nothing
 }
 
 // CompareKeys says what a RestorePrefixes would do to which keys, and changes nothing. All
 // of the backup is read for that. The errors are those of Plan and VerifyBackup. A
-// cancelled ctx ends the reading.
-func (c *Client) CompareKeys(ctx context.Context, operation fleet.Operation) (fleet.KeyComparison, error) {
+// cancelled ctx ends the reading. tell is as of VerifyBackup.
+func (c *Client) CompareKeys(ctx context.Context, operation fleet.Operation, tell func(string)) (fleet.KeyComparison, error) {
 	view, err := c.Describe(ctx, operation.Cluster)
 	if err != nil {
 		return fleet.KeyComparison{}, err
@@ -117,17 +119,14 @@ func (c *Client) CompareKeys(ctx context.Context, operation fleet.Operation) (fl
 	operation = inherit(operation, view)
 	operation.ID = NewRequestID()[:8] // names a directory of its own
 	keys, err := awaitResult[fleet.KeyRestore](ctx, c, "comparison of keys of "+operation.Cluster, "compare/"+operation.Cluster+"/"+operation.ID,
-		workflows.CompareKeysType, operation, region{operation.Spec.Provider, operation.Spec.Region}, verifyPatience)
+		workflows.CompareKeysType, operation, region{operation.Spec.Provider, operation.Spec.Region}, verifyPatience, tell)
 	return keys.Compared, err
 }
 
-// awaitBackup runs a workflow that does something with a backup to its end.
-func (c *Client) awaitBackup(ctx context.Context, resource, workflowID, kind string, request any, at region, within time.Duration) (fleet.Backup, error) {
-	return awaitResult[fleet.Backup](ctx, c, resource, workflowID, kind, request, at, within)
-}
-
 // awaitResult runs a workflow that may take long to its end. A cancelled ctx ends it.
-func awaitResult[T any](ctx context.Context, c *Client, resource, workflowID, kind string, request any, at region, within time.Duration) (b T, err error) {
+func awaitResult[T any](
+	ctx context.Context, c *Client, resource, workflowID, kind string, request any, at region, within time.Duration, tell func(string),
+) (b T, err error) {
 	var id string
 	err = c.ask(ctx, resource, func(ctx context.Context) error {
 		run, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
@@ -141,6 +140,13 @@ func awaitResult[T any](ctx context.Context, c *Client, resource, workflowID, ki
 	if err != nil {
 		return b, err
 	}
+	if tell != nil {
+		var watch sync.WaitGroup
+		watching, end := context.WithCancel(ctx)
+		watch.Go(func() { c.tellPending(watching, id, tell) })
+		defer watch.Wait()
+		defer end()
+	}
 	err = c.temporal.GetWorkflow(ctx, id, "").Get(ctx, &b)
 	switch said := saidByWorkflow(err); {
 	case said != nil:
@@ -152,4 +158,57 @@ func awaitResult[T any](ctx context.Context, c *Client, resource, workflowID, ki
 		return b, context.Cause(ctx)
 	}
 	return b, c.explain(err, resource)
+}
+
+// tellPending tells what a workflow does, and whatever it runs as its children, until ctx ends.
+func (c *Client) tellPending(ctx context.Context, workflowID string, tell func(string)) {
+	for last := ""; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pollSlow):
+		}
+		answer, err := c.temporal.DescribeWorkflowExecution(ctx, workflowID, "")
+		if err != nil {
+			continue // it goes on without being seen
+		}
+		text := ""
+		for _, activity := range answer.GetPendingActivities() {
+			text = c.pendingText(activity)
+		}
+		for _, child := range answer.GetPendingChildren() {
+			ref, ok := parseOperationID(child.GetWorkflowId())
+			if !ok {
+				continue
+			}
+			text = string(ref.Kind)
+			if p, err := c.Progress(ctx, ref); err == nil {
+				for _, s := range p.Steps {
+					if s.State == fleet.StepRunning {
+						text = strings.TrimSuffix(fmt.Sprintf("%s: %s, %s", ref.Kind, s.Step.Kind, s.Note), ", ")
+					}
+				}
+			}
+		}
+		if text != "" && text != last {
+			tell(text)
+			last = text
+		}
+	}
+}
+
+// pendingText says how an activity stands, and why it is tried again.
+func (c *Client) pendingText(activity *workflow.PendingActivityInfo) string {
+	var beat fleet.StepBeat
+	if details := activity.GetHeartbeatDetails().GetPayloads(); len(details) > 0 {
+		c.decode(details[0], &beat)
+	}
+	text := beat.Note
+	if beat.Percent != nil && *beat.Percent > 0 {
+		text += fmt.Sprintf(", %d %%", *beat.Percent)
+	}
+	if last := activity.GetLastFailure(); last != nil {
+		text = fmt.Sprintf("attempt %d, after: %s", activity.GetAttempt(), failureText(last)+nextTry(activity))
+	}
+	return text
 }

@@ -149,6 +149,19 @@ func TestProgressShowsWhatTheStepsSayNow(t *testing.T) {
 	assert.Equal(t, "looking (attempt 5, after: the cloud does not answer)", progress.Doing)
 }
 
+// What reads for long says how far it is, and why it begins again.
+func TestPendingText(t *testing.T) {
+	c := &Client{data: converter.GetDefaultDataConverter()}
+	percent := 42
+	beat, err := c.data.ToPayload(fleet.StepBeat{Note: "reading, 1.2 GiB", Percent: &percent})
+	require.NoError(t, err)
+	reading := &workflow.PendingActivityInfo{Attempt: 1, HeartbeatDetails: &common.Payloads{Payloads: []*common.Payload{beat}}}
+	assert.Equal(t, "reading, 1.2 GiB, 42 %", c.pendingText(reading))
+	reading.Attempt, reading.LastFailure = 3, &failure.Failure{Message: "object store s3://etcd/: no answer"}
+	assert.Equal(t, "attempt 3, after: object store s3://etcd/: no answer", c.pendingText(reading))
+	assert.Empty(t, c.pendingText(&workflow.PendingActivityInfo{}))
+}
+
 func TestWorkflowURL(t *testing.T) {
 	c := &Client{namespace: "default", origin: Origin{UI: "http://127.0.0.1:8233/"}}
 	assert.Equal(t, "http://127.0.0.1:8233/namespaces/default/workflows/cluster%2Forders", c.WorkflowURL("cluster/orders"))

@@ -384,7 +384,12 @@ func rehearsalText(o terminal.Output, r *fleet.Rehearsal, clock terminal.Clock) 
 	case !r.OK:
 		return o.Paint(terminal.Red, "FAILED "+clock.Ago(r.When)+": "+terminal.Clip(firstLine(r.Why), noteWidth))
 	}
-	return o.Paint(terminal.Green, clock.Ago(r.When)) + ", took " + r.Took.String()
+	return o.Paint(terminal.Green, clock.Ago(r.When)) + ", took " + tookText(r.Took)
+}
+
+// tookText is a duration as a person says it.
+func tookText(d fleet.Duration) string {
+	return time.Duration(d).Round(100 * time.Millisecond).String()
 }
 
 // takenText says what backup an operation took.

@@ -105,7 +105,7 @@ func (f *fake) Plan(_ context.Context, operation fleet.Operation) (workflows.Pla
 	return f.reply, f.blind
 }
 
-func (f *fake) CompareKeys(_ context.Context, operation fleet.Operation) (fleet.KeyComparison, error) {
+func (f *fake) CompareKeys(_ context.Context, operation fleet.Operation, _ func(string)) (fleet.KeyComparison, error) {
 	f.compared = append(f.compared, operation)
 	return f.keys, nil
 }

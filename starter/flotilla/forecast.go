@@ -47,10 +47,10 @@ func (f *forecast) ask(ctx context.Context, client plane) error {
 }
 
 // compareKeys has the control plane say how many keys would be put back.
-func (f *forecast) compareKeys(ctx context.Context, client plane) error {
+func (f *forecast) compareKeys(ctx context.Context, client plane, tell func(string)) error {
 	operation := f.operation
 	operation.Before = nil
-	compared, err := client.CompareKeys(ctx, operation)
+	compared, err := client.CompareKeys(ctx, operation, tell)
 	if err != nil {
 		return err
 	}

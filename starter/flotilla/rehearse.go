@@ -47,7 +47,7 @@ Without --backup it is the newest backup that counts. The exit code is 0 when al
 		case id != "":
 			id = chosen.ID
 		}
-		b, err := client.RehearseBackup(cmd.Context(), fleet.RehearseRequest{Spec: view.Spec, UID: view.Summary.UID, Backup: id})
+		b, err := client.RehearseBackup(cmd.Context(), fleet.RehearseRequest{Spec: view.Spec, UID: view.Summary.UID, Backup: id}, a.teller())
 		if err != nil {
 			return err
 		}
@@ -60,7 +60,7 @@ Without --backup it is the newest backup that counts. The exit code is 0 when al
 				WithRemedy("use another backup, and have a new one taken: flotilla backup %s", b.Cluster)
 		}
 		return a.print(*output, b, func() string {
-			return fmt.Sprintf("%s was restored in %s: revision %d, %s, and the hash are as they were\n", b.ID, r.Took, b.Revision, terminal.Count(b.Keys, "key"))
+			return fmt.Sprintf("%s was restored in %s: revision %d, %s, and the hash are as they were\n", b.ID, tookText(r.Took), b.Revision, terminal.Count(b.Keys, "key"))
 		})
 	}
 	return cmd

@@ -277,7 +277,7 @@ func (a *app) prepare(ctx context.Context, client plane, v *verb, name string, a
 		return f, err
 	}
 	if asked.preview && f.operation.Kind == fleet.RestorePrefixes && f.at == nil && len(f.reply.Waves) > 0 {
-		if err := f.compareKeys(ctx, client); err != nil {
+		if err := f.compareKeys(ctx, client, a.teller()); err != nil {
 			return nil, err
 		}
 	}

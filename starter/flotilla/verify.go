@@ -60,7 +60,7 @@ missing, or one of two stores cannot be asked.`,
 			return usageError(cmd, errors.New("a cluster that is forgotten needs --uid; flotilla backups with the same flags shows it"))
 		}
 		at.ID, at.Repair = strings.Join(args[1:], ""), repair
-		b, err := client.VerifyBackup(cmd.Context(), at)
+		b, err := client.VerifyBackup(cmd.Context(), at, a.teller())
 		if err != nil {
 			return err
 		}
