@@ -112,3 +112,14 @@ func TestRecordsThatAreRefused(t *testing.T) {
 	_, err = aliyun.OpenRecords(aliyun.RecordsConfig{Domain: domain, Endpoint: "http://dns.example.com"})
 	require.Equal(t, fleet.Invalid, fleet.KindOf(err), "not in the clear")
 }
+
+// The docs give the rights of all calls that are made, and no others.
+func TestRightsOfRecords(t *testing.T) {
+	r, _, w := records(t)
+	require.NoError(t, r.Publish(t.Context(), clientRecord(1, 2)))
+	longer := clientRecord(1, 2)
+	longer.TTL *= 2
+	require.NoError(t, r.Publish(t.Context(), longer))
+	require.NoError(t, r.Publish(t.Context(), clientRecord()))
+	simtest.RightsAreCalls(t, "../../docs/operations.md", "alidns", w)
+}

@@ -105,3 +105,11 @@ func TestRecordsInBadWeather(t *testing.T) {
 	_, err := aws.OpenRecords(t.Context(), aws.RecordsConfig{Zone: "example.com"})
 	require.Equal(t, fleet.Invalid, fleet.KindOf(err))
 }
+
+// The docs give the rights of all calls that are made, and no others.
+func TestRightsOfRecords(t *testing.T) {
+	r, _, w := records(t)
+	require.NoError(t, r.Publish(t.Context(), clientRecord(1, 2)))
+	require.NoError(t, r.Publish(t.Context(), clientRecord()))
+	simtest.RightsAreCalls(t, "../../docs/operations.md", "route53", w)
+}

@@ -31,12 +31,24 @@ func (z *Zone) Route53() http.Handler {
 }
 
 type recordSet struct {
-	Name   string   `xml:"Name"`
-	Type   string   `xml:"Type"`
-	TTL    int64    `xml:"TTL"`
-	Values []string `xml:"ResourceRecords>ResourceRecord>Value"`
+	Name string `xml:"Name"`
+	Type string `xml:"Type"`
+	TTL  int64  `xml:"TTL"`
+	// Records has an element for each value; a path to Value would put all values into one.
+	Records []resourceRecord `xml:"ResourceRecords>ResourceRecord"`
 	// Rest is what is not modelled.
 	Rest []struct{ XMLName xml.Name } `xml:",any" json:"-"`
+}
+
+type resourceRecord struct {
+	Value string `xml:"Value"`
+}
+
+func (s recordSet) values() (all []string) {
+	for _, r := range s.Records {
+		all = append(all, r.Value)
+	}
+	return all
 }
 
 type changeInfo struct {
@@ -171,7 +183,7 @@ func (z *Zone) changeSet(action string, set recordSet) *denial {
 	if len(set.Rest) > 0 {
 		return refuse("%s is not modelled", set.Rest[0].XMLName.Local)
 	}
-	for _, value := range set.Values {
+	for _, value := range set.values() {
 		ip, err := netip.ParseAddr(value)
 		text, unquoted := strconv.Unquote(value)
 		switch {
@@ -183,15 +195,15 @@ func (z *Zone) changeSet(action string, set recordSet) *denial {
 			return refuse("type %s is not modelled", set.Type)
 		}
 	}
-	if len(set.Values) == 0 || set.TTL <= 0 || len(slices.Compact(slices.Sorted(slices.Values(set.Values)))) != len(set.Values) {
+	if len(set.Records) == 0 || set.TTL <= 0 || len(slices.Compact(slices.Sorted(slices.Values(set.values())))) != len(set.Records) {
 		return refuse("%s has no TTL, no value or one twice", set.Name)
 	}
 	have := z.set(name, set.Type)
 	same := func(e Entry) bool { return e.Name == name && e.Type == set.Type }
 	switch action {
 	case "DELETE":
-		wanted := slices.Sorted(slices.Values(set.Values))
-		if have == nil || have.TTL != set.TTL || !slices.Equal(have.Values, wanted) {
+		wanted := slices.Sorted(slices.Values(set.values()))
+		if have == nil || have.TTL != set.TTL || !slices.Equal(have.values(), wanted) {
 			return refuse("Tried to delete resource record set [name='%s.', type='%s'] but the values provided do not match the current values", name, set.Type)
 		}
 		z.drop(same)
@@ -205,7 +217,7 @@ func (z *Zone) changeSet(action string, set recordSet) *denial {
 	default:
 		return deny(http.StatusBadRequest, "InvalidInput", "%q is no action", action)
 	}
-	for _, value := range set.Values {
+	for _, value := range set.values() {
 		z.add(Entry{Name: name, Type: set.Type, Value: value, TTL: set.TTL})
 	}
 	if _, had := z.lowest[name]; had {
@@ -221,7 +233,11 @@ func (z *Zone) set(name, kind string) *recordSet {
 		return nil
 	}
 	i := slices.IndexFunc(z.entries, func(e Entry) bool { return e.Name == name && e.Type == kind })
-	return &recordSet{Name: name + ".", Type: kind, TTL: z.entries[i].TTL, Values: values}
+	found := &recordSet{Name: name + ".", Type: kind, TTL: z.entries[i].TTL}
+	for _, v := range values {
+		found.Records = append(found.Records, resourceRecord{v})
+	}
+	return found
 }
 
 // listSets lists sets from a name and type on, by reversed labels as Route 53 does.

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/flotilla-etcd/flotilla/integration/cloudsim"
 )
 
 // Granted gives the rights that the policies on a page of the documentation grant, which
@@ -54,4 +56,20 @@ func (o *oneOrMore) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	return json.Unmarshal(data, (*[]string)(o))
+}
+
+// RightsAreCalls compares the rights to a service that a page of the documentation names, as in
+// `route53:GetChange`, with the calls that were made.
+func RightsAreCalls(t *testing.T, page, service string, w *cloudsim.World) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	named, called := map[string]bool{}, map[string]bool{}
+	for _, right := range regexp.MustCompile("`"+service+":([A-Za-z]+)`").FindAllStringSubmatch(string(text), -1) {
+		named[right[1]] = true
+	}
+	for _, c := range w.Calls() {
+		called[c.Action] = true
+	}
+	require.Equal(t, called, named, "called, and named on %s", page)
 }
