@@ -6,15 +6,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/testsuite"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/workflows"
 )
 
 func TestFleetRecipientIsAskedOfItsRegion(t *testing.T) {
-	var suite testsuite.WorkflowTestSuite
-	env := suite.NewTestWorkflowEnvironment()
+	env := newEnv()
 	queue := ""
 	env.RegisterActivityWithOptions(func(ctx context.Context) (fleet.RecipientReply, error) {
 		queue = activity.GetInfo(ctx).TaskQueue

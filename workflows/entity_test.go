@@ -30,11 +30,8 @@ type entity struct {
 }
 
 func newEntity(t *testing.T, children map[fleet.OperationKind]child) *entity {
-	var suite testsuite.WorkflowTestSuite
-	suite.SetDisableRegistrationAliasing(true)
-	e := &entity{t: t, env: suite.NewTestWorkflowEnvironment(), entry: workflows.ClusterType}
+	e := &entity{t: t, env: newEnv(), entry: workflows.ClusterType}
 	e.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: workflows.ClusterID("orders"), TaskQueue: workflows.TaskQueue})
-	e.env.SetTestTimeout(30 * time.Second)
 	e.env.RegisterWorkflowWithOptions(workflows.Cluster, workflow.RegisterOptions{Name: workflows.ClusterType})
 	for kind, run := range children {
 		e.env.RegisterWorkflowWithOptions(func(ctx workflow.Context, op fleet.Operation) (workflows.OperationResult, error) {

@@ -55,10 +55,7 @@ type step func(ctx context.Context, r fleet.StepRequest) (fleet.StepReply, error
 // newLoop makes an operation with these looks, one after another; the last one
 // stands for all that follow.
 func newLoop(t *testing.T, do map[fleet.StepKind]step, looks ...fleet.Look) *loop {
-	var suite testsuite.WorkflowTestSuite
-	suite.SetDisableRegistrationAliasing(true)
-	l := &loop{t: t, env: suite.NewTestWorkflowEnvironment(), op: fleet.Operation{ID: "op", Cluster: "orders", UID: "uid", Spec: spec()}}
-	l.env.SetTestTimeout(time.Minute)
+	l := &loop{t: t, env: newEnv(), op: fleet.Operation{ID: "op", Cluster: "orders", UID: "uid", Spec: spec()}}
 	l.env.SetStartTime(noon)
 	for kind, run := range operations {
 		l.env.RegisterWorkflowWithOptions(run, workflow.RegisterOptions{Name: string(kind)})

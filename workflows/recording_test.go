@@ -32,10 +32,7 @@ func TestChangesAreRecordedAllTheTime(t *testing.T) {
 
 func servesShares(t *testing.T, name string, run any, served string) {
 	t.Helper()
-	var suite testsuite.WorkflowTestSuite
-	suite.SetDisableRegistrationAliasing(true)
-	env := suite.NewTestWorkflowEnvironment()
-	env.SetTestTimeout(time.Minute)
+	env := newEnv()
 	env.RegisterWorkflowWithOptions(run, workflow.RegisterOptions{Name: name})
 	var mu sync.Mutex
 	rounds, running, shares := 0, map[int]int{}, 0

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
-	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -57,9 +56,7 @@ func TestRehearsalReleases(t *testing.T) {
 		}, kept: true, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var suite testsuite.WorkflowTestSuite
-			suite.SetDisableRegistrationAliasing(true)
-			env := suite.NewTestWorkflowEnvironment()
+			env := newEnv()
 			env.RegisterWorkflowWithOptions(workflows.RehearseBackup, workflow.RegisterOptions{Name: workflows.RehearseType})
 			env.RegisterWorkflowWithOptions(func(ctx workflow.Context, op fleet.Operation) (workflows.OperationResult, error) {
 				require.Equal(t, "b2", op.Options.Restore.ID, "the newest that counts")

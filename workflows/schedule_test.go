@@ -30,9 +30,7 @@ type schedule struct {
 
 func (s *schedule) run(t *testing.T, runs, takes time.Duration, due func(n int) (fleet.DueReply, error)) {
 	t.Helper()
-	var suite testsuite.WorkflowTestSuite
-	suite.SetDisableRegistrationAliasing(true)
-	env := suite.NewTestWorkflowEnvironment()
+	env := newEnv()
 	env.RegisterWorkflowWithOptions(workflows.ScheduleBackups, workflow.RegisterOptions{Name: workflows.ScheduleType})
 	env.RegisterWorkflowWithOptions(func(ctx workflow.Context, op fleet.Operation) (workflows.OperationResult, error) {
 		s.mu.Lock()
