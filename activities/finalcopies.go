@@ -132,6 +132,9 @@ func (f *finalCopies) copy(ctx context.Context, key, uid string, tell backup.Tel
 	if err := r.both().CopyObject(ctx, "final snapshot "+snapshot.Key, object, tell); err != nil {
 		return err
 	}
+	if _, err := objectstore.SweepUploads(ctx, r.Second, snapshot.Key, 0); err != nil { // of workers that died
+		return err
+	}
 	if err := r.Second.Put(ctx, key, bytes.NewReader(text), int64(len(text))); err != nil {
 		return err
 	}

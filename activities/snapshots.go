@@ -12,8 +12,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/flotilla-etcd/flotilla/etcdadmin"
 	"github.com/flotilla-etcd/flotilla/fleet"
+	"github.com/flotilla-etcd/flotilla/objectstore"
 )
 
 // Snapshots stores copies of clusters' data.
@@ -39,6 +42,11 @@ func (s *Snapshots) save(ctx context.Context, r fleet.StepRequest) (string, erro
 		return "", err
 	}
 	beat(ctx, -1, "verified")
+	// What is left is of attempts that were killed, or taken for dead: they must not put theirs
+	// in the place of what was verified.
+	if _, err := objectstore.SweepUploads(ctx, s.Store, finalPrefix(r.Operation.Cluster, r.Operation.UID), 0); err != nil {
+		s.Log.Warn("what other attempts at a final snapshot left stays", zap.String("cluster", r.Operation.Cluster), zap.Error(err))
+	}
 	if err := s.record(ctx, snapshot); err != nil {
 		return "", err
 	}

@@ -202,22 +202,8 @@ func (v Vault) Sweep(ctx context.Context, cluster, uid string, age time.Duration
 			}
 		}
 	}
-	aborted, err := v.abort(ctx, prefixOf(cluster, uid), age)
+	aborted, err := objectstore.SweepUploads(ctx, v.Store, prefixOf(cluster, uid), age)
 	removed = append(removed, aborted...)
 	slices.Sort(removed)
 	return removed, err
-}
-
-// abort removes what attempts left that were killed while they stored an object. Whoever may
-// not do that, or has a server that cannot, has a lifecycle rule of the bucket for it.
-func (v Vault) abort(ctx context.Context, prefix string, age time.Duration) ([]string, error) {
-	a, can := v.Store.(objectstore.Aborter)
-	if !can {
-		return nil, nil
-	}
-	aborted, err := a.Abort(ctx, prefix, age)
-	if fleet.Is(err, fleet.Denied) || fleet.Is(err, fleet.Invalid) {
-		return aborted, nil
-	}
-	return aborted, err
 }

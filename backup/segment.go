@@ -315,6 +315,6 @@ func (v Vault) SweepSegments(ctx context.Context, cluster, uid string, age time.
 			removed = append(removed, o.Key)
 		}
 	}
-	aborted, err := v.abort(ctx, changesOf(cluster, uid), age)
+	aborted, err := objectstore.SweepUploads(ctx, v.Store, changesOf(cluster, uid), age)
 	return append(removed, aborted...), err
 }

@@ -21,6 +21,20 @@ type Aborter interface {
 
 var _ Aborter = (*bucket)(nil)
 
+// SweepUploads is Abort where the store needs it and allows it. Whoever may not do that, or has
+// a server that cannot, has a lifecycle rule of the bucket for it.
+func SweepUploads(ctx context.Context, s Store, prefix string, age time.Duration) ([]string, error) {
+	a, is := s.(Aborter)
+	if !is {
+		return nil, nil
+	}
+	aborted, err := a.Abort(ctx, prefix, age)
+	if fleet.Is(err, fleet.Denied) || fleet.Is(err, fleet.Invalid) {
+		return aborted, nil
+	}
+	return aborted, err
+}
+
 // Abort is S3's ListMultipartUploads and AbortMultipartUpload.
 func (b *bucket) Abort(ctx context.Context, prefix string, age time.Duration) (keys []string, err error) {
 	if err := checkPrefix(b.name, prefix); err != nil {
