@@ -137,7 +137,10 @@ var plants = []struct {
 		c.Saw[0] = f.before(c.Saw[0].Key, c.Saw[0].Mod)
 	}},
 	{"a serializable read of what never was", "store", "nobody wrote", func(f forged) {
-		c := f.find(func(c *Call) bool { return c.Kind == Serializable && c.Saw[0].Mod > 0 })
+		// At a revision that did not change its key.
+		c := f.find(func(c *Call) bool {
+			return c.Kind == Serializable && c.Saw[0].Mod > 0 && f.next(c.Saw[0].Key, c.Saw[0].Mod-2).Mod == c.Saw[0].Mod
+		})
 		c.Saw[0].Value += "x"
 		c.Saw[0].Mod--
 	}},
