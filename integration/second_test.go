@@ -20,20 +20,27 @@ import (
 	"github.com/flotilla-etcd/flotilla/objectstore/objectstoretest"
 )
 
+// withSecondStore has workers put backups into one object store and copy them into another.
+func withSecondStore(t *testing.T) (e *harness.Env, first, second *objectstoretest.Server) {
+	t.Helper()
+	first, second = objectstoretest.Start(t), objectstoretest.Start(t)
+	first.Setenv(t)
+	first.Bucket(t, "flotilla")
+	second.Bucket(t, "far")
+	t.Setenv("SECOND_AWS_ACCESS_KEY_ID", second.AccessKey)
+	t.Setenv("SECOND_AWS_SECRET_ACCESS_KEY", second.SecretKey)
+	e = harness.Start(t, harness.WithObjectStore(first.Location("flotilla/fleet")))
+	e.Flags = []string{"--second-store", second.Location("far/fleet")}
+	return e, first, second
+}
+
 // TestSecondStore backs a cluster up while the second store is away, and kills the worker
 // with -9 while it copies once the store is back: afterwards the second store has the same,
 // byte for byte, and the changes since. Then the first store has one bit altered, and loses
 // everything: what is restored comes from the second, key by key, with the cluster's authority.
 // At last its region is gone, and workers have the second store alone.
 func TestSecondStore(t *testing.T) {
-	first, second := objectstoretest.Start(t), objectstoretest.Start(t)
-	first.Setenv(t)
-	first.Bucket(t, "flotilla")
-	second.Bucket(t, "far")
-	t.Setenv("SECOND_AWS_ACCESS_KEY_ID", second.AccessKey)
-	t.Setenv("SECOND_AWS_SECRET_ACCESS_KEY", second.SecretKey)
-	e := harness.Start(t, harness.WithObjectStore(first.Location("flotilla/fleet")))
-	e.Flags = []string{"--second-store", second.Location("far/fleet")}
+	e, first, second := withSecondStore(t)
 	second.Stop()
 	worker := e.StartWorker("flotilla-worker")
 	spec := harness.Spec("orders", 1, "3.7.3").WithDefaults()

@@ -15,7 +15,6 @@ import (
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/integration/harness"
 	"github.com/flotilla-etcd/flotilla/objectstore"
-	"github.com/flotilla-etcd/flotilla/objectstore/objectstoretest"
 )
 
 // TestFirstStoreIsAway has the first store answer nothing while its connections stay open, and
@@ -25,14 +24,7 @@ import (
 // every key. What would take an older backup for the newest, or needs the first store, is
 // refused. When that is back, it serves as before.
 func TestFirstStoreIsAway(t *testing.T) {
-	first, second := objectstoretest.Start(t), objectstoretest.Start(t)
-	first.Setenv(t)
-	first.Bucket(t, "flotilla")
-	second.Bucket(t, "far")
-	t.Setenv("SECOND_AWS_ACCESS_KEY_ID", second.AccessKey)
-	t.Setenv("SECOND_AWS_SECRET_ACCESS_KEY", second.SecretKey)
-	e := harness.Start(t, harness.WithObjectStore(first.Location("flotilla/fleet")))
-	e.Flags = []string{"--second-store", second.Location("far/fleet")}
+	e, first, second := withSecondStore(t)
 	worker := e.StartWorker("flotilla-worker")
 	spec := harness.Spec("orders", 3, "3.7.3").WithDefaults()
 	spec.Backup = fleet.BackupPolicy{Every: fleet.Duration(24 * time.Hour), Changes: fleet.Duration(time.Second)}
