@@ -115,7 +115,7 @@ func TestOccupiedPort(t *testing.T) {
 	listener, err := net.Listen("tcp", net.JoinHostPort(hosts[0].Address, "2379"))
 	require.NoError(t, err)
 	defer listener.Close()
-	b.Release("orders")
+	require.NoError(t, b.Release("orders"))
 	harness.Eventually(t, "the occupied port is named", func(ctx context.Context) error {
 		progress, err := e.Client.Progress(ctx, running.Ref)
 		if err != nil {

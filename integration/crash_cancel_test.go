@@ -42,7 +42,9 @@ func TestCreateIsCancelled(t *testing.T) {
 			if _, err := c.e.Client.Cancel(c.t.Context(), tr.cluster, "", "a test"); err != nil {
 				return err
 			}
-			b.Release(tr.cluster)
+			if err := b.Release(tr.cluster); err != nil {
+				return err
+			}
 			_, err := operations[tr.cluster].Await()
 			var cancelled *temporal.CanceledError
 			if !errors.As(err, &cancelled) {

@@ -48,7 +48,7 @@ func (all *boundaries) find(t *testing.T) {
 		{cluster: "third", story: "with a slow member", slow: true},
 	}}
 	c.loose = true // this one says which steps there are
-	b := c.e.StartBreaker(nil)
+	b := c.e.StartBreaker(c.points(fleet.CreateCluster))
 	operations := c.begin(fleet.CreateCluster)
 	c.slow(b)
 	c.created(operations)
@@ -108,12 +108,23 @@ func healthIn(trace []string) func(point string) bool {
 	return func(point string) bool { return healthWave.MatchString(point) || strings.HasPrefix(point, after) }
 }
 
-// slow freezes a member of each slow cluster as soon as it runs, until the operation
-// waits for it. It comes back when all have thawed.
+// started is where the third member of a cluster runs, and its operation has not heard yet.
+const started = "CreateCluster 4/StartMember/3 after"
+
+// slow freezes a member of each slow cluster before its operation can find it healthy, until
+// the operation waits for it. It comes back when all have thawed.
 func (c *crowd) slow(b *harness.Breaker) {
 	c.each("expected that it waits for a slow member", func(tr *trial) error {
 		if !tr.slow {
 			return nil
+		}
+		if err := c.e.Within(harness.Patience, func() error {
+			if point, stands := b.Stopped(tr.cluster); !stands || point != started {
+				return fmt.Errorf("it has not come to %s", started)
+			}
+			return nil
+		}); err != nil {
+			return err
 		}
 		frozen, err := c.e.AwaitMember(tr.cluster, tr.cluster+"-3")
 		if err != nil {
@@ -123,6 +134,9 @@ func (c *crowd) slow(b *harness.Breaker) {
 			return err
 		}
 		defer func() { _ = syscall.Kill(frozen, syscall.SIGCONT) }()
+		if err := b.Release(tr.cluster); err != nil {
+			return err
+		}
 		return c.e.Within(harness.Patience, func() error {
 			if !slices.ContainsFunc(b.Trace(tr.cluster), healthWave.MatchString) {
 				return errors.New("it does not wait yet")
@@ -132,11 +146,15 @@ func (c *crowd) slow(b *harness.Breaker) {
 	})
 }
 
-// points gives the boundaries of each cluster in one kind of operation.
+// points gives the boundaries of each cluster in one kind of operation; a slow one has
+// another, for slow.
 func (c *crowd) points(kind fleet.OperationKind) harness.Points {
 	all := harness.Points{}
 	for _, tr := range c.trials {
-		all[tr.cluster] = tr.boundaries(kind)
+		all[tr.cluster] = slices.Clone(tr.boundaries(kind))
+		if tr.slow && kind == fleet.CreateCluster {
+			all[tr.cluster] = append(all[tr.cluster], started)
+		}
 	}
 	return all
 }
@@ -169,7 +187,9 @@ func (c *crowd) missed(clusters []string) {
 func (c *crowd) release(b *harness.Breaker) {
 	for _, tr := range c.trials {
 		if _, stands := b.Stopped(tr.cluster); stands {
-			b.Release(tr.cluster)
+			if err := b.Release(tr.cluster); err != nil {
+				c.t.Errorf("expected that it goes on: %v", err)
+			}
 		}
 	}
 }

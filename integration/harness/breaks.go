@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stretchr/testify/require"
 )
@@ -19,10 +20,12 @@ type Points map[string][]string
 // Breaker is a worker that stops clusters dead at boundaries of its life.
 type Breaker struct {
 	*Process
-	e      *Env
-	points Points
-	stops  string
-	trace  string
+	e     *Env
+	stops string
+	trace string
+
+	mu     sync.Mutex
+	points Points // those it was not released from
 }
 
 // StartBreaker starts a worker that is to stop each of these clusters at each of its
@@ -31,7 +34,7 @@ func (e *Env) StartBreaker(points Points) *Breaker {
 	e.t.Helper()
 	dir, err := os.MkdirTemp(e.Dir, "breaker-")
 	require.NoError(e.t, err)
-	b := &Breaker{e: e, points: points, stops: filepath.Join(dir, "stops"), trace: filepath.Join(dir, "trace")}
+	b := &Breaker{e: e, points: points.clone(), stops: filepath.Join(dir, "stops"), trace: filepath.Join(dir, "trace")}
 	require.NoError(e.t, os.Mkdir(b.stops, 0o700))
 	var lines strings.Builder
 	for cluster, all := range points {
@@ -82,9 +85,17 @@ func (b *Breaker) AwaitStops(operations map[string]*Running) (missed []string) {
 	return missed
 }
 
-// Release lets a cluster go on.
-func (b *Breaker) Release(cluster string) {
-	require.NoError(b.e.t, os.Remove(filepath.Join(b.stops, cluster)))
+// Release lets a cluster that stands still go on. The boundary counts for nothing from now
+// on: DieInTurn does not kill the worker at it.
+func (b *Breaker) Release(cluster string) error {
+	point, stands := b.Stopped(cluster)
+	if !stands {
+		return fmt.Errorf("cluster %s stands at no boundary", cluster)
+	}
+	b.mu.Lock()
+	b.points[cluster] = slices.DeleteFunc(b.points[cluster], func(p string) bool { return p == point })
+	b.mu.Unlock()
+	return os.Remove(filepath.Join(b.stops, cluster))
 }
 
 // Trace gives the boundaries that a cluster has passed so far, each once, in order.

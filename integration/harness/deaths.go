@@ -28,12 +28,7 @@ type Deaths struct {
 // wait for loses its worker wherever it is.
 func (b *Breaker) DieInTurn(operations map[string]*Running) (*Breaker, Deaths) {
 	b.e.t.Helper()
-	left := Points{}
-	for cluster, points := range b.points {
-		if len(points) > 0 {
-			left[cluster] = slices.Clone(points)
-		}
-	}
+	left := b.points.clone()
 	died := Points{}
 	for b.awaitRound(left, operations) {
 		b.Kill()
@@ -99,6 +94,17 @@ func Deal(points []string, clusters, n int, dice *rand.Rand) [][]string {
 		*hand = append(*hand, points[(offset+i*len(points)/n)%len(points)])
 	}
 	return hands
+}
+
+// clone copies those of clusters that have any.
+func (p Points) clone() Points {
+	all := Points{}
+	for cluster, points := range p {
+		if len(points) > 0 {
+			all[cluster] = slices.Clone(points)
+		}
+	}
+	return all
 }
 
 // Count gives how many boundaries there are.
