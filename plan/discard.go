@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
@@ -36,7 +38,8 @@ func discard(in Input) fleet.Decision {
 		wave = in.dropCopies(in.Operation.Options.Members)
 	}
 	if len(wave) == 0 {
-		return done("nothing is kept aside of %s, on its disks or as copies of them%s", in.Operation.Cluster, in.unlisted())
+		of := cmp.Or(strings.Join(in.Operation.Options.Members, ", "), in.Operation.Cluster)
+		return done("nothing is kept aside of %s, on disks or as copies of them%s", of, in.unlisted())
 	}
 	if d := r.settle(nil); d != nil {
 		return *d

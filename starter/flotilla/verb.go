@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/flotilla-etcd/flotilla/fleet"
 	"github.com/flotilla-etcd/flotilla/starter"
@@ -105,11 +106,22 @@ func (v *verb) arguments(cmd *cobra.Command, args []string) error {
 	case len(args) == 0:
 		return usageError(cmd, fmt.Errorf("%s needs the name of a cluster", cmd.CommandPath()))
 	case v.members == noMembers && len(args) > 1:
-		return usageError(cmd, fmt.Errorf("%s needs one argument, the name of a cluster, but got %d", cmd.CommandPath(), len(args)))
+		return usageError(cmd, fmt.Errorf("%s needs one argument, the name of a cluster, but got %d%s", cmd.CommandPath(), len(args), unjoined(cmd, args[1])))
 	case v.members == oneMember && len(args) > 2:
 		return usageError(cmd, fmt.Errorf("%s takes a cluster and at most one member, but got %d arguments", cmd.CommandPath(), len(args)))
 	}
 	return nil
+}
+
+// unjoined says how an argument is given to a flag that has a meaning without one too: a
+// space does not do it.
+func unjoined(cmd *cobra.Command, argument string) (hint string) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.NoOptDefVal != "" && f.Value.Type() == "string" {
+			hint = fmt.Sprintf("; if %s belongs to --%s, write --%s=%s", argument, f.Name, f.Name, argument)
+		}
+	})
+	return hint
 }
 
 // read gives what is asked for, or the mistake in the command line.

@@ -156,6 +156,7 @@ func TestMistakesAreSaidBeforeAnythingIsAsked(t *testing.T) {
 		"upscale orders --disk 40":                                  "40 needs a unit, as in 20GiB",
 		"upscale orders --quota 1KiB":                               "--quota: 1KiB must be between 16MiB and 16GiB",
 		"upscale orders payments --type a":                          "needs one argument, the name of a cluster, but got 2",
+		"recover orders --from-backup 2026":                         "got 2; if 2026 belongs to --from-backup, write --from-backup=2026",
 		"scale orders":                                              "give --voters, --learners",
 		"scale orders --voters 4":                                   "--voters: 4 must be odd (1, 3, 5, 7)",
 		"scale orders --voters 9":                                   "--voters: 9 must be 1, 3, 5 or 7",
