@@ -45,6 +45,9 @@ func run(ctx context.Context) error {
 	if err := config.Flags().Parse(os.Args[1:]); err != nil {
 		return err
 	}
+	// Each attempt at a step of a cluster that stands keeps its place, and another one follows
+	// every few seconds: the other clusters are not to wait for a place.
+	config.MaxSteps = 100_000
 	return workers.Run(ctx, config, workers.Options{
 		Interceptors: []interceptor.WorkerInterceptor{&breaks{points: points}},
 		Region: func(r *activities.Region) {

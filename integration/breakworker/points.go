@@ -33,15 +33,15 @@ import (
 type points struct {
 	mu     sync.Mutex
 	trace  *os.File
-	breaks map[string][]string // by cluster
-	held   map[string]bool     // clusters that stand at one of theirs
+	breaks map[string][]string      // by cluster
+	held   map[string]chan struct{} // clusters that stand at one of theirs, until it is closed
 	stops  string
 	calls  map[string]int
 	begun  *begun
 }
 
 func newPoints(trace, breaks, stops, started string) (*points, error) {
-	p := &points{breaks: map[string][]string{}, held: map[string]bool{}, stops: stops, calls: map[string]int{}}
+	p := &points{breaks: map[string][]string{}, held: map[string]chan struct{}{}, stops: stops, calls: map[string]int{}}
 	if breaks != "" {
 		text, err := os.ReadFile(breaks)
 		if err != nil {
@@ -78,18 +78,28 @@ func (p *points) pass(ctx context.Context, what string) {
 		fmt.Fprintln(p.trace, cluster, point)
 	}
 	file := filepath.Join(p.stops, cluster)
-	if i := slices.Index(p.breaks[cluster], point); i >= 0 && !p.held[cluster] {
+	if i := slices.Index(p.breaks[cluster], point); i >= 0 && p.held[cluster] == nil {
 		p.breaks[cluster] = slices.Delete(p.breaks[cluster], i, i+1) // once
-		p.held[cluster] = true
+		p.held[cluster] = make(chan struct{})
 		must(stand(file, point))
+		go p.awaitRelease(cluster, file)
 	}
 	held := p.held[cluster]
 	p.mu.Unlock()
-	for held {
+	if held != nil {
+		<-held
+	}
+}
+
+// awaitRelease lets a cluster go when its file is deleted. It ends with the process if that
+// never happens.
+func (p *points) awaitRelease(cluster, file string) {
+	for {
 		if _, err := os.Stat(file); err != nil {
 			p.mu.Lock()
+			defer p.mu.Unlock()
+			close(p.held[cluster])
 			delete(p.held, cluster)
-			p.mu.Unlock()
 			return
 		}
 		time.Sleep(5 * time.Millisecond)
