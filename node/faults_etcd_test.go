@@ -46,7 +46,11 @@ func TestAMemberOutlivesAKilledSupervisor(t *testing.T) {
 
 	h.boot()
 	r = must[fleet.MemberReport](h, VerbStart, c.startRequest(h, "orders-1"))
-	require.Equal(t, before.PID, r.PID, "taken over")
+	require.Equal(t, before.PID, r.PID, "it goes on")
+	require.Eventually(t, func() bool {
+		log, err := os.ReadFile(filepath.Join(h.root, "init.log"))
+		return err == nil && strings.Contains(string(log), "took over a running process")
+	}, time.Minute, 50*time.Millisecond, "the next supervisor takes it over")
 	require.NoError(t, unix.Kill(r.PID, unix.SIGKILL))
 	require.Eventually(t, func() bool { r = h.report("orders-1"); return r.Ready && r.PID != before.PID && r.Restarts == 1 },
 		time.Minute, 50*time.Millisecond, "its end is noticed although it is nobody's child")
