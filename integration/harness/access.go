@@ -60,12 +60,27 @@ func (e *Env) Connect(ctx context.Context, cluster string, dial ...grpc.DialOpti
 	return a, err
 }
 
+// connectToAll connects when clients are told of so many voters: one that is too busy to
+// answer the control plane within a second is left out of what they are told.
+func (e *Env) connectToAll(ctx context.Context, cluster string, voters int) (a *Access, err error) {
+	err = e.Within(Patience, func() (err error) {
+		if a, err = e.Connect(ctx, cluster); err != nil {
+			return err
+		}
+		if len(a.Endpoints) != voters {
+			return errors.Join(fmt.Errorf("expected that clients are told of %d voters; they are told of %v", voters, a.Endpoints), a.Close())
+		}
+		return nil
+	})
+	return a, err
+}
+
 // Serves writes to a cluster and reads it back, linearizably, from every member:
 // all of these, voters, and no others. It gives the revision of the write.
 func (e *Env) Serves(ctx context.Context, cluster string, members ...string) (revision int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
-	a, err := e.Connect(ctx, cluster)
+	a, err := e.connectToAll(ctx, cluster, len(members))
 	if err != nil {
 		return 0, err
 	}
