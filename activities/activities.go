@@ -14,6 +14,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"github.com/flotilla-etcd/flotilla/endpoints"
 	"github.com/flotilla-etcd/flotilla/fleet"
@@ -24,7 +25,7 @@ import (
 )
 
 // Region is what the activities of one region work with. Every field is required but
-// Policy, Endpoints, Elsewhere and Second.
+// Policy, Elsewhere, and those that say what nil means.
 type Region struct {
 	Provider iaas.Provider
 	// Elsewhere are the other regions that clusters move from and to.
@@ -63,7 +64,9 @@ type Region struct {
 	RecordChanges func(ctx context.Context) error
 	// Protection is told how old backups, rehearsals and changes are; nil tells nobody.
 	Protection Protection
-	Log        *zap.Logger
+	// Calls sees each call of a cluster's members over etcd's API; nil for none.
+	Calls grpc.UnaryClientInterceptor
+	Log   *zap.Logger
 
 	span *span.Provider // of Provider and Elsewhere
 }

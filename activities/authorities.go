@@ -244,6 +244,6 @@ func (r Region) connect(ctx context.Context, cluster, uid string, endpoints []fl
 		urls[i] = e.ClientURL()
 	}
 	return etcdadmin.Connect(etcdadmin.Config{
-		Endpoints: urls, TLS: config, Log: r.Log.With(zap.String("cluster", cluster)),
+		Endpoints: urls, TLS: config, Log: r.Log.With(zap.String("cluster", cluster)), Calls: r.Calls,
 	})
 }

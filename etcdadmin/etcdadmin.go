@@ -62,6 +62,8 @@ type Config struct {
 	// AnswerTimeout is how long one member may take to answer one call; zero
 	// means DefaultAnswerTimeout.
 	AnswerTimeout time.Duration
+	// Calls sees each unary call of a member, also one that is tried again; nil for none.
+	Calls grpc.UnaryClientInterceptor
 }
 
 // Client speaks to the members of one cluster. It is safe for concurrent use.
@@ -147,7 +149,7 @@ func (c *Client) at(endpoint string) (*clientv3.Client, error) {
 		MaxCallSendMsgSize: math.MaxInt32,
 		// One retry, for a connection that broke while it was idle.
 		MaxUnaryRetries: 2,
-		DialOptions:     dialOptions,
+		DialOptions:     c.dialOptions(),
 	})
 	if err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, resource, "no client can be made for it: %w", err)
@@ -171,6 +173,13 @@ var dialOptions = []grpc.DialOption{
 		Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 		MinConnectTimeout: 5 * time.Second, // a handshake on a machine that is busy
 	}),
+}
+
+func (c *Client) dialOptions() []grpc.DialOption {
+	if c.cfg.Calls == nil {
+		return dialOptions
+	}
+	return append(slices.Clone(dialOptions), grpc.WithChainUnaryInterceptor(c.cfg.Calls))
 }
 
 // ask calls one endpoint, for no longer than the answer timeout.

@@ -53,6 +53,7 @@ func run(ctx context.Context) error {
 		Region: func(r *activities.Region) {
 			r.Provider = provider{r.Provider, points}
 			r.Store = watched(r.Store, points)
+			r.Calls = points.etcd
 		},
 	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -149,7 +150,10 @@ func (p *points) activity(info activity.Info, cluster, kind string) string {
 }
 
 // call passes the boundary right after a call of an activity to the outside.
-func (p *points) call(ctx context.Context, name string) {
+func (p *points) call(ctx context.Context, name string) { p.callUpTo(ctx, math.MaxInt, name) }
+
+// callUpTo does so for the first calls of a name.
+func (p *points) callUpTo(ctx context.Context, most int, name string) {
 	if !activity.IsActivity(ctx) {
 		return
 	}
@@ -159,7 +163,9 @@ func (p *points) call(ctx context.Context, name string) {
 	p.calls[key]++
 	n := p.calls[key]
 	p.mu.Unlock()
-	p.pass(ctx, fmt.Sprintf("call %s#%d", name, n))
+	if n <= most {
+		p.pass(ctx, fmt.Sprintf("call %s#%d", name, n))
+	}
 }
 
 // breaks passes the boundaries before and after each activity.
