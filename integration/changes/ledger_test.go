@@ -289,7 +289,8 @@ func (l *ledger) keepsMore(ctx context.Context, e *harness.Env, cluster string) 
 	return err
 }
 
-// noScratch says what is wrong unless workers have left nothing that is not sealed.
+// noScratch says what is wrong unless workers have left nothing of an operation that is not
+// sealed.
 func noScratch(e *harness.Env, operation string) error {
 	left, err := filepath.Glob(filepath.Join(e.Dir, "backup-"+operation+"*"))
 	if err == nil && len(left) > 0 {
@@ -362,7 +363,11 @@ func (l *ledger) putBack(ctx context.Context, e *harness.Env, cluster string) er
 	want, _ := l.of(l.backed, cluster).below(shop)
 	_, untouched := l.of(l.last, cluster).below(shop)
 	got, rest := now.below(shop)
-	return errors.Join(differ(values(want), values(got)), differ(untouched, rest), noScratch(e, ""))
+	view, err := e.Client.Describe(ctx, cluster)
+	if err != nil {
+		return err
+	}
+	return errors.Join(differ(values(want), values(got)), differ(untouched, rest), noScratch(e, view.Operations[0].ID))
 }
 
 // restored says what is wrong unless a cluster holds what another one did when it was backed
