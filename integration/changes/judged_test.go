@@ -96,7 +96,7 @@ func (c *court) hears(what string, do func() error) judge.Verdict {
 	stopped := run.Stop()
 	verdict := run.Verdict()
 	c.t.Logf("%s took %s\n%s\n%s", what, to.Sub(from).Round(time.Millisecond), verdict, run.Stalls(from, to))
-	if long := run.Stalls(from, to).Overall; long.Length > remarkable {
+	if long := run.Stalls(from, to).Overall; long.Length > remarkable && testing.Verbose() { // else nobody reads it
 		c.t.Logf("nobody's write was acknowledged for %s from %s on; the members' logs are in %s",
 			long.Length.Round(time.Millisecond), long.From.Format(clock), c.e.KeepLogs())
 	}
