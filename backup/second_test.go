@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -59,6 +60,26 @@ func (p *pair) save(t *testing.T, id string) backup.Manifest {
 
 func (p *pair) copier() *backup.Copier {
 	return &backup.Copier{Vault: p.Vault, Cluster: "orders", UID: "u1"}
+}
+
+// A first store that did not answer once is asked again, however often it is listed meanwhile.
+func TestFirstStoreIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, _ := vault(t)
+		v.Second, v.Absence = v.Store, new(objectstore.Absence)
+		why := fleet.Errorf(fleet.Unavailable, "store", "no answer")
+		v.Absence.Note(why)
+		for range 10 {
+			_, away, err := v.ListBoth(t.Context(), "orders", "u1")
+			require.NoError(t, err)
+			require.Equal(t, why, away.Store)
+			time.Sleep(time.Second)
+		}
+		time.Sleep(6 * time.Second)
+		_, away, err := v.ListBoth(t.Context(), "orders", "u1")
+		require.NoError(t, err)
+		require.NoError(t, away.Store)
+	})
 }
 
 // digests are those of all that a store has.

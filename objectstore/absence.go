@@ -45,7 +45,7 @@ func (a *Absence) Why() error {
 }
 
 // Note remembers the error of a store that does not answer. One that answered, whatever it
-// said, is there.
+// said, is there. What Why gave says nothing new: the store was not asked.
 func (a *Absence) Note(err error) {
 	var answer minio.ErrorResponse
 	if a == nil || !fleet.Is(err, fleet.Unavailable) || errors.As(err, &answer) && answer.StatusCode != 0 {
@@ -53,6 +53,9 @@ func (a *Absence) Note(err error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.why != nil && errors.Is(err, a.why) {
+		return
+	}
 	a.until, a.why = time.Now().Add(awayFor), err
 }
 
