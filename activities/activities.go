@@ -57,6 +57,9 @@ type Region struct {
 	Standbys func([]fleet.Summary)
 	// BackupsAtOnce is how many scheduled backups of the region may run at a time.
 	BackupsAtOnce int
+	// CopyEvery is how long after a look at what a cluster has in Store the next one follows:
+	// with the copying itself, by so much Second is behind. Zero: DefaultCopyEvery.
+	CopyEvery time.Duration
 	// WantBackup asks the region's schedule for a backup that is due by no time, and
 	// RecordChanges has the recording of the region's changes begun, if it does not run.
 	// Nil where there are no such workflows.

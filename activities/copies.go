@@ -20,9 +20,8 @@ import (
 type Copies struct{ Region }
 
 const (
-	// copyEvery is how often each cluster is looked at: with the copying itself, by so much
-	// the second store is behind.
-	copyEvery = time.Minute
+	// DefaultCopyEvery is Region.CopyEvery where nothing else is asked for.
+	DefaultCopyEvery = time.Minute
 	// snapshotsAtOnce and changesAtOnce are how many clusters' an activity copies at a time.
 	// A snapshot takes objectstore.MaxBuffered of memory, changes four segments of 4 MiB at most.
 	snapshotsAtOnce, changesAtOnce = 2, 2
@@ -32,7 +31,7 @@ const (
 
 // CopyBackups copies the backups and changes of a share of the region's clusters into the
 // second store, for an hour or until its worker ends. What fails is tried again at the next
-// look, a minute later: no backup waits for it. What another activity, which was taken for
+// look: no backup waits for it. What another activity, which was taken for
 // dead, copies at the same time is the same, byte for byte.
 func (c *Copies) CopyBackups(ctx context.Context, r fleet.RecordRequest) (fleet.RecordReply, error) {
 	return reply(c.copy(ctx, r))
@@ -147,7 +146,7 @@ func (all *copiers) repeat(ctx context.Context, c *copier, room chan struct{}, l
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(copyEvery):
+		case <-time.After(all.copies.CopyEvery):
 		}
 	}
 }

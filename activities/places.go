@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -19,6 +20,7 @@ func (r Region) ready() Region {
 	}
 	r.span = span.New(patient{r.Provider}, elsewhere)
 	r.Provider = r.span
+	r.CopyEvery = cmp.Or(r.CopyEvery, DefaultCopyEvery)
 	return r
 }
 

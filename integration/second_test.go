@@ -30,7 +30,7 @@ func withSecondStore(t *testing.T) (e *harness.Env, first, second *objectstorete
 	t.Setenv("SECOND_AWS_ACCESS_KEY_ID", second.AccessKey)
 	t.Setenv("SECOND_AWS_SECRET_ACCESS_KEY", second.SecretKey)
 	e = harness.Start(t, harness.WithObjectStore(first.Location("flotilla/fleet")))
-	e.Flags = []string{"--second-store", second.Location("far/fleet")}
+	e.Flags = []string{"--second-store", second.Location("far/fleet"), "--copy-every", "1s"}
 	return e, first, second
 }
 

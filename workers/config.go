@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/flotilla-etcd/flotilla/activities"
 	"github.com/flotilla-etcd/flotilla/fleet"
 )
 
@@ -56,7 +57,8 @@ type Config struct {
 	BuildID      string
 	Serve        []string // workflows, activities
 	MaxSteps     int
-	Backups      int // scheduled backups of the region at a time
+	Backups      int           // scheduled backups of the region at a time
+	CopyEvery    time.Duration // between two looks at what the second store lacks
 	DrainTimeout time.Duration
 }
 
@@ -100,6 +102,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringSliceVar(&c.Serve, "serve", []string{ServeWorkflows, ServeActivities}, "what this worker runs")
 	f.IntVar(&c.MaxSteps, "max-steps", 64, "how many steps run at a time")
 	f.IntVar(&c.Backups, "backups", 4, "how many scheduled backups of the region run at a time")
+	f.DurationVar(&c.CopyEvery, "copy-every", activities.DefaultCopyEvery, "how long after a look at what the second store lacks of a cluster the next one follows")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", 20*time.Second, "how long steps in hand may go on after SIGTERM")
 	return f
 }
@@ -218,6 +221,9 @@ func (c *Config) check() error {
 	}
 	if c.Backups < 1 {
 		ps = append(ps, fleet.Problem{Path: "--backups", Message: fmt.Sprintf("%d is less than 1: none would be taken", c.Backups)})
+	}
+	if c.CopyEvery < time.Second || c.CopyEvery > time.Hour {
+		ps = append(ps, fleet.Problem{Path: "--copy-every", Message: fmt.Sprintf("%s is not between 1s and 1h", c.CopyEvery)})
 	}
 	if c.DrainTimeout < 0 {
 		ps = append(ps, fleet.Problem{Path: "--drain-timeout", Message: fmt.Sprintf("%s is negative", c.DrainTimeout)})

@@ -85,11 +85,11 @@ func TestWrongSettings(t *testing.T) {
 }
 
 func TestEverythingMissingIsNamedAtOnce(t *testing.T) {
-	c, err := fill(t, "", nil, "--serve", "workflows,activities,dishes", "--max-steps", "0", "--log-format", "xml")
+	c, err := fill(t, "", nil, "--serve", "workflows,activities,dishes", "--max-steps", "0", "--copy-every", "0s", "--log-format", "xml")
 	require.NoError(t, err)
 	err = c.check()
 	require.Equal(t, fleet.Invalid, fleet.KindOf(err))
-	for _, name := range []string{"--object-store", "--fleet-key", "--releases", "--data", "--node-binary", "dishes", "--max-steps", "--log-format"} {
+	for _, name := range []string{"--object-store", "--fleet-key", "--releases", "--data", "--node-binary", "dishes", "--max-steps", "--copy-every", "--log-format"} {
 		require.ErrorContains(t, err, name)
 	}
 	c, err = fill(t, "", nil, "--serve", "workflows")

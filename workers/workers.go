@@ -276,7 +276,7 @@ func open(ctx context.Context, c Config, o Options, log *zap.Logger, m *metrics)
 	}
 	region := activities.Region{
 		Provider: provider, Elsewhere: elsewhere, Store: store, Key: key, Catalogue: c.Releases, Policy: c.Policy, Scratch: c.Scratch, Log: log,
-		BackupsAtOnce: c.Backups,
+		BackupsAtOnce: c.Backups, CopyEvery: c.CopyEvery,
 	}
 	if region.Lock, err = lockRule(ctx, c, store); err != nil {
 		return activities.Region{}, err
