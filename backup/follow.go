@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -32,6 +33,9 @@ type Recording struct {
 	Bytes fleet.Bytes
 	// Quiet is how often a segment without changes says that there were none.
 	Quiet time.Duration
+	// Silence is how long the member that is watched may tell nothing, though there is
+	// something to tell. Zero: a minute.
+	Silence time.Duration
 	// Lock is how segments are locked when they are stored, and for how long; the zero one
 	// locks none.
 	Lock objectstore.LockRule
@@ -54,8 +58,8 @@ const (
 	askLeases = 8
 	// leaseTries is how often one is, half a second apart: a leader may change.
 	leaseTries = 10
-	// silence is how long a member may tell nothing at all though it was asked.
-	silence = time.Minute
+	// defaultSilence is Recording.Silence where nothing else is asked for.
+	defaultSilence = time.Minute
 	// farewell is how long storing the last segment may take after the end was called for.
 	farewell = 10 * time.Second
 )
@@ -94,6 +98,7 @@ type follower struct {
 	seen  time.Time // of the last change: a clock that is put back does not go back here
 	until time.Time // by when all that was acknowledged is up to next-1
 	told  time.Time // when Until of a segment last said so
+	heard time.Time // when the member last told something, or there was nothing to tell
 
 	// marks are answers to the question what the store's last revision is. What comes with
 	// changes was so when the member sent it, and may have waited for us: it does not tell.
@@ -138,6 +143,10 @@ func (f *follower) reach() {
 			f.until = f.mark.at
 		}
 		f.mark = mark{}
+		// A watch from a revision that is yet to come tells of no progress, however often it
+		// is asked (progressIfSync of 3.5.35, 3.6.16 and 3.7.3): in a cluster that nobody
+		// writes to, it is silent.
+		f.heard = time.Now()
 	}
 }
 
@@ -150,7 +159,7 @@ func (f *follower) begin() {
 }
 
 func (f *follower) follow(ctx context.Context, tell func(Progress)) error {
-	heard, ended, stop := make(chan etcdadmin.Seen), make(chan error, 1), make(chan struct{})
+	told, ended, stop := make(chan etcdadmin.Seen), make(chan error, 1), make(chan struct{})
 	defer close(stop)
 	asking, end := context.WithCancel(ctx)
 	var marking sync.WaitGroup
@@ -164,20 +173,21 @@ func (f *follower) follow(ctx context.Context, tell func(Progress)) error {
 				return
 			}
 			select {
-			case heard <- seen: // unbuffered: the member waits for us
+			case told <- seen: // unbuffered: the member waits for us
 			case <-stop:
 				return
 			}
 		}
 	}()
+	silence := cmp.Or(f.r.Silence, defaultSilence)
 	tick := time.NewTicker(min(max(f.r.Every/4, 50*time.Millisecond), silence/2))
 	defer tick.Stop()
-	last := time.Now()
+	f.heard = time.Now()
 	for {
 		var err error
 		select {
-		case seen := <-heard:
-			last = time.Now()
+		case seen := <-told:
+			f.heard = time.Now()
 			if err = f.take(ctx, seen); err == nil && len(f.plain) >= int(f.r.Bytes) {
 				err = f.cut(ctx)
 			}
@@ -189,8 +199,8 @@ func (f *follower) follow(ctx context.Context, tell func(Progress)) error {
 				marking.Go(func() { f.askMark(asking) })
 			}
 			switch {
-			case time.Since(last) > silence:
-				err = fleet.Errorf(fleet.Unavailable, "watch at "+f.w.Endpoint(), "it has told nothing for %s, though it was asked", silence)
+			case time.Since(f.heard) > silence:
+				err = fleet.Errorf(fleet.Unavailable, "watch at "+f.w.Endpoint(), "it has told nothing for %s", silence)
 			case f.changes > 0 && time.Since(f.earliest) >= f.r.Every, f.changes == 0 && f.until.Sub(f.told) >= f.r.Quiet:
 				err = f.cut(ctx)
 			default:
@@ -318,7 +328,7 @@ func (f *follower) cut(ctx context.Context) error {
 	if _, err := f.vault.saveSegment(ctx, s, plain); err != nil {
 		return err
 	}
-	f.told = f.until
+	f.told, f.heard = f.until, time.Now() // nobody listened meanwhile
 	f.begin()
 	return nil
 }
