@@ -49,6 +49,8 @@ func servesShares(t *testing.T, name string, run any, served string) {
 	env.ExecuteWorkflow(name, workflows.ChangesState{Provider: "local", Region: "local-1"})
 	require.True(t, env.IsWorkflowCompleted())
 	require.True(t, workflow.IsContinueAsNewError(env.GetWorkflowError()), "%v", env.GetWorkflowError())
+	mu.Lock() // activities that it ended may still run
+	defer mu.Unlock()
 	require.Len(t, running, shares)
 	for share, n := range running {
 		require.Positive(t, n, "share %d", share)
