@@ -185,11 +185,10 @@ func (c *crowd) missed(clusters []string) {
 
 // release lets all clusters go that stand still.
 func (c *crowd) release(b *harness.Breaker) {
-	for _, tr := range c.trials {
-		if _, stands := b.Stopped(tr.cluster); stands {
-			if err := b.Release(tr.cluster); err != nil {
-				c.t.Errorf("expected that it goes on: %v", err)
-			}
+	c.each("expected that it goes on", func(tr *trial) error {
+		if _, stands := b.Stopped(tr.cluster); !stands {
+			return nil
 		}
-	}
+		return b.Release(tr.cluster)
+	})
 }
